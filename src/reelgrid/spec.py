@@ -36,7 +36,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `WIDTHxHEIGHT`.
+        """Return the size that `WIDTHxHEIGHT` names.
 
         Raises:
             RequestError: The text has another form, or a side is out of range.

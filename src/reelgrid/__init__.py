@@ -1,0 +1,23 @@
+"""Reelgrid: text to video on every GPU you can get.
+
+`reelgrid.generate` and `reelgrid.Clip` are loaded on first use, so that `import reelgrid` is cheap.
+"""
+
+from typing import TYPE_CHECKING
+
+from reelgrid.errors import ReelgridError
+from reelgrid.spec import Request, Size
+
+if TYPE_CHECKING:
+    from reelgrid.studio import Clip, generate
+
+__version__ = "0.1.0"
+__all__ = ["Clip", "ReelgridError", "Request", "Size", "__version__", "generate"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Clip", "generate"):
+        from reelgrid import studio
+
+        return getattr(studio, name)
+    raise AttributeError(f"module 'reelgrid' has no attribute {name!r}")
