@@ -1,0 +1,75 @@
+"""PNG, animated GIF and WebP, and folders of numbered PNGs, through Pillow."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, PngImagePlugin
+
+from reelgrid.media.provenance import AI_GENERATED, Provenance
+
+
+def write_png(picture: NDArray[np.uint8], path: Path, provenance: Provenance) -> None:
+    """Write one frame [H, W, 3] as PNG."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt("Description", provenance.prompt)
+    chunks.add_text("Software", provenance.software)
+    chunks.add_text("Comment", AI_GENERATED)
+    chunks.add_text("reelgrid", provenance.to_json())
+    chunks.add_itxt("XML:com.adobe.xmp", provenance.to_xmp().decode())
+    Image.fromarray(picture).save(path, format="PNG", pnginfo=chunks)
+
+
+def write_folder(frames: NDArray[np.uint8], folder: Path, provenance: Provenance) -> None:
+    """Write frames [T, H, W, 3] as frame_0001.png and so on."""
+    for number, picture in enumerate(frames, start=1):
+        write_png(picture, folder / f"frame_{number:04}.png", provenance)
+
+
+def write_animation(
+    frames: NDArray[np.uint8], path: Path, fps: float, provenance: Provenance
+) -> None:
+    """Write frames [T, H, W, 3] as an endless animation, GIF or WebP by the path's suffix."""
+    options = _gif_options if path.suffix.lower() == ".gif" else _webp_options
+    first, *others = _pictures(frames, path)
+    first.save(
+        path,
+        save_all=True,
+        append_images=others,
+        duration=_durations_ms(len(frames), fps, 10 if path.suffix.lower() == ".gif" else 1),
+        loop=0,
+        **options(provenance),
+    )
+
+
+def _pictures(frames: NDArray[np.uint8], path: Path) -> list[Image.Image]:
+    pictures = [Image.fromarray(frame) for frame in frames]
+    if path.suffix.lower() != ".gif":
+        return pictures
+    palette = Image.fromarray(np.concatenate(list(frames))).quantize(256)
+    return [picture.quantize(palette=palette) for picture in pictures]
+
+
+def _durations_ms(num_frames: int, fps: float, unit_ms: int) -> list[int]:
+    """Return how long each frame shows, in whole units, without the rounding adding up."""
+    edges = [round(i * 1000 / fps / unit_ms) * unit_ms for i in range(num_frames + 1)]
+    return [after - before for before, after in itertools.pairwise(edges)]
+
+
+def _gif_options(provenance: Provenance) -> dict[str, Any]:
+    return {"format": "GIF", "comment": provenance.to_json().encode(), "disposal": 1}
+
+
+def _webp_options(provenance: Provenance) -> dict[str, Any]:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = provenance.to_json()
+    exif[ExifTags.Base.Software] = provenance.software
+    return {
+        "format": "WEBP",
+        "quality": 90,
+        "method": 4,
+        "exif": exif.tobytes(),
+        "xmp": provenance.to_xmp(),
+    }

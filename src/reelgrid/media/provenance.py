@@ -1,0 +1,46 @@
+"""What a finished file says of how it was made, and that a machine made it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Final
+from xml.sax.saxutils import escape
+
+AI_GENERATED: Final = "AI-generated"
+# https://cv.iptc.org/newscodes/digitalsourcetype/ (read 2026-11): made by a trained model.
+DIGITAL_SOURCE_TYPE: Final = (
+    "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Who made a file, of what.
+
+    Attributes:
+        software: Name and version, such as `reelgrid 0.1.0`.
+        extra: Further values that JSON can hold, such as the number of steps.
+    """
+
+    prompt: str
+    seed: int
+    model: str
+    software: str
+    negative_prompt: str | None = None
+    extra: dict[str, object] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return everything as one line of ASCII, with the mark that the file is AI-generated."""
+        marks = {"mark": AI_GENERATED, "digital_source_type": DIGITAL_SOURCE_TYPE}
+        return json.dumps({**asdict(self), **marks}, sort_keys=True)
+
+    def to_xmp(self) -> bytes:
+        """Return an XMP packet with the mark as IPTC defines it, for images."""
+        return (
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+            '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+            '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+            ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
+            f"<Iptc4xmpExt:DigitalSourceType>{DIGITAL_SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
+            f"<xmp:CreatorTool>{escape(self.software)}</xmp:CreatorTool>"
+            "</rdf:Description></rdf:RDF></x:xmpmeta>"
+        ).encode()
