@@ -1,0 +1,89 @@
+"""What a request means to a pipeline: the names its blocks take, and its guidance.
+
+A name that a family's blocks do not take is passed over only where the card has already settled
+the question (a single image has no `num_frames`); what cannot be done is refused.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from diffusers.guiders.guider_utils import BaseGuidance
+from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
+from PIL import Image, ImageOps
+
+from reelgrid.engine.hook import input_names
+from reelgrid.errors import RequestError
+from reelgrid.models.loading import LoadedModel
+from reelgrid.spec import Request
+
+GUIDANCE_OFF = 1.0
+
+
+def pipeline_inputs(model: LoadedModel, request: Request) -> dict[str, Any]:
+    """Return the pipeline's inputs for a complete request.
+
+    Raises:
+        RequestError: The pipeline has no input for something that was asked for.
+    """
+    assert request.size is not None
+    known = input_names(model.pipeline)
+    wanted: dict[str, Any] = {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "height": request.size.height,
+        "width": request.size.width,
+        "num_frames": request.num_frames,
+        "num_inference_steps": request.num_steps,
+        "guidance_scale": request.guidance_scale,
+        "frame_rate": request.fps,
+        "max_sequence_length": model.card.max_sequence_length,
+        # A CPU generator, so that a seed means the same noise on every device.
+        "generator": torch.Generator("cpu").manual_seed(request.seed),
+        "output_type": "np",
+    }
+    if request.input_reference is not None:
+        if "image" not in known:
+            raise RequestError(
+                f"{model.card.name} makes clips from text only: leave out the first frame, or "
+                "choose a model that takes one",
+                param="input_reference",
+            )
+        wanted["image"] = _read_image(request)
+    return {name: value for name, value in wanted.items() if name in known and value is not None}
+
+
+def set_guidance(components: ModularPipeline, scale: float | None) -> None:
+    """Set the guidance of these components to `scale`.
+
+    A pipeline with several guiders keeps its own values when the first already has this one: two
+    experts may be tuned apart (Wan 2.2: 4.0 and 3.0).
+    """
+    guiders = [guider for guider in guiders_of(components) if hasattr(guider, "guidance_scale")]
+    if scale is None or not guiders or math.isclose(guiders[0].guidance_scale, scale):
+        return
+    for guider in guiders:
+        guider.guidance_scale = scale
+
+
+def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:
+    """Yield the guiders among the components, in the pipeline's order."""
+    for component in components.components.values():
+        if isinstance(component, BaseGuidance):
+            yield component
+
+
+def _read_image(request: Request) -> Image.Image:
+    """Return the first frame, cut about its centre and scaled to the clip's size."""
+    assert request.input_reference is not None
+    assert request.size is not None
+    try:
+        with Image.open(request.input_reference) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise RequestError(
+            f"{request.input_reference} is no image that can be read: {error}",
+            param="input_reference",
+        ) from None
+    return ImageOps.fit(upright, (request.size.width, request.size.height))
