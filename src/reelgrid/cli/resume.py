@@ -1,0 +1,85 @@
+"""`reelgrid resume`: go on with a generation that was stopped or killed."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reelgrid.cli import options
+from reelgrid.cli.console import say
+from reelgrid.cli.work import load_aloud, read_settings, watched
+from reelgrid.errors import RequestError
+
+if TYPE_CHECKING:
+    from reelgrid.studio import Unfinished
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("resume")(resume)
+
+
+def resume(
+    state: Annotated[
+        Path | None,
+        typer.Argument(help="A saved state; without it, the only one that there is."),
+    ] = None,
+    output: options.Output = None,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Only say what can be resumed.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Go on with a generation that was stopped or killed, from its last saved step."""
+    settings = read_settings()
+    if state is None:
+        from reelgrid.studio import list_unfinished
+
+        found = list_unfinished(settings.states)
+        if list_only or len(found) != 1:
+            _print_list(found, as_json=as_json)
+            return
+        state = found[0].state
+        say(f"going on with {state}")
+    chosen = state
+
+    from reelgrid.studio import resume as go_on
+
+    watched(
+        settings,
+        lambda watch: go_on(
+            chosen,
+            output,
+            lambda order: load_aloud(order.model, order.device, order.dtype),
+            watch,
+        ),
+        as_json=as_json,
+    )
+
+
+def _print_list(found: "tuple[Unfinished, ...]", *, as_json: bool) -> None:
+    """Print one line for each; more than one is the user's choice.
+
+    Raises:
+        RequestError: There is none.
+    """
+    if not found:
+        raise RequestError("nothing is unfinished: give the file of a saved state", param="state")
+    for entry in found:
+        if as_json:
+            fields = {
+                "state": str(entry.state),
+                "prompt": entry.prompt,
+                "model": entry.model,
+                "output": str(entry.output),
+                "saved_at": entry.saved_at.isoformat(timespec="seconds"),
+            }
+            sys.stdout.write(json.dumps(fields) + "\n")
+        else:
+            sys.stdout.write(
+                f"{entry.saved_at:%Y-%m-%d %H:%M} UTC  {entry.prompt[:50]!r} on {entry.model}\n"
+                f"  reelgrid resume {shlex.quote(str(entry.state))}\n"
+            )

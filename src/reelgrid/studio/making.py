@@ -1,0 +1,152 @@
+"""Make one file, or go on with one: the loop around a generation."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelgrid.engine import Generation, Progress, read_request
+from reelgrid.errors import GenerationError, StateError
+from reelgrid.media import check_output, write_clip
+from reelgrid.models import LoadedModel
+from reelgrid.spec import Request
+from reelgrid.studio.origin import provenance_of
+from reelgrid.studio.report import Report, report_of
+from reelgrid.studio.unfinished import Unfinished, new_state_path, read_unfinished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to make, with which model, and where to put it."""
+
+    model: str
+    request: Request
+    output: Path
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What goes on around a generation while it runs.
+
+    Attributes:
+        on_progress: Is told after each step.
+        should_stop: Is asked between steps; on true the state is saved and the work ends.
+        states: Folder for saved states.
+        save_every_s: The state is saved when this much time has passed since the last save.
+    """
+
+    states: Path
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    should_stop: Callable[[], bool] = lambda: False
+    save_every_s: float = 5.0
+
+
+class Interrupted(Exception):  # noqa: N818  # nothing went wrong
+    """Somebody stopped the work; `unfinished` is what was saved of it."""
+
+    def __init__(self, unfinished: Unfinished) -> None:
+        super().__init__(f"stopped; saved as {unfinished.state}")
+        self.unfinished = unfinished
+
+
+def make(order: Order, model: LoadedModel, watch: Watch) -> Report:
+    """Return what it took to make the file that is ordered.
+
+    Raises:
+        RequestError: The model or the output cannot do it.
+        GenerationError: It began and failed.
+        Interrupted: It was stopped; its state is saved.
+    """
+    request = model.card.complete(order.request)
+    check_output(order.output, request.num_frames or 1)
+    with Generation(model, request) as generation:
+        entry = _entry(order, new_state_path(watch.states, request.prompt))
+        return _finish(generation, entry, watch)
+
+
+def resume(
+    state: Path, output: Path | None, load: Callable[[Order], LoadedModel], watch: Watch
+) -> Report:
+    """Return what it took to make the file of a saved generation; the state is removed.
+
+    Args:
+        state: The saved state.
+        output: Where the file is to be; none is where it was to be before.
+        load: Gives the model of an order.
+        watch: What goes on around it.
+
+    Raises:
+        StateError: The state cannot be taken up, or does not say where its file was to be.
+        GenerationError: It went on and failed.
+        Interrupted: It was stopped again; its state is saved.
+    """
+    model_name, request = read_request(state)
+    known = read_unfinished(state)
+    output = output or (known.output if known else None)
+    if output is None:
+        raise StateError(f"{state} does not say where its file was to be: give --output")
+    order = Order(
+        model=known.model if known else model_name,
+        request=request,
+        output=output,
+        device=known.device if known else "auto",
+        dtype=known.dtype if known else "auto",
+    )
+    check_output(order.output, request.num_frames or 1)
+    with Generation.restore(state, load(order)) as generation:
+        return _finish(generation, _entry(order, state), watch)
+
+
+def _finish(generation: Generation, entry: Unfinished, watch: Watch) -> Report:
+    """Iterate to the end, saving when due, and write the file."""
+    with ExitStack() as held:
+        if entry.state.exists():
+            held.enter_context(entry.held())
+        saved_at = time.monotonic()
+        for progress in generation:
+            watch.on_progress(progress)
+            is_finished = progress.stage == "decode"
+            if not is_finished and watch.should_stop():
+                _save(generation, entry, held)
+                raise Interrupted(entry)
+            if not is_finished and time.monotonic() - saved_at >= watch.save_every_s:
+                _save(generation, entry, held)
+                saved_at = time.monotonic()
+        report = _write(generation, entry)
+        entry.forget()
+        return report
+
+
+def _save(generation: Generation, entry: Unfinished, held: ExitStack) -> None:
+    try:
+        if not entry.note.exists():
+            held.enter_context(entry.held())
+        generation.save(entry.state)
+    except OSError as error:
+        raise GenerationError(
+            f"the state could not be saved to {entry.state}: {error.strerror or error}; "
+            "make room, or set REELGRID_DATA to another folder"
+        ) from error
+
+
+def _write(generation: Generation, entry: Unfinished) -> Report:
+    start = time.perf_counter()
+    request = generation.request
+    assert request.fps is not None
+    provenance = provenance_of(entry.model, request)
+    write_clip(generation.frames, entry.output, fps=request.fps, provenance=provenance)
+    return report_of(generation, entry.output, time.perf_counter() - start)
+
+
+def _entry(order: Order, state: Path) -> Unfinished:
+    return Unfinished(
+        state=state,
+        model=order.model if not Path(order.model).is_dir() else str(Path(order.model).resolve()),
+        prompt=order.request.prompt,
+        output=order.output.resolve(),
+        device=order.device,
+        dtype=order.dtype,
+    )
