@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reelgrid.engine import Progress
+    from reelgrid.engine.generation import Progress
     from reelgrid.studio import Report
 
 _LINE_EVERY_S = 1.0

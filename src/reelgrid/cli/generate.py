@@ -14,7 +14,7 @@ from reelgrid.errors import RequestError
 from reelgrid.spec import Request, Size
 
 if TYPE_CHECKING:
-    from reelgrid.models import LoadedModel
+    from reelgrid.models.loading import LoadedModel
     from reelgrid.settings import Settings
 
 MAX_COUNT = 10_000

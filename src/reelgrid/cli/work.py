@@ -12,7 +12,7 @@ from reelgrid.cli.console import progress_shown, report_lines, say
 from reelgrid.cli.interrupt import stop_wish
 
 if TYPE_CHECKING:
-    from reelgrid.models import LoadedModel
+    from reelgrid.models.loading import LoadedModel
     from reelgrid.settings import Settings
     from reelgrid.studio import Report
     from reelgrid.studio.making import Watch
@@ -44,7 +44,7 @@ def read_settings() -> "Settings":
 
 def load_aloud(name: str, device: str, dtype: str) -> "LoadedModel":
     """Return a loaded model, having said on what it runs and what it wants said."""
-    from reelgrid.models import load_model
+    from reelgrid.models.loading import load_model
 
     model = load_model(name, device=device, dtype=dtype)
     offload = f", {model.offload}" if model.offload else ""

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reelgrid.engine import Generation
+from reelgrid.engine.generation import Generation
 from reelgrid.media import Provenance, write_clip
-from reelgrid.models import LoadedModel, load_model
+from reelgrid.models.loading import LoadedModel, load_model
 from reelgrid.spec import Request, Size
 from reelgrid.studio.origin import provenance_of
 

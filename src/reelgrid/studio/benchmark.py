@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from reelgrid.engine import Generation
+from reelgrid.engine.generation import Generation
 from reelgrid.measurement import BenchRecord, processor_name
-from reelgrid.models import LoadedModel
+from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
 
 _PACKAGES = ("reelgrid", "torch", "diffusers", "transformers")

@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelgrid.engine import Generation, Progress, read_request
+from reelgrid.engine.generation import Generation, Progress
+from reelgrid.engine.state import read_request
 from reelgrid.errors import GenerationError, StateError
 from reelgrid.media import check_output, write_clip
-from reelgrid.models import LoadedModel
+from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
 from reelgrid.studio.origin import provenance_of
 from reelgrid.studio.report import Report, report_of

@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelgrid.engine import Generation
+from reelgrid.engine.generation import Generation
 from reelgrid.measurement import minutes_per_gpu_hour
 from reelgrid.spec import Request
 

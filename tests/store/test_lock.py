@@ -1,0 +1,36 @@
+import subprocess
+import sys
+
+import pytest
+
+from reelgrid.errors import BusyError
+from reelgrid.store import hold, is_held
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from reelgrid.store import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_is_seen_while_its_process_lives_and_gone_when_it_is_killed(tmp_path):
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert is_held(path)
+        with pytest.raises(BusyError, match="another process"), hold(path):
+            pass
+        holder.kill()
+    assert not is_held(path)
+    with hold(path):
+        assert is_held(path)
+
+
+def test_what_does_not_exist_is_not_held(tmp_path):
+    assert not is_held(tmp_path / "none")

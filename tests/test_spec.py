@@ -1,0 +1,46 @@
+import math
+
+import pytest
+
+from reelgrid.errors import RequestError
+from reelgrid.spec import Request, Size
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "x" * 10_000, "nul \x00"])
+def test_a_prompt_that_says_nothing_or_too_much_is_refused(prompt):
+    with pytest.raises(RequestError, match="prompt"):
+        Request(prompt)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_steps": 0},
+        {"num_steps": 10_000},
+        {"guidance_scale": math.nan},
+        {"guidance_scale": -1.0},
+        {"fps": 0.0},
+        {"num_frames": 0},
+        {"seed": -1},
+        {"seed": 2**63},
+    ],
+)
+def test_values_out_of_range_are_refused_with_the_range(values):
+    with pytest.raises(RequestError, match="out of range"):
+        Request("x", **values)
+
+
+@pytest.mark.parametrize("text", ["-8x8", "0x8", "99999x8", "8", "8x", "x", "8x8x8", "1e3x8"])
+def test_a_size_that_is_none_is_refused(text):
+    with pytest.raises(RequestError, match="size"):
+        Size.parse(text)
+
+
+def test_a_size_is_read_as_it_is_written():
+    assert str(Size.parse(" 832X480 ")) == "832x480"
+
+
+def test_the_length_of_a_clip_is_frames_over_rate():
+    assert Request("x", num_frames=17, fps=8.0).clip_s == 17 / 8
+    with pytest.raises(ValueError, match="not complete"):
+        _ = Request("x").clip_s
