@@ -96,7 +96,7 @@ def test_an_animation_lasts_as_long_as_the_clip(tmp_path, name):
     write_clip(rolling_ball(12), tmp_path / name, fps=24, provenance=PROVENANCE)
     with Image.open(tmp_path / name) as image:
         shown_ms = 0
-        for number in range(image.n_frames):
+        for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
             image.load()
             shown_ms += image.info["duration"]
@@ -158,7 +158,7 @@ def test_a_truncated_image_is_refused(tmp_path):
     path = tmp_path / "a.png"
     write_clip(rolling_ball(1), path, fps=8, provenance=PROVENANCE)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(RequestError, match="cannot be read|can be read"):
+    with pytest.raises(RequestError, match="not an image that can be read"):
         read_image(path)
 
 

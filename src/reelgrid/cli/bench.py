@@ -8,7 +8,7 @@ import typer
 
 from reelgrid import catalog
 from reelgrid.cli import options
-from reelgrid.cli.console import say
+from reelgrid.cli.console import rate, say
 from reelgrid.cli.work import load_aloud, read_settings
 from reelgrid.errors import RequestError
 from reelgrid.spec import Request, Size
@@ -57,7 +57,7 @@ def bench(
             num_steps=steps,
             input_reference=input_reference,
         )
-        for text in size or [None]
+        for text in (size or [""])
     ]
     card = catalog.find(model)
     for request in requests if card else ():
@@ -86,5 +86,5 @@ def _print(record: "BenchRecord", *, as_json: bool) -> None:
         f"load {record.load_s:.2f} s, text {record.encode_s:.3f} s, step {step_s:.4g} s "
         f"x {record.num_steps}, decode {record.decode_s:.3f} s, "
         f"peak {record.peak_memory_gib:.2f} GiB, "
-        f"{record.minutes_per_gpu_hour:.3g} minutes of video per GPU-hour\n"
+        f"{rate(record.minutes_per_gpu_hour)} minutes of video per GPU-hour\n"
     )

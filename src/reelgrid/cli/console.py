@@ -99,6 +99,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def rate(value: float) -> str:
+    """Return a rate with about three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def report_lines(report: "Report") -> str:
     """Return the account of a finished file: where it is, what it took, at what rate."""
     request = report.request
@@ -117,7 +122,7 @@ def report_lines(report: "Report") -> str:
         f"  peak memory {report.peak_memory_gib:.2f} GiB",
     ]
     if not request.is_image:
-        lines[-1] += f"; {report.minutes_per_gpu_hour:.3g} minutes of video per GPU-hour"
+        lines[-1] += f"; {rate(report.minutes_per_gpu_hour)} minutes of video per GPU-hour"
         if report.device == "cpu":
             lines[-1] += " (on this CPU: per machine-hour)"
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from reelgrid.engine.generation import Generation
 from reelgrid.media import Provenance, write_clip
-from reelgrid.models.loading import LoadedModel, load_model
+from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request, Size
 from reelgrid.studio.origin import provenance_of
 
@@ -92,4 +92,6 @@ def generate(
 
 @functools.lru_cache(maxsize=1)
 def _load(name: str, device: str, dtype: str) -> LoadedModel:
+    from reelgrid.models.loading import load_model
+
     return load_model(name, device=device, dtype=dtype)

@@ -1,0 +1,40 @@
+import subprocess
+import sys
+
+import reelgrid as package
+from reelgrid.cli.app import run
+
+HEAVY = ("torch", "diffusers", "transformers", "numpy", "rich", "av", "PIL")
+IMPORTED = """
+import sys
+from reelgrid.cli.app import run
+code = run(sys.argv[1:])
+print([name for name in {heavy!r} if name in sys.modules], code)
+"""
+
+
+def test_help_imports_nothing_heavy():
+    for words in (["--help"], ["generate", "--help"], ["models"], ["--version"]):
+        script = IMPORTED.format(heavy=HEAVY)
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "[] 0", words
+
+
+def test_version_is_the_packages(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"reelgrid {package.__version__}\n"
+
+
+def test_without_words_it_helps(capsys):
+    assert run([]) == 0
+    assert "generate" in capsys.readouterr().out
+
+
+def test_the_package_and_the_module_both_start_it():
+    for start in (["-m", "reelgrid"], ["-c", "from reelgrid.__main__ import main; main()"]):
+        done = subprocess.run(
+            [sys.executable, *start, "--version"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("reelgrid ")

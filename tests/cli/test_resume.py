@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from reelgrid.settings import Settings
+from reelgrid.spec import Request
+from reelgrid.studio import Interrupted, Order, make
+from reelgrid.studio.making import Watch
+from tests.files import names
+
+
+@pytest.fixture
+def stopped(model, here):
+    """Stop a generation after a step; the answer is its state."""
+
+    def stop(prompt="a red ball", name="a.mp4"):
+        order = Order(model="tiny", request=Request(prompt), output=here / name)
+        with pytest.raises(Interrupted) as stop:
+            make(order, model, Watch(states=Settings().states, should_stop=lambda: True))
+        return stop.value.unfinished.state
+
+    return stop
+
+
+def test_without_a_name_the_only_one_goes_on(reelgrid, here, stopped):
+    stopped()
+    assert reelgrid("resume")[0] == 0
+    assert names(here) == ["a.mp4"]
+    assert names(Settings().states) == []
+
+
+def test_of_several_each_is_listed_with_its_command(reelgrid, here, stopped):
+    states = {str(stopped("a red ball")), str(stopped("a blue box"))}
+    code, out, _ = reelgrid("resume")
+    assert code == 0
+    assert {line.split()[-1] for line in out.splitlines() if "reelgrid resume" in line} == states
+    assert names(here) == []
+
+
+def test_the_list_is_json_on_demand(reelgrid, stopped):
+    state = stopped("a red ball")
+    said = json.loads(reelgrid("resume", "--list", "--json")[1])
+    assert (said["state"], said["prompt"]) == (str(state), "a red ball")
+
+
+def test_with_nothing_unfinished_it_says_so(reelgrid):
+    code, _, err = reelgrid("resume")
+    assert code == 2
+    assert err == "reelgrid: nothing is unfinished: give the file of a saved state\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a state", None])
+def test_a_file_that_is_no_state_is_refused_in_one_line(reelgrid, here, content):
+    if content is not None:
+        (here / "bad.safetensors").write_bytes(content)
+    code, out, err = reelgrid("resume", "bad.safetensors", "-o", "a.mp4")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_truncated_state_is_refused_and_kept(reelgrid, stopped):
+    state = stopped()
+    state.write_bytes(state.read_bytes()[:-100])
+    code, _, err = reelgrid("resume", state)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert state.exists()

@@ -1,0 +1,159 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from reelgrid.errors import BusyError, RequestError, StateError
+from reelgrid.media import read_image, read_provenance
+from reelgrid.spec import Request
+from reelgrid.store import hold
+from reelgrid.studio import Interrupted, Order, list_unfinished, make, resume
+from reelgrid.studio.making import Watch
+from tests.families.tiny import tiny_model
+from tests.files import names
+
+REQUEST = Request("a red ball rolls to the right", seed=3, num_steps=4)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model("wan_unipc")
+
+
+@pytest.fixture
+def states(tmp_path):
+    return tmp_path / "data" / "states"
+
+
+def order(tmp_path, name="clip", **changes):
+    return Order(model="tiny", request=REQUEST.with_(**changes), output=tmp_path / name)
+
+
+def stop_after(num_calls):
+    calls = iter(range(num_calls))
+    return lambda: next(calls, None) is None
+
+
+def frames_in(folder):
+    return np.stack([read_image(path) for path in sorted(folder.iterdir())])
+
+
+def test_an_order_becomes_a_file_that_says_how_it_was_made(tmp_path, states, model):
+    report = make(order(tmp_path, "clip.mp4"), model, Watch(states=states))
+    said = read_provenance(tmp_path / "clip.mp4")
+    assert (said["prompt"], said["seed"]) == (REQUEST.prompt, 3)
+    assert said["extra"]["num_steps"] == 4
+    assert report.output == tmp_path / "clip.mp4"
+    assert report.request.num_frames == 9
+
+
+def test_a_report_adds_up(tmp_path, states, model):
+    report = make(order(tmp_path), model, Watch(states=states))
+    assert report.busy_s == report.encode_s + report.denoise_s + report.decode_s
+    expected = (9 / 8 / 60) / (report.busy_s / 3600)
+    assert report.minutes_per_gpu_hour == pytest.approx(expected)
+    assert report.to_json()["minutes_of_video_per_gpu_hour"] == pytest.approx(expected, abs=0.01)
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path, states, model):
+    for name in ("one.mp4", "two.mp4"):
+        make(order(tmp_path, name), model, Watch(states=states))
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+
+
+def test_a_finished_generation_leaves_no_state(tmp_path, states, model):
+    make(order(tmp_path), model, Watch(states=states, save_every_s=0.0))
+    assert names(states) == []
+
+
+def test_a_short_generation_saves_nothing(tmp_path, states, model):
+    make(order(tmp_path), model, Watch(states=states, save_every_s=3600.0))
+    assert not states.exists()
+
+
+@pytest.mark.parametrize("num_steps_before", [0, 1, 3])
+def test_stopped_and_resumed_equals_whole(tmp_path, states, model, num_steps_before):
+    make(order(tmp_path, "whole"), model, Watch(states=states))
+    watch = Watch(states=states, should_stop=stop_after(num_steps_before))
+    with pytest.raises(Interrupted) as stopped:
+        make(order(tmp_path, "resumed"), model, watch)
+    assert not (tmp_path / "resumed").exists()
+    resume(stopped.value.unfinished.state, None, lambda order: model, Watch(states=states))
+    assert np.array_equal(frames_in(tmp_path / "whole"), frames_in(tmp_path / "resumed"))
+    assert names(states) == []
+
+
+def test_what_was_stopped_is_found_with_all_that_resuming_needs(tmp_path, states, model):
+    with pytest.raises(Interrupted):
+        make(order(tmp_path), model, Watch(states=states, should_stop=stop_after(1)))
+    (found,) = list_unfinished(states)
+    assert (found.model, found.prompt) == ("tiny", REQUEST.prompt)
+    assert found.output == tmp_path / "clip"
+
+
+def test_a_resumed_file_can_go_elsewhere(tmp_path, states, model):
+    with pytest.raises(Interrupted) as stopped:
+        make(order(tmp_path), model, Watch(states=states, should_stop=stop_after(1)))
+    state = stopped.value.unfinished.state
+    resume(state, tmp_path / "other.gif", lambda order: model, Watch(states=states))
+    assert names(tmp_path) == ["data", "other.gif"]
+
+
+def test_a_bare_state_needs_to_be_told_where_its_file_goes(tmp_path, states, model):
+    with pytest.raises(Interrupted) as stopped:
+        make(order(tmp_path), model, Watch(states=states, should_stop=stop_after(1)))
+    stopped.value.unfinished.note.unlink()
+    state = stopped.value.unfinished.state
+    with pytest.raises(StateError, match="give --output"):
+        resume(state, None, lambda order: model, Watch(states=states))
+    resume(state, tmp_path / "clip", lambda order: model, Watch(states=states))
+    assert names(states) == []
+
+
+def test_one_that_somebody_is_at_work_on_is_neither_listed_nor_taken(tmp_path, states, model):
+    with pytest.raises(Interrupted) as stopped:
+        make(order(tmp_path), model, Watch(states=states, should_stop=stop_after(1)))
+    unfinished = stopped.value.unfinished
+    with hold(unfinished.note):
+        assert list_unfinished(states) == ()
+        with pytest.raises(BusyError):
+            resume(unfinished.state, None, lambda order: model, Watch(states=states))
+    assert list_unfinished(states) == (unfinished,)
+
+
+def test_an_output_that_cannot_be_is_refused_before_any_step(tmp_path, states, model):
+    steps = []
+    with pytest.raises(RequestError, match="unknown extension"):
+        make(order(tmp_path, "clip.avi"), model, Watch(states=states, on_progress=steps.append))
+    assert steps == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.families.tiny import tiny_model
+from tests.studio.test_making import REQUEST
+from reelgrid.studio import Order, make
+from reelgrid.studio.making import Watch
+
+def die_at_step_three(progress):
+    if progress.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+folder = Path(sys.argv[1])
+order = Order(model="tiny", request=REQUEST, output=folder / "killed")
+watch = Watch(states=folder / "data" / "states", on_progress=die_at_step_three, save_every_s=0.0)
+make(order, tiny_model("wan_unipc"), watch)
+"""
+
+
+def test_killed_outright_it_goes_on_from_its_last_save(tmp_path, states, model):
+    make(order(tmp_path, "whole"), model, Watch(states=states))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -9
+    (found,) = list_unfinished(states)
+    steps = []
+    resume(found.state, None, lambda order: model, Watch(states=states, on_progress=steps.append))
+    assert [progress.step for progress in steps if progress.stage == "denoise"] == [3, 4]
+    assert np.array_equal(frames_in(tmp_path / "whole"), frames_in(tmp_path / "killed"))
