@@ -34,7 +34,7 @@ class Encoder:
         self._met: dict[int, str] = {}
         self._held: list[torch.Tensor] = []
 
-    def encode(self, value: Any, at: str) -> Any:  # noqa: ANN401  # any value is the point
+    def encode(self, value: Any, at: str) -> Any:  # any value is the point
         """Return the JSON form of `value`; `at` is its place, for tensor names and errors.
 
         Raises:
@@ -53,14 +53,14 @@ class Encoder:
             return items if isinstance(value, list) else {_TAG: "tuple", "items": items}
         return self._encode_object(value, at)
 
-    def _encode_mapping(self, value: Mapping[Any, Any], at: str) -> Any:  # noqa: ANN401
+    def _encode_mapping(self, value: Mapping[Any, Any], at: str) -> Any:
         items = [
             [self.encode(key, f"{at}.key"), self.encode(item, f"{at}.{key}")]
             for key, item in value.items()
         ]
         return {_TAG: "dict", "items": items}
 
-    def _encode_object(self, value: object, at: str) -> Any:  # noqa: ANN401
+    def _encode_object(self, value: object, at: str) -> Any:
         if isinstance(value, torch.dtype):
             return {_TAG: "dtype", "name": str(value).removeprefix("torch.")}
         if isinstance(value, torch.device):
@@ -79,7 +79,7 @@ class Encoder:
             return {_TAG: "image", "png": self._encode_tensor(_png(value), at)}
         raise UnencodableError(f"{at} is a {type(value).__name__}, which has no form in a file")
 
-    def _encode_tensor(self, tensor: torch.Tensor, at: str) -> Any:  # noqa: ANN401
+    def _encode_tensor(self, tensor: torch.Tensor, at: str) -> Any:
         name = self._met.get(id(tensor))
         if name is None:
             name = self._met[id(tensor)] = at
@@ -109,7 +109,7 @@ class Decoder:
         self._device = device
         self._made: Tensors = {}
 
-    def decode(self, value: Any) -> Any:  # noqa: ANN401
+    def decode(self, value: Any) -> Any:
         """Return the value whose JSON form this is.
 
         Raises:

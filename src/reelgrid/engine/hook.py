@@ -147,7 +147,7 @@ class Passage:
         del self._loop.loop_step
         return calls
 
-    def _one_step(self, loop_step: Any) -> Any:  # noqa: ANN401  # diffusers is untyped
+    def _one_step(self, loop_step: Any) -> Any:  # diffusers is untyped
         calls = 0
 
         def stand_in(
@@ -212,7 +212,7 @@ def input_names(pipeline: ModularPipeline) -> frozenset[str]:
     return frozenset(p.name for p in pipeline._blocks.inputs if p.name is not None)
 
 
-def input_default(pipeline: ModularPipeline, name: str) -> Any:  # noqa: ANN401
+def input_default(pipeline: ModularPipeline, name: str) -> Any:
     """Return what the pipeline's blocks take `name` to be when nothing is passed."""
     return pipeline.default_call_parameters.get(name)
 

@@ -4,7 +4,6 @@ Not a decode of the clip: the model's own blocks after the loop run with a stand
 that decodes one small latent frame, so it costs the same whatever the clip's size.
 """
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -68,13 +67,13 @@ def _noise_level(passage: Passage) -> float | None:
 class SmallDecode:
     """Stands in for a VAE: decodes the middle latent frame only, scaled down to a small side."""
 
-    def __init__(self, vae: Any) -> None:  # noqa: ANN401  # diffusers is untyped
+    def __init__(self, vae: Any) -> None:  # diffusers is untyped
         self._vae = vae
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._vae, name)
 
-    def decode(self, latents: torch.Tensor, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+    def decode(self, latents: torch.Tensor, *args: object, **kwargs: object) -> Any:
         """Decode a small version of `latents`, [B, C, T, h, w] or [B, C, h, w]."""
         return self._vae.decode(_small(latents), *args, **kwargs)
 

@@ -11,13 +11,6 @@ from torch import nn
 
 NUM_SAMPLES = 1024
 
-_PRIVATE_KEYS = (
-    "_name_or_path",
-    "_diffusers_version",
-    "_commit_hash",
-    "_attn_implementation_autoset",
-)
-
 
 def fingerprint_of(pipeline: ModularPipeline) -> str:
     """Return a SHA-256 over the pipeline's blocks, settings and weights.
@@ -36,11 +29,12 @@ def fingerprint_of(pipeline: ModularPipeline) -> str:
 
 
 def _settings(config: dict[str, Any]) -> bytes:
-    kept = {key: value for key, value in config.items() if key not in _PRIVATE_KEYS}
+    # Keys with an underscore say where from and by which version, some of them in a random order.
+    kept = {key: value for key, value in config.items() if not key.startswith("_")}
     return json.dumps(kept, sort_keys=True, default=str).encode()
 
 
-def _add_weights(digest: Any, module: nn.Module) -> None:  # noqa: ANN401  # hashlib names no type
+def _add_weights(digest: Any, module: nn.Module) -> None:  # hashlib names no type
     samples = []
     for name, weight in sorted(module.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())

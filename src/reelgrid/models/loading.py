@@ -1,13 +1,41 @@
 """A model by its name: found, measured against the machine, loaded."""
 
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+from torch import nn
+from transformers.utils import logging as transformers_logging
 
 from reelgrid.catalog import ModelCard
+from reelgrid.errors import ModelError
+from reelgrid.models.card import derive_card
 from reelgrid.models.fingerprint import fingerprint_of
+from reelgrid.models.fit import GROUP_OFFLOAD, gib, plan_offload
+from reelgrid.models.machine import choose_device, choose_dtype, look_at
+from reelgrid.models.source import find_folder
+from reelgrid.models.weights import num_parameters, weight_files
+
+SMALL_PARAMETERS = 100_000_000
+
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+)
 
 
 @dataclass
@@ -20,7 +48,7 @@ class LoadedModel:
         card: What it can be asked for.
         device: Where it computes.
         dtype: The networks' precision.
-        offload: How the networks that do not fit the GPU are moved; none when all fit.
+        offload: How networks that do not fit the GPU are moved; none when all fit.
         load_s: Seconds that loading took.
         notices: What the user should be told.
     """
@@ -38,3 +66,115 @@ class LoadedModel:
     def fingerprint(self) -> str:
         """SHA-256 of configuration and weights, see `fingerprint_of`."""
         return fingerprint_of(self.pipeline)
+
+
+def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+    """Return the model, ready to generate.
+
+    Args:
+        name: Catalogue name, hub id or local folder.
+        device: `cuda`, `cuda:1`, `mps`, `cpu`, or `auto` for the fastest there is.
+        dtype: `bfloat16`, `float16`, `float32`, or `auto` for the fastest there.
+
+    Raises:
+        RequestError: There is no such device or precision.
+        ModelError: There is no such model, it does not fit, or its files are broken.
+    """
+    start = time.perf_counter()
+    where = look_at(choose_device(device))
+    item_bytes = choose_dtype(dtype, where.device, is_small=False).itemsize
+    folder, card = find_folder(name, lambda size: plan_offload(name, size * item_bytes, where))
+    num_params = num_parameters(weight_files(folder))
+    precision = choose_dtype(dtype, where.device, is_small=num_params < SMALL_PARAMETERS)
+    num_bytes = num_params * precision.itemsize
+    offload = plan_offload(name, num_bytes, where)
+    pipeline = _load_pipeline(folder, precision)
+    _place(pipeline, where.device, offload)
+    notices = []
+    if offload == GROUP_OFFLOAD:
+        notices.append(
+            f"{name} has {gib(num_bytes)} of weights and does not fit the GPU: its layers are "
+            "moved there in turn, which is slower"
+        )
+    return LoadedModel(
+        name=name,
+        pipeline=pipeline,
+        card=card or derive_card(name, pipeline, num_params / 1e9),
+        device=where.device,
+        dtype=precision,
+        offload=offload,
+        load_s=time.perf_counter() - start,
+        notices=tuple(notices),
+    )
+
+
+def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
+    """Return the pipeline of a local folder with all its components.
+
+    Each component is loaded by its own call: diffusers' `load_components` turns a failure into a
+    logged traceback and a missing part.
+
+    Raises:
+        ModelError: A file is missing or broken.
+    """
+    with _quiet_libraries():
+        try:
+            pipeline = ModularPipeline.from_pretrained(str(folder), local_files_only=True)
+        except _LOAD_ERRORS as error:
+            raise ModelError(f"{folder} is no pipeline that diffusers knows: {error}") from None
+        parts = {}
+        for name in pipeline.pretrained_component_names:
+            spec = pipeline.get_component_spec(name)
+            if spec.pretrained_model_name_or_path is None or spec.type_hint is None:
+                continue
+            if not (folder / (spec.subfolder or "")).is_dir():
+                continue
+            try:
+                parts[name] = spec.load(dtype=dtype, local_files_only=True)
+            except _LOAD_ERRORS as error:
+                raise ModelError(
+                    f"the {name} in {folder} will not load: {_first_line(error)}"
+                ) from None
+        pipeline.register_components(**parts)
+    for part in parts.values():
+        if isinstance(part, nn.Module):
+            part.eval().requires_grad_(False)
+    return pipeline
+
+
+def _place(pipeline: ModularPipeline, device: torch.device, offload: str | None) -> None:
+    for part in pipeline.components.values():
+        if not isinstance(part, nn.Module):
+            continue
+        if offload == GROUP_OFFLOAD:
+            from diffusers.hooks import apply_group_offloading
+
+            apply_group_offloading(
+                part,
+                onload_device=device,
+                offload_type="leaf_level",
+                use_stream=True,
+                low_cpu_mem_usage=True,
+            )
+        else:
+            part.to(device)
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep progress bars, advice and tracebacks of the libraries off the user's terminal."""
+    transformers_logging.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
