@@ -83,7 +83,7 @@ def run_whole(family: str, folder: Path) -> Whole:
 def frames_by_diffusers(model, request):
     """The same request through diffusers' own call of the same pipeline."""
     pipeline = copy.deepcopy(model.pipeline)
-    set_guidance(pipeline, model.card.default.guidance_scale)
+    set_guidance(pipeline, model, model.card.complete(request))
     for block in pipeline._blocks.sub_blocks.values():
         for loop in (block, *block.sub_blocks.values()):
             if hasattr(loop, "set_progress_bar_config"):

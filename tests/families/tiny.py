@@ -15,7 +15,12 @@ from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Size
 
 WIDTH = 32
-WORDS = ("[PAD]", "[UNK]", "</s>", *["a", "red", "blue", "ball", "box", "rolls", "to", "the", "right", "left"])
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "</s>",
+    *["a", "red", "blue", "ball", "box", "rolls", "to", "the", "right", "left"],
+)
 
 BUILDERS: dict[str, Callable[[], ModularPipeline]] = {}
 

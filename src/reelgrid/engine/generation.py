@@ -91,7 +91,7 @@ class Generation(Iterator[Progress]):
         passage = Passage(model.pipeline, pipeline_inputs(model, complete))
         # Text blocks of some families fail when they find guidance off: it is set after them.
         if complete.guidance_scale != GUIDANCE_OFF:
-            set_guidance(passage.components, complete.guidance_scale)
+            set_guidance(passage.components, model, complete)
         self._begin(model, complete, passage)
 
     def _begin(self, model: LoadedModel, request: Request, passage: Passage) -> None:
@@ -230,7 +230,7 @@ class Generation(Iterator[Progress]):
         else:
             self.timings.decode_s += took_s
         if passage.is_in_loop:
-            set_guidance(passage.components, self.request.guidance_scale)
+            set_guidance(passage.components, self.model, self.request)
             self._stage = "denoise"
         else:
             self._frames = frames_of(passage.state.values)

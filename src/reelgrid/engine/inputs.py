@@ -4,7 +4,6 @@ A name that a family's blocks do not take is passed over only where the card has
 the question (a single image has no `num_frames`); what cannot be done is refused.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,17 +53,16 @@ def pipeline_inputs(model: LoadedModel, request: Request) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in known and value is not None}
 
 
-def set_guidance(components: ModularPipeline, scale: float | None) -> None:
-    """Set the guidance of these components to `scale`.
+def set_guidance(components: ModularPipeline, model: LoadedModel, request: Request) -> None:
+    """Set the guidance of these components to the request's.
 
-    A pipeline with several guiders keeps its own values when the first already has this one: two
-    experts may be tuned apart (Wan 2.2: 4.0 and 3.0).
+    The model's default goes to the first guider only: experts are tuned apart (Wan 2.2 makes its
+    last steps with 3.0 where the first have 4.0). Any other value was asked for, and goes to all.
     """
     guiders = [guider for guider in guiders_of(components) if hasattr(guider, "guidance_scale")]
-    if scale is None or not guiders or math.isclose(guiders[0].guidance_scale, scale):
-        return
-    for guider in guiders:
-        guider.guidance_scale = scale
+    is_default = request.guidance_scale == model.card.default.guidance_scale
+    for guider in guiders[:1] if is_default else guiders:
+        guider.guidance_scale = request.guidance_scale
 
 
 def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:

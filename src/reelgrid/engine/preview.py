@@ -47,9 +47,9 @@ def predicted_clean(passage: Passage) -> torch.Tensor:
     epsilon schedulers dx/ds = eps: in both, x(0) = x(s) - s * prediction (Karras et al. 2022,
     arXiv:2206.00364, eq. 3; Lipman et al. 2022, arXiv:2210.02747).
     """
-    state = passage.block_state
-    latents: torch.Tensor = state["latents"]
-    prediction = state["noise_pred"]
+    assert passage.block_state is not None
+    latents: torch.Tensor = passage.block_state["latents"]
+    prediction = passage.block_state["noise_pred"]
     sigma = _noise_level(passage)
     if prediction is None or prediction.shape != latents.shape or sigma is None:
         return latents

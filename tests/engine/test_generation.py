@@ -1,0 +1,173 @@
+"""A generation as an iterator: taking turns, previews, closing, errors."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from reelgrid.engine import hook, preview
+from reelgrid.engine.generation import Generation
+from reelgrid.engine.inputs import set_guidance
+from reelgrid.errors import GenerationError, RequestError
+from reelgrid.spec import Request
+from tests.families.tiny import tiny_model
+
+
+def finish(generation):
+    for _ in generation:
+        pass
+    return generation.frames
+
+
+def test_two_generations_that_take_turns_give_what_each_gives_alone(model):
+    requests = [Request("a red ball", seed=1), Request("a blue box", seed=2, guidance_scale=1.5)]
+    alone = [finish(Generation(model, each)) for each in requests]
+    turns = [Generation(model, each) for each in requests]
+    for _ in zip(*turns, strict=True):
+        pass
+    for whole, in_turns in zip(alone, turns, strict=True):
+        np.testing.assert_array_equal(in_turns.frames, whole)
+
+
+def test_a_step_draws_from_its_own_random_numbers_and_leaves_the_worlds_alone():
+    ancestral = tiny_model("stable_diffusion_xl", num_steps=3)
+    request = Request("a red ball", seed=3)
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first = finish(Generation(ancestral, request))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(12)
+    np.testing.assert_array_equal(finish(Generation(ancestral, request)), first)
+
+
+def test_another_seed_makes_other_frames(model, request_):
+    frames = [finish(Generation(model, request_.with_(seed=seed))) for seed in (0, 1)]
+    assert not np.array_equal(*frames)
+
+
+def test_guidance_and_prompt_reach_the_network(model, request_):
+    whole = finish(Generation(model, request_))
+    for other in (
+        request_.with_(guidance_scale=6.0),
+        request_.with_(guidance_scale=1.0),
+        request_.with_(prompt="a blue box"),
+        request_.with_(negative_prompt="a blue box"),
+    ):
+        assert not np.array_equal(finish(Generation(model, other)), whole)
+
+
+def test_two_experts_keep_guidance_tuned_apart_unless_another_is_asked_for(request_):
+    experts = tiny_model("wan22_two_experts")
+    pipeline = hook.own_components(experts.pipeline)
+    for asked, expected in ((3.0, (3.0, 3.5)), (6.0, (6.0, 6.0))):
+        pipeline.guider_2.guidance_scale = 3.5
+        set_guidance(pipeline, experts, request_.with_(guidance_scale=asked))
+        assert (pipeline.guider.guidance_scale, pipeline.guider_2.guidance_scale) == expected
+
+
+def test_asking_for_previews_changes_nothing(model, request_):
+    watched = Generation(model, request_)
+    for done in watched:
+        if done.stage == "denoise":
+            watched.preview()
+    np.testing.assert_array_equal(watched.frames, finish(Generation(model, request_)))
+
+
+def test_a_big_clips_preview_decodes_one_small_latent_frame(model, monkeypatch):
+    monkeypatch.setattr(preview, "MAX_CLIP_PX", 0)
+    monkeypatch.setattr(preview, "MAX_LATENT_SIDE", 2)
+    generation = Generation(model, Request("a red ball", num_frames=17))
+    next(generation)
+    next(generation)
+    assert generation.preview().shape == (16, 16, 3)
+
+
+def test_predicted_clean_latents_are_exact_where_the_prediction_is(model, request_):
+    """On a straight path x(s) = (1 - s) clean + s noise, with the true velocity noise - clean."""
+    generation = Generation(model, request_)
+    next(generation)
+    next(generation)
+    passage = generation._passage
+    assert passage is not None
+    assert passage.block_state is not None
+    sigma = float(passage.components.scheduler.sigmas[passage.components.scheduler.step_index])
+    shape = passage.block_state.latents.shape
+    clean, noise = torch.randn(shape), torch.randn(shape)
+    passage.block_state.latents = (1 - sigma) * clean + sigma * noise
+    passage.block_state.noise_pred = noise - clean
+    torch.testing.assert_close(preview.predicted_clean(passage), clean)
+
+
+def test_closing_in_the_middle_leaves_no_tensor_behind(model, request_):
+    gc.collect()
+    gc.disable()
+    try:
+        with Generation(model, request_) as generation:
+            next(generation)
+            next(generation)
+            passage = generation._passage
+            assert passage is not None
+            assert passage.block_state is not None
+            left = [weakref.ref(passage), weakref.ref(passage.block_state.latents)]
+            left.append(weakref.ref(passage.state.values["prompt_embeds"]))
+            del passage
+        assert [ref() for ref in left] == [None, None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_closed_generation_says_so(model, request_, tmp_path):
+    generation = Generation(model, request_)
+    next(generation)
+    generation.close()
+    assert list(generation) == []
+    for ask in (generation.preview, lambda: generation.save(tmp_path / "x.safetensors")):
+        with pytest.raises(GenerationError, match="closed"):
+            ask()
+    with pytest.raises(GenerationError, match="not finished"):
+        _ = generation.frames
+
+
+def test_there_is_no_preview_before_the_first_step(model, request_):
+    generation = Generation(model, request_)
+    next(generation)
+    with pytest.raises(GenerationError, match="before the first step"):
+        generation.preview()
+
+
+def test_running_out_of_memory_is_one_line_that_says_what_to_do(model, request_, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    generation = Generation(model, request_)
+    next(generation)
+    monkeypatch.setattr(model.pipeline.transformer, "forward", fail)
+    with pytest.raises(GenerationError, match="ask for a smaller size or fewer frames"):
+        next(generation)
+
+
+def test_a_first_frame_is_refused_by_a_model_that_takes_none(request_, tmp_path):
+    text_only = tiny_model("wan_euler", can_first_frame=True)
+    (tmp_path / "first.png").write_bytes(b"x")
+    with pytest.raises(RequestError, match="from text only"):
+        Generation(text_only, request_.with_(input_reference=tmp_path / "first.png"))
+
+
+def test_a_file_that_is_no_image_is_refused_as_first_frame(request_, tmp_path):
+    (tmp_path / "first.png").write_bytes(b"x")
+    with pytest.raises(RequestError, match="no image"):
+        Generation(
+            tiny_model("wan_image_to_video"),
+            request_.with_(input_reference=tmp_path / "first.png"),
+        )
+
+
+def test_timings_count_every_stage(model, request_):
+    generation = Generation(model, request_)
+    finish(generation)
+    timings = generation.timings
+    assert len(timings.step_s) == 4
+    assert min(timings.encode_s, timings.decode_s, *timings.step_s) > 0
+    assert generation.peak_memory_gib > 0
