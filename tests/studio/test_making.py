@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 
+from reelgrid.engine.generation import Progress
 from reelgrid.errors import BusyError, RequestError, StateError
 from reelgrid.media import read_image, read_provenance
 from reelgrid.spec import Request
@@ -123,7 +124,7 @@ def test_one_that_somebody_is_at_work_on_is_neither_listed_nor_taken(tmp_path, s
 
 
 def test_an_output_that_cannot_be_is_refused_before_any_step(tmp_path, states, model):
-    steps = []
+    steps: list[Progress] = []
     with pytest.raises(RequestError, match="unknown extension"):
         make(order(tmp_path, "clip.avi"), model, Watch(states=states, on_progress=steps.append))
     assert steps == []
@@ -153,7 +154,7 @@ def test_killed_outright_it_goes_on_from_its_last_save(tmp_path, states, model):
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert killed.returncode == -9
     (found,) = list_unfinished(states)
-    steps = []
+    steps: list[Progress] = []
     resume(found.state, None, lambda order: model, Watch(states=states, on_progress=steps.append))
     assert [progress.step for progress in steps if progress.stage == "denoise"] == [3, 4]
     assert np.array_equal(frames_in(tmp_path / "whole"), frames_in(tmp_path / "killed"))
