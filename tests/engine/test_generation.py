@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reelgrid.engine import hook, preview
+from reelgrid.engine import guidance, hook, preview
 from reelgrid.engine.generation import Generation
 from reelgrid.engine.inputs import set_guidance
 from reelgrid.errors import GenerationError, RequestError
@@ -171,3 +171,17 @@ def test_timings_count_every_stage(model, request_):
     assert len(timings.step_s) == 4
     assert min(timings.encode_s, timings.decode_s, *timings.step_s) > 0
     assert generation.peak_memory_gib > 0
+
+
+def test_guidance_takes_one_forward_a_step_and_two_where_exact_or_large(request_, monkeypatch):
+    def num_forwards(**how):
+        counted = tiny_model("wan_euler", num_steps=3)
+        calls = []
+        counted.pipeline.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
+        finish(Generation(counted, request_, **how))
+        return len(calls)
+
+    assert num_forwards() == 3
+    assert num_forwards(exact=True) == 6
+    monkeypatch.setattr(guidance, "MAX_LATENT_NUMBERS", 10)
+    assert num_forwards() == 6

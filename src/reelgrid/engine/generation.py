@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from reelgrid.engine import memory
+from reelgrid.engine.guidance import batch_guidance
 from reelgrid.engine.hook import Passage
 from reelgrid.engine.inputs import GUIDANCE_OFF, pipeline_inputs, set_guidance
 from reelgrid.engine.preview import preview_image
@@ -81,22 +82,27 @@ class Generation(Iterator[Progress]):
     Args:
         model: The networks; shared, never changed.
         request: What to make; the model's defaults are filled in.
+        exact: Compute as diffusers' own pipeline does, bit for bit; otherwise as fast as is the
+            same but for rounding.
 
     Raises:
         RequestError: The model cannot make it.
     """
 
-    def __init__(self, model: LoadedModel, request: Request) -> None:
+    def __init__(self, model: LoadedModel, request: Request, *, exact: bool = False) -> None:
         complete = model.card.complete(request)
         passage = Passage(model.pipeline, pipeline_inputs(model, complete))
         # Text blocks of some families fail when they find guidance off: it is set after them.
         if complete.guidance_scale != GUIDANCE_OFF:
             set_guidance(passage.components, model, complete)
-        self._begin(model, complete, passage)
+        self._begin(model, complete, passage, exact)
 
-    def _begin(self, model: LoadedModel, request: Request, passage: Passage) -> None:
+    def _begin(self, model: LoadedModel, request: Request, passage: Passage, exact: bool) -> None:
         self.model = model
         self.request = request
+        self.exact = exact
+        if not exact:
+            batch_guidance(passage.components)
         self.timings = StageTimings()
         self._stage: Stage | None = "encode"
         self._frames: np.ndarray | None = None
@@ -143,8 +149,8 @@ class Generation(Iterator[Progress]):
         check_fit(saved, path, model.fingerprint, software_here(model.device, model.dtype))
         generation = cls.__new__(cls)
         passage = Passage(model.pipeline, {})
-        generation._begin(model, saved.request, passage)
         where = saved.position
+        generation._begin(model, saved.request, passage, where["exact"])
         try:
             with torch.inference_mode():
                 put_together(
@@ -176,6 +182,7 @@ class Generation(Iterator[Progress]):
                     "stage": self._stage,
                     "path": list(passage.path),
                     "step": passage.step,
+                    "exact": self.exact,
                     "timings": asdict(self.timings),
                 },
                 trees=trees,

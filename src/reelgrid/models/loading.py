@@ -1,5 +1,7 @@
 """A model by its name: found, measured against the machine, loaded."""
 
+import importlib
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
+from diffusers.modular_pipelines.modular_pipeline import ModularPipeline, ModularPipelineBlocks
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from torch import nn
@@ -21,10 +23,12 @@ from reelgrid.models.card import derive_card
 from reelgrid.models.fingerprint import fingerprint_of
 from reelgrid.models.fit import GROUP_OFFLOAD, gib, plan_offload
 from reelgrid.models.machine import choose_device, choose_dtype, look_at
-from reelgrid.models.source import find_folder
-from reelgrid.models.weights import num_parameters, weight_files
+from reelgrid.models.source import find_folder, is_of_our_blocks
+from reelgrid.models.weights import MODULAR_INDEX, num_parameters, weight_files
 
 SMALL_PARAMETERS = 100_000_000
+
+_OWN_BLOCKS = "reelgrid.models."
 
 _LOAD_ERRORS = (
     OSError,
@@ -119,7 +123,11 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
     """
     with _quiet_libraries():
         try:
-            pipeline = ModularPipeline.from_pretrained(str(folder), local_files_only=True)
+            blocks = _own_blocks(folder)
+            if blocks is not None:
+                pipeline = blocks.init_pipeline(str(folder))
+            else:
+                pipeline = _open_pipeline(folder)
         except _LOAD_ERRORS as error:
             raise ModelError(f"{folder} is no pipeline that diffusers knows: {error}") from None
         parts = {}
@@ -140,6 +148,37 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
         if isinstance(part, nn.Module):
             part.eval().requires_grad_(False)
     return pipeline
+
+
+def _own_blocks(folder: Path) -> ModularPipelineBlocks | None:
+    """Return the blocks of this package that the folder's index names, if it names any.
+
+    diffusers looks for blocks only in itself and in code that comes with a repository.
+    """
+    index = folder / MODULAR_INDEX
+    if not index.is_file():
+        return None
+    name = str(json.loads(index.read_text(encoding="utf-8")).get("_blocks_class_name"))
+    if not name.startswith(_OWN_BLOCKS):
+        return None
+    module, _, kind = name.rpartition(".")
+    return getattr(importlib.import_module(module), kind)()
+
+
+def _open_pipeline(folder: Path) -> ModularPipeline:
+    """Return the pipeline without its components.
+
+    diffusers looks for blocks in its own package alone: the embedded model's are handed to it.
+    """
+    if not is_of_our_blocks(folder):
+        return ModularPipeline.from_pretrained(str(folder), local_files_only=True)
+    from diffusers.modular_pipelines.wan.modular_pipeline import WanModularPipeline
+
+    from reelgrid.models.embedded.blocks import EmbeddedBlocks
+
+    return WanModularPipeline(
+        blocks=EmbeddedBlocks(), pretrained_model_name_or_path=str(folder), local_files_only=True
+    )
 
 
 def _place(pipeline: ModularPipeline, device: torch.device, offload: str | None) -> None:

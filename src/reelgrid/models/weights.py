@@ -7,7 +7,8 @@ from pathlib import Path
 
 from reelgrid.errors import ModelError
 
-INDEX_NAMES = ("modular_model_index.json", "model_index.json")
+MODULAR_INDEX = "modular_model_index.json"
+INDEX_NAMES = (MODULAR_INDEX, "model_index.json")
 
 _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000

@@ -1,0 +1,133 @@
+"""Classifier-free guidance as one forward of the network for both predictions.
+
+Ho & Salimans 2022 (arXiv:2207.12598) needs the network twice a step, with and without the prompt.
+For few tokens one forward of both costs little more than one of either; products of matrices of
+another shape round differently, so the result is nearly, not exactly, the same.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
+from diffusers.modular_pipelines.modular_pipeline import BlockState, ModularPipeline
+from torch import Tensor, nn
+
+MAX_LATENT_NUMBERS = 2**17  # beyond, one prediction already keeps the device busy
+
+_DENOISERS = ("transformer", "transformer_2", "unet")
+
+
+def batch_guidance(components: ModularPipeline) -> None:
+    """Let plain guidance among these components make both predictions in one forward.
+
+    Args:
+        components: Those of one generation: guiders are its own, networks are stood in for.
+    """
+    guiders = [g for g in components.components.values() if type(g) is ClassifierFreeGuidance]
+    for guider in guiders:
+        guider.__class__ = PairedGuidance
+        guider._paired = None
+    for name in _DENOISERS if guiders else ():
+        network = getattr(components, name, None)
+        if network is not None:
+            setattr(components, name, PairedNetwork(network))
+
+
+class PairedGuidance(ClassifierFreeGuidance):
+    """Plain guidance that hands both conditions to the network as one batch.
+
+    `_paired` holds the names of the network's inputs that carry both; none when they are apart.
+    """
+
+    _paired: list[str] | None
+
+    def prepare_inputs(self, data: dict[str, tuple[Tensor, Tensor]]) -> list[BlockState]:
+        """Return one batch for both conditions where their shapes agree, else one each."""
+        return self._pair(super().prepare_inputs(data))
+
+    def prepare_inputs_from_block_state(
+        self, data: BlockState, input_fields: dict[str, Any]
+    ) -> list[BlockState]:
+        """Return one batch for both conditions where their shapes agree, else one each."""
+        return self._pair(super().prepare_inputs_from_block_state(data, input_fields))
+
+    def prepare_models(self, denoiser: Any) -> None:
+        """Tell the network which of its inputs carry both conditions."""
+        super().prepare_models(denoiser)
+        denoiser.paired = self._paired
+
+    def __call__(self, data: list[BlockState]) -> Any:
+        """Return the guided prediction."""
+        if self._paired is None:
+            return super().__call__(data)
+        with_prompt, without = data[0].noise_pred.chunk(2)
+        return self.forward(with_prompt, without)
+
+    def _pair(self, batches: list[BlockState]) -> list[BlockState]:
+        self._paired = None
+        if len(batches) != 2:
+            return batches
+        with_prompt, without = (batch.as_dict() for batch in batches)
+        names = [name for name in with_prompt if name != self._identifier_key]
+        pairs = [(with_prompt[name], without.get(name)) for name in names]
+        if not all(_can_stack(one, other) for one, other in pairs):
+            return batches
+        self._paired = names
+        stacked = {n: torch.cat(pair) for n, pair in zip(names, pairs, strict=True)}
+        return [BlockState(**with_prompt | stacked)]
+
+
+class PairedNetwork:
+    """Stands in for a network: given both conditions in some inputs, doubles the others."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self.paired: list[str] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def __call__(self, *args: Any, **inputs: Any) -> Any:
+        """Return the network's outputs, both conditions in one batch where they came in one."""
+        if self.paired is None:
+            return self._network(*args, **inputs)
+        others = [*args, *(value for name, value in inputs.items() if name not in self.paired)]
+        if _is_simple(others) and _largest(others) <= MAX_LATENT_NUMBERS:
+            single = inputs[self.paired[0]].shape[0] // 2
+            doubled = {
+                name: value if name in self.paired else _doubled(value, single)
+                for name, value in inputs.items()
+            }
+            return self._network(*(_doubled(value, single) for value in args), **doubled)
+        halves = [
+            self._network(*args, **{**inputs, **{n: inputs[n].chunk(2)[i] for n in self.paired}})
+            for i in (0, 1)
+        ]
+        return (torch.cat([half[0] for half in halves]),)
+
+
+def _can_stack(one: Any, other: Any) -> bool:
+    return (
+        isinstance(one, Tensor)
+        and isinstance(other, Tensor)
+        and one.dim() > 0
+        and one.shape == other.shape
+        and one.dtype == other.dtype
+    )
+
+
+def _is_simple(values: Iterable[Any]) -> bool:
+    """Whether doubling is understood: no lists of tensors, no settings that may hold some."""
+    return all(value is None or isinstance(value, Tensor | bool | int | float) for value in values)
+
+
+def _largest(values: Iterable[Any]) -> int:
+    return max((value.numel() for value in values if isinstance(value, Tensor)), default=0)
+
+
+def _doubled(value: Any, single: int) -> Any:
+    """Return a tensor of `single` examples twice over; anything else as it is."""
+    if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == single:
+        return torch.cat([value, value])
+    return value
