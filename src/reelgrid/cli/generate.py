@@ -43,9 +43,9 @@ def generate(
     fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
     frames: options.Frames = None,
     steps: options.Steps = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 is off.")] = None,
+    guidance: options.Guidance = None,
     negative: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
+    seed: options.Seed = 0,
     count: Annotated[int, typer.Option(help="How many, with seeds from --seed on.")] = 1,
     image: Annotated[bool, typer.Option("--image", help="One frame, as PNG.")] = False,
     input_reference: Annotated[

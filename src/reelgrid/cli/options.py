@@ -19,3 +19,5 @@ Output = Annotated[
 Size = Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels, such as 832x480.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps.")]
 Frames = Annotated[int | None, typer.Option(help="Number of frames.")]
+Guidance = Annotated[float | None, typer.Option(help="Guidance scale; 1 is off.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same file.")]
