@@ -185,3 +185,25 @@ def test_guidance_takes_one_forward_a_step_and_two_where_exact_or_large(request_
     assert num_forwards(exact=True) == 6
     monkeypatch.setattr(guidance, "MAX_LATENT_NUMBERS", 10)
     assert num_forwards() == 6
+
+
+def test_a_restored_generation_goes_on_with_as_many_threads_as_it_began_with(
+    model, request_, tmp_path
+):
+    began = torch.get_num_threads()
+    whole = Generation(model, request_)
+    next(whole)
+    whole.save(tmp_path / "x.safetensors")
+    torch.set_num_threads(began + 1)
+    try:
+        restored = Generation.restore(tmp_path / "x.safetensors", model)
+        seen = []
+        hook_ = model.pipeline.transformer.register_forward_pre_hook(
+            lambda *_: seen.append(torch.get_num_threads())
+        )
+        next(restored)
+        hook_.remove()
+        assert set(seen) == {began}
+        assert torch.get_num_threads() == began + 1
+    finally:
+        torch.set_num_threads(began)

@@ -25,6 +25,7 @@ from reelgrid.engine.randomness import Randomness
 from reelgrid.engine.results import frames_of
 from reelgrid.engine.snapshot import put_together, take_apart
 from reelgrid.engine.state import Saved, check_fit, read_state, software_here, write_state
+from reelgrid.engine.threads import num_threads
 from reelgrid.errors import GenerationError, StateError
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
@@ -101,6 +102,7 @@ class Generation(Iterator[Progress]):
         self.model = model
         self.request = request
         self.exact = exact
+        self._num_threads = torch.get_num_threads()
         if not exact:
             batch_guidance(passage.components)
         self.timings = StageTimings()
@@ -160,6 +162,7 @@ class Generation(Iterator[Progress]):
         except (KeyError, AttributeError, RuntimeError) as error:
             raise StateError(f"{path} does not fit this model: {error}") from None
         generation._stage = where["stage"]
+        generation._num_threads = where["num_threads"]
         generation.timings = StageTimings(**where["timings"])
         return generation
 
@@ -183,6 +186,7 @@ class Generation(Iterator[Progress]):
                     "path": list(passage.path),
                     "step": passage.step,
                     "exact": self.exact,
+                    "num_threads": self._num_threads,
                     "timings": asdict(self.timings),
                 },
                 trees=trees,
@@ -264,7 +268,11 @@ class Generation(Iterator[Progress]):
     def _working(self) -> Iterator[None]:
         """Compute without gradients, with this generation's random numbers, errors in one line."""
         try:
-            with torch.inference_mode(), self._randomness.in_use():
+            with (
+                torch.inference_mode(),
+                self._randomness.in_use(),
+                num_threads(self._num_threads),
+            ):
                 yield
                 memory.wait_for(self.model.device)
         except torch.OutOfMemoryError:

@@ -94,6 +94,8 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
     offload = plan_offload(name, num_bytes, where)
     pipeline = _load_pipeline(folder, precision)
     _place(pipeline, where.device, offload)
+    if where.device.type == "cpu" and precision.itemsize == 2:
+        _put_channels_last(getattr(pipeline, "vae", None))
     notices = []
     if offload == GROUP_OFFLOAD:
         notices.append(
@@ -197,6 +199,19 @@ def _place(pipeline: ModularPipeline, device: torch.device, offload: str | None)
             )
         else:
             part.to(device)
+
+
+def _put_channels_last(vae: nn.Module | None) -> None:
+    """Lay the codec's convolutions out as half precision on a processor is fastest with.
+
+    Measured on an AMD EPYC: 1.7 times as fast for the embedded codec, 1.4 times for Wan's; in
+    float32 it is slower.
+    """
+    for weight in () if vae is None else vae.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.to(memory_format=torch.channels_last)
+        elif weight.dim() == 5:
+            weight.data = weight.data.to(memory_format=torch.channels_last_3d)
 
 
 @contextmanager
