@@ -47,7 +47,7 @@ class LoadedModel:
     """A pipeline with its networks on a device.
 
     Attributes:
-        name: What it was loaded by.
+        name: What it can be loaded by again, from any folder.
         pipeline: diffusers' pipeline; shared by all generations and never changed.
         card: What it can be asked for.
         device: Where it computes.
@@ -103,7 +103,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
             "moved there in turn, which is slower"
         )
     return LoadedModel(
-        name=name,
+        name=str(folder) if Path(name).expanduser().is_dir() and card is None else name,
         pipeline=pipeline,
         card=card or derive_card(name, pipeline, num_params / 1e9),
         device=where.device,
