@@ -16,6 +16,7 @@ from reelgrid.models.machine import disk_free_bytes
 from reelgrid.models.weights import INDEX_NAMES, is_wanted
 
 EMBEDDED = "embedded"
+OUR_BLOCKS = '"reelgrid.models.embedded.blocks.EmbeddedBlocks"'
 HUB_TIMEOUT_S = 10.0
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -40,7 +41,8 @@ def find_folder(name: str, check_size: CheckSize) -> tuple[Path, ModelCard | Non
         return _hub_folder(card.repository, check_size, card.params_b), card
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _checked(folder.resolve()), None
+        checked = _checked(folder.resolve())
+        return checked, find(EMBEDDED) if is_of_our_blocks(checked) else None
     if _HUB_ID.fullmatch(name):
         return _hub_folder(name, check_size), None
     known = ", ".join(other.name for other in all_models())
@@ -48,6 +50,12 @@ def find_folder(name: str, check_size: CheckSize) -> tuple[Path, ModelCard | Non
         f"no model {name!r}: give a folder, a hub id such as Wan-AI/Wan2.1-T2V-1.3B-Diffusers, "
         f"or one of {known}"
     )
+
+
+def is_of_our_blocks(folder: Path) -> bool:
+    """Whether a folder holds the embedded model or one that was trained like it."""
+    index = folder / "modular_model_index.json"
+    return index.is_file() and OUR_BLOCKS in index.read_text(encoding="utf-8", errors="replace")
 
 
 def _embedded_folder() -> Path:
@@ -65,7 +73,8 @@ def _checked(folder: Path) -> Path:
 def _hub_folder(repository: str, check_size: CheckSize, params_b: float | None = None) -> Path:
     """Return the folder of a hub repository in the cache, fetched first where it is missing."""
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's own
 
     if constants.HF_HUB_OFFLINE:
         return _cached_folder(repository, "HF_HUB_OFFLINE is set")

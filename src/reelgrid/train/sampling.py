@@ -1,0 +1,71 @@
+"""Clips from a student in training: plain Euler with guidance, many at a time, and their pictures.
+
+For looking and for curves only; the finished model is evaluated through the engine, like any
+other.
+"""
+
+from itertools import pairwise
+
+import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
+)
+from torch import Tensor
+
+from reelgrid.models.embedded.codec import GroupCodec
+from reelgrid.train.student import MASK_CHANNELS, Student
+
+
+@torch.inference_mode()
+def sample(
+    student: Student,
+    prompts: list[str],
+    *,
+    noise: Tensor,
+    num_steps: int = 10,
+    guidance: float = 2.5,
+    shift: float = 3.0,
+    first: Tensor | None = None,
+) -> Tensor:
+    """Return denoised latents in the codec's own scale.
+
+    Args:
+        student: Whose transformer and text encoder are used.
+        prompts: B of them.
+        noise: Where to begin, (B, z, T, h, w).
+        num_steps: Euler steps.
+        guidance: Classifier-free guidance, 1 is off.
+        shift: Of the noise levels.
+        first: The first frame's normalised latents (B, z, T, h, w), if it is given.
+    """
+    text = student.embed(prompts + [""] * len(prompts))
+    if first is None:
+        given = noise.new_zeros(len(noise), MASK_CHANNELS + noise.shape[1], *noise.shape[2:])
+    else:
+        given = student.condition(first, torch.ones(len(noise)))
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(num_steps, device=noise.device)
+    latents = noise
+    for level, following in pairwise(scheduler.sigmas):
+        seen = torch.cat([latents, given], dim=1)
+        both = student.transformer(
+            torch.cat([seen, seen]), (level * 1000).expand(2 * len(seen)), text, return_dict=False
+        )[0]
+        wanted, plain = both.float().chunk(2)
+        latents = latents + (following - level) * (plain + guidance * (wanted - plain))
+    return (
+        latents * student.std[None, :, None, None, None] + student.mean[None, :, None, None, None]
+    )
+
+
+@torch.inference_mode()
+def to_pixels(codec: GroupCodec, latents: Tensor) -> Tensor:
+    """Decode latents to pixels in [0, 1], (B, 3, T, H, W)."""
+    return ((codec.decode(latents, return_dict=False)[0].float() + 1) / 2).clamp(0, 1)
+
+
+def contact_sheet(videos: Tensor, num_columns: int = 6) -> Tensor:
+    """Lay clips (B, 3, T, H, W) out as rows of frames: uint8 (B x H, columns x W, 3)."""
+    frames = torch.linspace(0, videos.shape[2] - 1, num_columns).round().long()
+    rows = [torch.cat(list(video[:, frames].unbind(1)), dim=-1) for video in videos]
+    return (torch.cat(rows, dim=-2).permute(1, 2, 0) * 255).round().byte()
