@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from reelgrid.engine.generation import Progress
-from reelgrid.errors import BusyError, RequestError, StateError
+from reelgrid.engine.generation import Generation, Progress
+from reelgrid.errors import BusyError, GenerationError, RequestError, StateError
 from reelgrid.media import read_image, read_provenance
 from reelgrid.spec import Request
 from reelgrid.store import hold
@@ -128,6 +128,39 @@ def test_an_output_that_cannot_be_is_refused_before_any_step(tmp_path, states, m
     with pytest.raises(RequestError, match="unknown extension"):
         make(order(tmp_path, "clip.avi"), model, Watch(states=states, on_progress=steps.append))
     assert steps == []
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    def save(generation, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Generation, "save", save)
+
+
+@pytest.mark.usefixtures("no_room")
+def test_a_state_that_finds_no_room_does_not_end_the_work(tmp_path, states, model, caplog):
+    make(order(tmp_path), model, Watch(states=states, save_every_s=0.0))
+    assert "No space left on device" in caplog.text
+    assert names(tmp_path / "clip")[0] == "frame_0001.png"
+    assert names(states) == []
+
+
+@pytest.mark.usefixtures("no_room")
+def test_a_state_that_finds_no_room_when_stopped_is_one_line(tmp_path, states, model):
+    with pytest.raises(GenerationError, match="set REELGRID_DATA to another folder"):
+        make(order(tmp_path), model, Watch(states=states, should_stop=lambda: True))
+    assert names(states) == []
+
+
+def test_a_network_that_fails_is_one_line(tmp_path, states, model, monkeypatch):
+    def fail(generation):
+        raise RuntimeError("shapes do not match\nand much more")
+
+    monkeypatch.setattr(Generation, "__next__", fail)
+    with pytest.raises(GenerationError, match="failed with RuntimeError: shapes do not match; try"):
+        make(order(tmp_path), model, Watch(states=states))
+    assert not (tmp_path / "clip").exists()
 
 
 KILLED = """

@@ -1,6 +1,7 @@
 """`reelgrid models`: the catalogue."""
 
 import json
+import shutil
 import sys
 from dataclasses import asdict
 
@@ -27,38 +28,43 @@ def models(as_json: options.Json = False) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
-    sys.stdout.write(
-        "\nMemory: bf16, everything on the GPU, at the default size; ~ is an estimate from the\n"
-        "number of parameters. * is a field not checked against the model's own card. Details and\n"
-        "sources: reelgrid models --json\n"
-    )
+        sys.stdout.write("  ".join(cells)[: _width()].rstrip() + "\n")
+    sys.stdout.write(_NOTE)
+
+
+def _width() -> int | None:
+    """Return the columns of a terminal; elsewhere lines may be as long as they are."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+_NOTE = """
+Memory: bf16, everything on the GPU, at the default size, estimated from the number of parameters.
+A star marks what was not checked against the model's own card. Sizes and frames are multiples (n).
+Everything, with sources: reelgrid models --json
+"""
 
 
 _HEADER = (
-    "name", "makes", "params", "memory", "size", "frames", "fps", "steps", "guidance",
-    "sizes", "frames rule", "first frame", "licence", "repository",
+    "name", "makes", "memory", "default", "steps", "guidance", "sizes", "frames", "first frame",
+    "licence", "repository",
 )  # fmt: skip
 
 
 def _row(card: ModelCard) -> tuple[str, ...]:
     default = card.default
-    is_video = card.kind == "video"
 
     def marked(field: str, text: str) -> str:
         return text + "*" if field in card.unverified else text
 
+    length = f", {default.num_frames} at {default.fps:g} fps" if card.kind == "video" else ""
     return (
         card.name,
         card.kind,
-        marked("params_b", f"{card.params_b:.3g}B"),
-        f"~{card.memory_gib:.3g} GiB",
-        marked("default", str(default.size)),
-        str(default.num_frames),
-        f"{default.fps:g}" if is_video else "-",
+        marked("params_b", f"~{card.memory_gib:.3g} GiB"),
+        marked("default", f"{default.size}{length}"),
         str(default.num_steps),
         f"{default.guidance_scale:g}",
-        "one" if card.allowed_sizes else f"{card.size_multiple}n",
+        "this one" if card.allowed_sizes else f"{card.size_multiple}n",
         _frames_rule(card),
         _first_frame(card),
         marked("licence", card.licence),

@@ -1,10 +1,13 @@
 """Make one file, or go on with one: the loop around a generation."""
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from reelgrid.engine.generation import Generation, Progress
 from reelgrid.engine.state import read_request
@@ -15,6 +18,8 @@ from reelgrid.spec import Request
 from reelgrid.studio.origin import provenance_of
 from reelgrid.studio.report import Report, report_of
 from reelgrid.studio.unfinished import Unfinished, new_state_path, read_unfinished
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,18 +112,46 @@ def _finish(generation: Generation, entry: Unfinished, watch: Watch) -> Report:
         if entry.state.exists():
             held.enter_context(entry.held())
         saved_at = time.monotonic()
-        for progress in generation:
+        for progress in _steps(generation):
             watch.on_progress(progress)
-            is_finished = progress.stage == "decode"
-            if not is_finished and watch.should_stop():
+            if progress.stage == "decode":
+                continue
+            if watch.should_stop():
                 _save(generation, entry, held)
                 raise Interrupted(entry)
-            if not is_finished and time.monotonic() - saved_at >= watch.save_every_s:
-                _save(generation, entry, held)
+            if time.monotonic() - saved_at >= watch.save_every_s:
+                _save_if_possible(generation, entry, held)
                 saved_at = time.monotonic()
         report = _write(generation, entry)
         entry.forget()
         return report
+
+
+def _steps(generation: Generation) -> Iterator[Progress]:
+    """Yield from the generation; what a network raises becomes one line.
+
+    Yields:
+        Its progress.
+
+    Raises:
+        GenerationError: A network failed on something that its card did not rule out.
+    """
+    try:
+        yield from generation
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        _log.debug("a network failed", exc_info=True)
+        raise GenerationError(
+            f"{generation.model.card.name} failed with {type(error).__name__}: "
+            f"{_first_line(error)}; try other settings, REELGRID_LOG_LEVEL=DEBUG shows where"
+        ) from error
+
+
+def _save_if_possible(generation: Generation, entry: Unfinished, held: ExitStack) -> None:
+    """Save, or say why not and go on: a full disk elsewhere is no reason to lose the work."""
+    try:
+        _save(generation, entry, held)
+    except GenerationError as error:
+        _log.warning("%s", error)
 
 
 def _save(generation: Generation, entry: Unfinished, held: ExitStack) -> None:
@@ -126,11 +159,15 @@ def _save(generation: Generation, entry: Unfinished, held: ExitStack) -> None:
         if not entry.note.exists():
             held.enter_context(entry.held())
         generation.save(entry.state)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise GenerationError(
-            f"the state could not be saved to {entry.state}: {error.strerror or error}; "
+            f"the state could not be saved to {entry.state}: {_first_line(error)}; "
             "make room, or set REELGRID_DATA to another folder"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:200]
 
 
 def _write(generation: Generation, entry: Unfinished) -> Report:
