@@ -23,7 +23,7 @@ from reelgrid.models.card import derive_card
 from reelgrid.models.fingerprint import fingerprint_of
 from reelgrid.models.fit import GROUP_OFFLOAD, gib, plan_offload
 from reelgrid.models.machine import choose_device, choose_dtype, look_at
-from reelgrid.models.source import find_folder, is_of_our_blocks
+from reelgrid.models.source import EMBEDDED, find_folder, is_of_our_blocks
 from reelgrid.models.weights import MODULAR_INDEX, num_parameters, weight_files
 
 SMALL_PARAMETERS = 100_000_000
@@ -70,6 +70,14 @@ class LoadedModel:
     def fingerprint(self) -> str:
         """SHA-256 of configuration and weights, see `fingerprint_of`."""
         return fingerprint_of(self.pipeline)
+
+    def prompt_notices(self, prompt: str) -> tuple[str, ...]:
+        """What the user should be told of a prompt: words that the embedded model has not read."""
+        if self.card.name != EMBEDDED:
+            return ()
+        from reelgrid.models.embedded.words import notices
+
+        return notices(prompt)
 
 
 def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:

@@ -73,8 +73,11 @@ def _checked(folder: Path) -> Path:
 def _hub_folder(repository: str, check_size: CheckSize, params_b: float | None = None) -> Path:
     """Return the folder of a hub repository in the cache, fetched first where it is missing."""
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's own
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HTTPError,  # type: ignore[attr-defined]  # its client's own
+        LocalEntryNotFoundError,
+    )
 
     if constants.HF_HUB_OFFLINE:
         return _cached_folder(repository, "HF_HUB_OFFLINE is set")

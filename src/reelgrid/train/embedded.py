@@ -1,7 +1,8 @@
 """The embedded model from nothing: codec, corpus, transformer with text encoder, folder.
 
 Everything a run has made lies in its folder and is taken up from there: `codec.pt`, `corpus/`,
-`flow.pt`, `curve.json`, contact sheets `sheet-*.png`, and at the end `model/` in diffusers' layout.
+`flow.pt`, `curve.json`, contact sheets `sheet-*.png`, `decoder.pt`, and at the end `model/` in
+diffusers' layout.
 """
 
 import multiprocessing
@@ -18,11 +19,12 @@ from reelgrid.models.embedded.folder import write_folder
 from reelgrid.train import world
 from reelgrid.train.corpus import SIDE, Corpus, grow
 from reelgrid.train.flow import SHIFT, FlowRun
-from reelgrid.train.reconstruction import load_codec, train_codec
+from reelgrid.train.reconstruction import load_codec, polish_decoder, train_codec
 from reelgrid.train.sampling import contact_sheet, sample, to_pixels
 from reelgrid.train.student import CONFIG, Student
 
-CODEC_SHARE = 0.16  # of the time
+CODEC_SHARE = 0.14  # of the time
+DECODER_SHARE = 0.10
 FIRST_CLIPS = 2_048  # before the transformer begins
 SHEET_EVERY = 500  # steps
 _PROMPTS = tuple(
@@ -62,7 +64,7 @@ def train_embedded(
     run = FlowRun(
         folder,
         _new_student(codec, folder, device, seed),
-        minutes=minutes * (1 - CODEC_SHARE),
+        minutes=minutes * (1 - CODEC_SHARE - DECODER_SHARE),
         seed=seed,
     )
     corpus = Corpus(folder / "corpus")
@@ -71,7 +73,8 @@ def train_embedded(
             yield line
             if run.step % SHEET_EVERY == 0:
                 yield f"wrote {_write_sheet(folder, run, codec)}"
-    yield f"wrote {_write_sheet(folder, run, codec)}"
+    yield from polish_decoder(folder, minutes=minutes * DECODER_SHARE, device=device, seed=seed)
+    yield f"wrote {_write_sheet(folder, run, load_codec(folder))}"
     yield f"wrote {write_model(folder)}"
 
 

@@ -58,6 +58,8 @@ def optimisers(
     """
     matrices, others = [], []
     for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            continue
         is_matrix = weight.ndim >= 2 and min(weight.shape[0], weight[0].numel()) > 1
         if is_matrix and not any(part in name for part in plain):
             matrices.append(weight)

@@ -32,7 +32,8 @@ SURROUNDINGS = 4  # pixels around the object that count as it
 LATENT_PENALTY = 2e-4  # on the latents' square: without it they grow until the noise is nothing
 ABSOLUTE = 0.02  # share of absolute error: sharper edges
 
-NAME = "codec.pt"
+CODEC = "codec.pt"
+POLISHED = "decoder.pt"
 
 
 class Groups(IterableDataset[tuple[Tensor, Tensor]]):
@@ -102,41 +103,62 @@ def _decibels(mean_square: Tensor) -> float:
 
 
 def train_codec(folder: Path, *, minutes: float, device: str, seed: int) -> Iterator[str]:
-    """Train until the minutes are spent, in this call and those before it; yield progress lines."""
+    """Train both halves until the minutes are spent, in this call and those before it."""
     torch.manual_seed(seed)
     codec = GroupCodec().to(device, memory_format=torch.channels_last)
+    yield from _train(folder / CODEC, codec, minutes, seed)
+
+
+def polish_decoder(folder: Path, *, minutes: float, device: str, seed: int) -> Iterator[str]:
+    """Train the decoder on, with latents as they are: whatever was learned on them holds."""
+    codec = load_codec(folder).to(device)
+    codec.decoder.requires_grad_(True)
+    yield from _train(folder / POLISHED, codec, minutes, seed + 1)
+
+
+def _train(path: Path, codec: GroupCodec, minutes: float, seed: int) -> Iterator[str]:
     parts = optimisers(codec, muon_lr=MUON_LR, adam_lr=ADAM_LR)
     clock = Clock(minutes, DECAY, warm_up=50)
     step = 0
-    if (folder / NAME).exists():
-        step, clock.spent_s = read_checkpoint(folder / NAME, codec, parts)
+    if path.exists():
+        step, clock.spent_s = read_checkpoint(path, codec, parts)
     batches = iter(DataLoader(Groups(seed + step), batch_size=None, num_workers=1))
     saved = time.monotonic()
     while not clock.is_over:
         with clock.running():
             set_rates(parts, clock.pace(step))
-            groups, cover = (part.to(device) for part in next(batches))
-            groups = groups.to(memory_format=torch.channels_last)
-            loss = codec_loss(codec, groups, cover)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-            for part in parts:
-                part.step()
-                part.zero_grad(set_to_none=True)
+            _advance(codec, parts, next(batches))
             step += 1
         if step % 50 == 0 or clock.is_over:
-            seen = measure_fidelity(codec)
-            yield (
-                f"codec step {step}, {clock.spent_s / 60:.1f} of {minutes:.1f} min, "
-                f"{seen.frame_db:.1f} dB, object {seen.object_db:.1f} dB"
-            )
+            yield _progress(path.stem, codec, step, clock)
         if time.monotonic() - saved > 60 or clock.is_over:
-            write_checkpoint(folder / NAME, codec, parts, step, clock.spent_s)
+            write_checkpoint(path, codec, parts, step, clock.spent_s)
             saved = time.monotonic()
 
 
+def _advance(
+    codec: GroupCodec, parts: list[torch.optim.Optimizer], batch: tuple[Tensor, Tensor]
+) -> None:
+    groups, cover = (part.to(codec.device) for part in batch)
+    loss = codec_loss(codec, groups.to(memory_format=torch.channels_last), cover)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([w for w in codec.parameters() if w.requires_grad], 1.0)
+    for part in parts:
+        part.step()
+        part.zero_grad(set_to_none=True)
+
+
+def _progress(name: str, codec: GroupCodec, step: int, clock: Clock) -> str:
+    seen = measure_fidelity(codec)
+    return (
+        f"{name} step {step}, {clock.spent_s / 60:.1f} of {clock.minutes:.1f} min, "
+        f"{seen.frame_db:.1f} dB, object {seen.object_db:.1f} dB"
+    )
+
+
 def load_codec(folder: Path) -> GroupCodec:
-    """Load the trained codec of a run, ready to be used."""
+    """Load the codec of a run, with its decoder polished if that has been done."""
+    path = folder / POLISHED if (folder / POLISHED).exists() else folder / CODEC
     codec = GroupCodec()
-    codec.load_state_dict(torch.load(folder / NAME, weights_only=True)["weights"])
+    codec.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["weights"])
     return codec.to(memory_format=torch.channels_last).eval().requires_grad_(False)
