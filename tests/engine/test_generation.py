@@ -58,6 +58,14 @@ def test_guidance_and_prompt_reach_the_network(model, request_):
         assert not np.array_equal(finish(Generation(model, other)), whole)
 
 
+def test_guidance_below_one_is_off_and_still_follows_the_prompt(model, request_):
+    off = finish(Generation(model, request_.with_(guidance_scale=1.0)))
+    zero = finish(Generation(model, request_.with_(guidance_scale=0.0)))
+    np.testing.assert_array_equal(zero, off)
+    other = request_.with_(guidance_scale=0.0, prompt="a blue box")
+    assert not np.array_equal(finish(Generation(model, other)), zero)
+
+
 def test_two_experts_keep_guidance_tuned_apart_unless_another_is_asked_for(request_):
     experts = tiny_model("wan22_two_experts")
     pipeline = hook.own_components(experts.pipeline)

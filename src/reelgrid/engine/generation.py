@@ -94,7 +94,7 @@ class Generation(Iterator[Progress]):
         complete = model.card.complete(request)
         passage = Passage(model.pipeline, pipeline_inputs(model, complete))
         # Text blocks of some families fail when they find guidance off: it is set after them.
-        if complete.guidance_scale != GUIDANCE_OFF:
+        if complete.guidance_scale is not None and complete.guidance_scale > GUIDANCE_OFF:
             set_guidance(passage.components, model, complete)
         self._begin(model, complete, passage, exact)
 

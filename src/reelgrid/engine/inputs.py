@@ -58,11 +58,13 @@ def set_guidance(components: ModularPipeline, model: LoadedModel, request: Reque
 
     The model's default goes to the first guider only: experts are tuned apart (Wan 2.2 makes its
     last steps with 3.0 where the first have 4.0). Any other value was asked for, and goes to all.
+    Below 1 is off, as in diffusers' ordinary pipelines: a guider told 0 would leave out the prompt.
     """
+    assert request.guidance_scale is not None
     guiders = [guider for guider in guiders_of(components) if hasattr(guider, "guidance_scale")]
     is_default = request.guidance_scale == model.card.default.guidance_scale
     for guider in guiders[:1] if is_default else guiders:
-        guider.guidance_scale = request.guidance_scale
+        guider.guidance_scale = max(request.guidance_scale, GUIDANCE_OFF)
 
 
 def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:
