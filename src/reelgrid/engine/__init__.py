@@ -4,4 +4,4 @@ Import from its files: `generation` for the iterator, `state` for its file, `hoo
 family's own blocks are run step by step. Not here: jobs, clips on disk, the command line.
 """
 
-import reelgrid.models  # noqa: F401  # what it sets for the libraries must come before torch
+import reelgrid.models  # noqa: F401  # before anything else imports torch

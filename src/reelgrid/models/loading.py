@@ -22,6 +22,7 @@ from reelgrid.errors import ModelError
 from reelgrid.models.card import derive_card
 from reelgrid.models.fingerprint import fingerprint_of
 from reelgrid.models.fit import GROUP_OFFLOAD, gib, plan_offload
+from reelgrid.models.imports import collection_paused
 from reelgrid.models.machine import choose_device, choose_dtype, look_at
 from reelgrid.models.source import EMBEDDED, find_folder, is_of_our_blocks
 from reelgrid.models.weights import MODULAR_INDEX, num_parameters, weight_files
@@ -131,7 +132,7 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
     Raises:
         ModelError: A file is missing or broken.
     """
-    with _quiet_libraries():
+    with _quiet_libraries(), collection_paused():
         try:
             blocks = _own_blocks(folder)
             if blocks is not None:

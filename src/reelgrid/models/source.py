@@ -73,9 +73,9 @@ def _checked(folder: Path) -> Path:
 def _hub_folder(repository: str, check_size: CheckSize, params_b: float | None = None) -> Path:
     """Return the folder of a hub repository in the cache, fetched first where it is missing."""
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: its client's
         HfHubHTTPError,
-        HTTPError,  # type: ignore[attr-defined]  # its client's own
+        HTTPError,
         LocalEntryNotFoundError,
     )
 
