@@ -128,9 +128,15 @@ def test_a_run_is_taken_up_and_ends_in_a_model_that_generates(small_run, tmp_pat
     assert list(tmp_path.glob("sheet-*.png"))
     assert len(before) < 100
     model = load_model(str(tmp_path / "model"), dtype="float32")
-    with Generation(model, Request(prompt="a red ball", num_steps=2)) as generation:
+    frames = [frames_of(model, f"{word} red ball") for word in ("the", "gargantuan")]
+    assert frames[0].shape == (17, 128, 128, 3)
+    assert (frames[0] == frames[1]).all(), "an unknown word counts as one without meaning"
+
+
+def frames_of(model, prompt):
+    with Generation(model, Request(prompt=prompt, num_steps=2)) as generation:
         list(generation)
-        assert generation.frames.shape == (17, 128, 128, 3)
+        return generation.frames
 
 
 def test_a_broken_checkpoint_is_refused_in_one_line(small_run, tmp_path):

@@ -130,6 +130,7 @@ def write_model(folder: Path) -> Path:
     state = torch.load(folder / "flow.pt", weights_only=True, map_location="cpu")["average"]
     student = Student(state["mean"], state["std"], state["gap"], **CONFIG)
     student.load_state_dict(state)
+    _pass_over_unknown_words(student)
     write_folder(
         folder / "model",
         transformer=student.transformer,
@@ -141,6 +142,14 @@ def write_model(folder: Path) -> Path:
         shift=SHIFT,
     )
     return folder / "model"
+
+
+def _pass_over_unknown_words(student: Student) -> None:
+    """Give the unknown word, which no training prompt has, the meaning of a word without one."""
+    tokenizer = student.tokenizer
+    table = student.text_encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        table[tokenizer.unk_token_id] = table[tokenizer.convert_tokens_to_ids("the")]
 
 
 def held_out_clips(num: int, seed: int) -> list[world.Clip]:
