@@ -1,18 +1,14 @@
-"""Clips from a student in training: plain Euler with guidance, many at a time, and their pictures.
+"""Clips from a student in training, many at a time, and their pictures.
 
 For looking and for curves only; the finished model is evaluated through the engine, like any
 other.
 """
 
-from itertools import pairwise
-
 import torch
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
-    FlowMatchEulerDiscreteScheduler,
-)
 from torch import Tensor
 
 from reelgrid.models.embedded.codec import GroupCodec
+from reelgrid.models.embedded.folder import build_scheduler
 from reelgrid.train.student import MASK_CHANNELS, Student
 
 
@@ -22,7 +18,7 @@ def sample(
     prompts: list[str],
     *,
     noise: Tensor,
-    num_steps: int = 10,
+    num_steps: int = 6,
     guidance: float = 2.5,
     shift: float = 3.0,
     first: Tensor | None = None,
@@ -33,7 +29,7 @@ def sample(
         student: Whose transformer and text encoder are used.
         prompts: B of them.
         noise: Where to begin, (B, z, T, h, w).
-        num_steps: Euler steps.
+        num_steps: Denoising steps.
         guidance: Classifier-free guidance, 1 is off.
         shift: Of the noise levels.
         first: The first frame's normalised latents (B, z, T, h, w), if it is given.
@@ -43,16 +39,17 @@ def sample(
         given = noise.new_zeros(len(noise), MASK_CHANNELS + noise.shape[1], *noise.shape[2:])
     else:
         given = student.condition(first, torch.ones(len(noise)))
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler = build_scheduler(shift)
     scheduler.set_timesteps(num_steps, device=noise.device)
     latents = noise
-    for level, following in pairwise(scheduler.sigmas):
+    for timestep in scheduler.timesteps:
         seen = torch.cat([latents, given], dim=1)
         both = student.transformer(
-            torch.cat([seen, seen]), (level * 1000).expand(2 * len(seen)), text, return_dict=False
+            torch.cat([seen, seen]), timestep.float().expand(2 * len(seen)), text, return_dict=False
         )[0]
         wanted, plain = both.float().chunk(2)
-        latents = latents + (following - level) * (plain + guidance * (wanted - plain))
+        velocity = plain + guidance * (wanted - plain)
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
     return (
         latents * student.std[None, :, None, None, None] + student.mean[None, :, None, None, None]
     )

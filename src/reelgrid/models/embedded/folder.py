@@ -9,9 +9,7 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
-    FlowMatchEulerDiscreteScheduler,
-)
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
@@ -24,7 +22,7 @@ _PARTS = {
     "tokenizer": ("transformers", "PreTrainedTokenizerFast"),
     "transformer": ("reelgrid.models.embedded", "PlacedWanTransformer3DModel"),
     "vae": ("reelgrid.models.embedded", "GroupCodec"),
-    "scheduler": ("diffusers", "FlowMatchEulerDiscreteScheduler"),
+    "scheduler": ("diffusers", "UniPCMultistepScheduler"),
 }
 
 
@@ -56,7 +54,7 @@ def write_folder(
     codec.to(torch.float16).save_pretrained(folder / "vae")
     text_encoder.to(torch.float16).save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
-    FlowMatchEulerDiscreteScheduler(shift=shift).save_pretrained(folder / "scheduler")
+    build_scheduler(shift).save_pretrained(folder / "scheduler")
     version = {"_diffusers_version": diffusers.__version__}
     plain = {name: list(kind) for name, kind in _PARTS.items()}
     _write_index(folder / "model_index.json", {"_class_name": "WanPipeline", **version, **plain})
@@ -66,6 +64,13 @@ def write_folder(
     }
     head = {"_class_name": "WanModularPipeline", "_blocks_class_name": BLOCKS}
     _write_index(folder / "modular_model_index.json", {**head, **version, **modular})
+
+
+def build_scheduler(shift: float) -> UniPCMultistepScheduler:
+    """Build the solver that Wan has too: UniPC (Zhao et al. 2023, arXiv:2302.04867) on flow."""
+    return UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift
+    )
 
 
 def _write_index(path: Path, index: dict[str, object]) -> None:
