@@ -4,6 +4,7 @@ import json
 import random
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from reelgrid.models.loading import load_model
 from reelgrid.spec import Request
 from reelgrid.train import embedded, flow, reconstruction, world
 from reelgrid.train.corpus import Corpus, grow
+from reelgrid.train.curve import write_curve
 from reelgrid.train.muon import Muon, orthogonal
 from reelgrid.train.schedule import Clock
 from reelgrid.train.student import Student
@@ -71,6 +73,17 @@ def test_a_corpus_grows_in_parts_and_holds_nothing_held_out(codec, tmp_path):
     for row in corpus._properties:
         named: dict[str, Any] = dict(corpus._names(row))
         assert not world.is_held_out(world.Clip(**named).triple)
+
+
+def test_a_curve_is_drawn_from_its_first_point_to_its_last(tmp_path):
+    write_curve(tmp_path / "curve.svg", [1, 2, 4], [10.0, 10.0, 10.0 / 3])
+    picture = ElementTree.parse(tmp_path / "curve.svg").getroot()
+    line = picture.find("{http://www.w3.org/2000/svg}polyline")
+    assert line is not None
+    points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+    assert [x for x, _ in points] == [48 + 704 / 4, 48 + 704 / 2, 48 + 704]
+    assert points[0][1] == points[1][1] == 48  # the highest loss, twice
+    assert points[2][1] == 400 - 48  # the lowest
 
 
 def test_batches_are_the_same_for_the_same_seed_and_some_prompts_are_silent(codec, tmp_path):

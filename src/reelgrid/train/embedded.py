@@ -1,7 +1,7 @@
 """The embedded model from nothing: codec, corpus, transformer with text encoder, folder.
 
 Everything a run has made lies in its folder and is taken up from there: `codec.pt`, `corpus/`,
-`flow.pt`, `curve.json`, contact sheets `sheet-*.png`, `decoder.pt`, and at the end `model/` in
+`flow.pt`, `curve.json` and `.svg`, contact sheets `sheet-*.png`, `decoder.pt`, and at the end `model/` in
 diffusers' layout.
 """
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from reelgrid.train.checkpoint import read_checkpoint, write_checkpoint
 from reelgrid.train.corpus import Batch, Corpus
+from reelgrid.train.curve import write_curve
 from reelgrid.train.muon import optimisers
 from reelgrid.train.schedule import Clock, set_rates
 from reelgrid.train.student import Student
@@ -167,8 +168,12 @@ class FlowRun:
         spent_s = round(self.clock.spent_s, 1)
         self.curve.append({"step": self.step, "s": spent_s, "loss": loss})
         (self._folder / CURVE).write_text(json.dumps(self.curve), encoding="utf-8")
-        minutes = self.clock.minutes
-        return f"flow step {self.step}, {spent_s / 60:.1f} of {minutes:.1f} min, loss {loss:.4f}"
+        minutes = [row["s"] / 60 for row in self.curve]
+        write_curve(self._folder / "curve.svg", minutes, [row["loss"] for row in self.curve])
+        return (
+            f"flow step {self.step}, {spent_s / 60:.1f} of {self.clock.minutes:.1f} min, "
+            f"loss {loss:.4f}"
+        )
 
     def save(self) -> None:
         """Write everything the run needs to go on, whole."""

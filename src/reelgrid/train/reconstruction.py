@@ -5,6 +5,7 @@ dominate otherwise. Noise on the latents keeps them smooth enough to be denoised
 """
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from reelgrid.models.embedded.codec import GROUP, GroupCodec
 from reelgrid.train import world
@@ -44,7 +45,8 @@ class Groups(IterableDataset[tuple[Tensor, Tensor]]):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         torch.set_num_threads(1)
-        rng = torch.Generator().manual_seed(self._seed)
+        worker = get_worker_info()
+        rng = torch.Generator().manual_seed(self._seed * 1_000 + (worker.id if worker else 0))
         while True:
             yield draw_groups(BATCH, rng)
 
@@ -122,7 +124,8 @@ def _train(path: Path, codec: GroupCodec, minutes: float, seed: int) -> Iterator
     step = 0
     if path.exists():
         step, clock.spent_s = read_checkpoint(path, codec, parts)
-    batches = iter(DataLoader(Groups(seed + step), batch_size=None, num_workers=1))
+    num_workers = max(1, (os.cpu_count() or 2) - 1)
+    batches = iter(DataLoader(Groups(seed + step), batch_size=None, num_workers=num_workers))
     saved = time.monotonic()
     while not clock.is_over:
         with clock.running():
