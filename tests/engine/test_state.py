@@ -132,6 +132,31 @@ def test_a_save_that_fails_leaves_the_old_file(model, request_, saved, monkeypat
     assert list(saved.parent.iterdir()) == [saved]
 
 
+def test_a_snapshot_is_written_as_it_was_taken_whatever_happens_after(model, request_, tmp_path):
+    generation = Generation(model, request_)
+    for _ in range(3):
+        next(generation)
+    generation.save(tmp_path / "at_once")
+    snapshot = generation.snapshot()
+    overwrite_everything(generation)
+    next(generation)
+    state.write_state(tmp_path / "later", snapshot)
+    assert (tmp_path / "later").read_bytes() == (tmp_path / "at_once").read_bytes()
+
+
+def overwrite_everything(generation):
+    """As a network or solver that works in place could."""
+    passage = generation._open_passage()
+    solver = passage.components.scheduler
+    with torch.inference_mode():
+        for owner in (passage.state.values, vars(passage.block_state), vars(solver)):
+            for value in owner.values():
+                for tensor in value if isinstance(value, list | tuple) else (value,):
+                    if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                        tensor.fill_(0.5)
+    generation.timings.step_s.append(1.0)
+
+
 def test_latents_are_kept_in_float32(saved):
     with safe_open(saved, framework="pt") as file:
         latents = [n for n in file.keys() if n.endswith("latents")]  # noqa: SIM118

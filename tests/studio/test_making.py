@@ -1,16 +1,20 @@
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from reelgrid.engine.generation import Generation, Progress
+from reelgrid.engine.state import read_state, write_state
 from reelgrid.errors import BusyError, GenerationError, RequestError, StateError
-from reelgrid.media import read_image, read_provenance
+from reelgrid.media import read_image, read_provenance, write_clip
 from reelgrid.spec import Request
 from reelgrid.store import hold
-from reelgrid.studio import Interrupted, Order, list_unfinished, make, resume
+from reelgrid.studio import Interrupted, Order, Unfinished, list_unfinished, make, resume, saving
 from reelgrid.studio.making import Watch
+from reelgrid.studio.origin import provenance_of
 from tests.families.tiny import tiny_model
 from tests.files import names
 
@@ -132,10 +136,10 @@ def test_an_output_that_cannot_be_is_refused_before_any_step(tmp_path, states, m
 
 @pytest.fixture
 def no_room(monkeypatch):
-    def save(generation, path):
+    def write(path, saved):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Generation, "save", save)
+    monkeypatch.setattr(saving, "write_state", write)
 
 
 @pytest.mark.usefixtures("no_room")
@@ -153,6 +157,75 @@ def test_a_state_that_finds_no_room_when_stopped_is_one_line(tmp_path, states, m
     assert names(states) == []
 
 
+def test_a_note_that_finds_no_room_does_not_end_the_work(tmp_path, states, model, monkeypatch):
+    def write(unfinished):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Unfinished, "_write_note", write)
+    make(order(tmp_path), model, Watch(states=states, save_every_s=0.0))
+    assert names(states) == []
+
+
+def test_steps_go_on_while_a_state_is_written(tmp_path, states, model, monkeypatch):
+    """The writing waits for a later step, which would never come if the steps waited for it."""
+    was_made = threading.Event()
+    waited = []
+
+    def write(path, saved):
+        waited.append(was_made.wait(timeout=20))
+        write_state(path, saved)
+        write_state(tmp_path / f"{len(waited)}", saved)
+
+    def on_progress(progress):
+        if progress.step == 3:
+            was_made.set()
+
+    monkeypatch.setattr(saving, "write_state", write)
+    watch = Watch(states=states, on_progress=on_progress, save_every_s=0.0)
+    make(order(tmp_path), model, watch)
+    assert all(waited)
+    with Generation.restore(tmp_path / "1", model) as restored:
+        assert [progress.step for progress in restored] == [1, 2, 3, 4, 4]
+        provenance = provenance_of("tiny", restored.request)
+        write_clip(restored.frames, tmp_path / "again", fps=8.0, provenance=provenance)
+    assert np.array_equal(frames_in(tmp_path / "clip"), frames_in(tmp_path / "again"))
+
+
+def test_one_state_is_written_at_a_time(tmp_path, states, model, monkeypatch):
+    is_last = threading.Event()
+    steps = []
+
+    def write(path, saved):
+        steps.append(saved.position["step"])
+        assert is_last.wait(timeout=20)
+
+    def on_progress(progress):
+        if progress.stage == "decode":
+            is_last.set()
+
+    monkeypatch.setattr(saving, "write_state", write)
+    make(order(tmp_path), model, Watch(states=states, on_progress=on_progress, save_every_s=0.0))
+    assert steps == [0]
+
+
+def test_stopped_while_a_state_is_written_it_still_saves_where_it_stopped(
+    tmp_path, states, model, monkeypatch
+):
+    steps = []
+
+    def write(path, saved):
+        time.sleep(0.2)
+        write_state(path, saved)
+        steps.append(saved.position["step"])
+
+    monkeypatch.setattr(saving, "write_state", write)
+    watch = Watch(states=states, should_stop=stop_after(1), save_every_s=0.0)
+    with pytest.raises(Interrupted) as stopped:
+        make(order(tmp_path), model, watch)
+    assert steps == [0, 1]
+    assert read_state(stopped.value.unfinished.state).position["step"] == 1
+
+
 def test_a_network_that_fails_is_one_line(tmp_path, states, model, monkeypatch):
     def fail(generation):
         raise RuntimeError("shapes do not match\nand much more")
@@ -164,30 +237,53 @@ def test_a_network_that_fails_is_one_line(tmp_path, states, model, monkeypatch):
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from tests.families.tiny import tiny_model
 from tests.studio.test_making import REQUEST
+from reelgrid.engine import state
 from reelgrid.studio import Order, make
 from reelgrid.studio.making import Watch
 
-def die_at_step_three(progress):
-    if progress.step == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-
 folder = Path(sys.argv[1])
+states = folder / "data" / "states"
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_at_step_three(progress):
+    while progress.step == 2 and not list(states.glob("*-*.safetensors")):
+        time.sleep(0.01)
+    if progress.step == 3:
+        die()
+
+def die_in_the_middle(tensors, path, metadata):
+    if list(states.glob("*-*.safetensors")):
+        save_file(tensors, path, metadata)
+        os.truncate(path, 1000)
+        die()
+    save_file(tensors, path, metadata)
+
+on_progress = lambda progress: time.sleep(0.05)
+save_file = state.save_file
+if sys.argv[2] == "between":
+    on_progress = die_at_step_three
+else:
+    state.save_file = die_in_the_middle
 order = Order(model="tiny", request=REQUEST, output=folder / "killed")
-watch = Watch(states=folder / "data" / "states", on_progress=die_at_step_three, save_every_s=0.0)
+watch = Watch(states=states, on_progress=on_progress, save_every_s=0.0)
 make(order, tiny_model("wan_unipc"), watch)
 """
 
 
-def test_killed_outright_it_goes_on_from_its_last_save(tmp_path, states, model):
+@pytest.mark.parametrize("when", ["between", "in the middle of a write"])
+def test_killed_outright_it_goes_on_from_its_last_save(tmp_path, states, model, when):
     make(order(tmp_path, "whole"), model, Watch(states=states))
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), when], check=False)
     assert killed.returncode == -9
     (found,) = list_unfinished(states)
     steps: list[Progress] = []
     resume(found.state, None, lambda order: model, Watch(states=states, on_progress=steps.append))
-    assert [progress.step for progress in steps if progress.stage == "denoise"] == [3, 4]
+    made = [progress.step for progress in steps if progress.stage == "denoise"]
+    assert made == [1, 2, 3, 4][-len(made) :]
     assert np.array_equal(frames_in(tmp_path / "whole"), frames_in(tmp_path / "killed"))

@@ -166,33 +166,38 @@ class Generation(Iterator[Progress]):
         generation.timings = StageTimings(**where["timings"])
         return generation
 
-    def save(self, path: Path) -> None:
-        """Write the state to one file, whole or not at all.
+    def snapshot(self) -> Saved:
+        """Return the state as it is now, in tensors of its own: no later step changes it.
 
         Raises:
             GenerationError: It is closed, or holds something that has no form in a file.
         """
         passage = self._open_passage()
         trees, tensors = take_apart(passage, self._randomness)
-        write_state(
-            path,
-            Saved(
-                model=self.model.name,
-                fingerprint=self.model.fingerprint,
-                software=dict(software_here(self.model.device, self.model.dtype)),
-                request=self.request,
-                position={
-                    "stage": self._stage,
-                    "path": list(passage.path),
-                    "step": passage.step,
-                    "exact": self.exact,
-                    "num_threads": self._num_threads,
-                    "timings": asdict(self.timings),
-                },
-                trees=trees,
-                tensors=tensors,
-            ),
+        return Saved(
+            model=self.model.name,
+            fingerprint=self.model.fingerprint,
+            software=dict(software_here(self.model.device, self.model.dtype)),
+            request=self.request,
+            position={
+                "stage": self._stage,
+                "path": list(passage.path),
+                "step": passage.step,
+                "exact": self.exact,
+                "num_threads": self._num_threads,
+                "timings": asdict(self.timings),
+            },
+            trees=trees,
+            tensors=tensors,
         )
+
+    def save(self, path: Path) -> None:
+        """Write the state to one file, whole or not at all.
+
+        Raises:
+            GenerationError: It is closed, or holds something that has no form in a file.
+        """
+        write_state(path, self.snapshot())
 
     def preview(self) -> np.ndarray:
         """Return an estimate of the finished clip's middle frame, uint8 [h, w, 3], small.

@@ -3,11 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 from reelgrid.engine.generation import Generation, Progress
 from reelgrid.engine.state import read_request
@@ -17,6 +14,7 @@ from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
 from reelgrid.studio.origin import provenance_of
 from reelgrid.studio.report import Report, report_of
+from reelgrid.studio.saving import Saving
 from reelgrid.studio.unfinished import Unfinished, new_state_path, read_unfinished
 
 _log = logging.getLogger(__name__)
@@ -108,20 +106,16 @@ def resume(
 
 def _finish(generation: Generation, entry: Unfinished, watch: Watch) -> Report:
     """Iterate to the end, saving when due, and write the file."""
-    with ExitStack() as held:
-        if entry.state.exists():
-            held.enter_context(entry.held())
-        saved_at = time.monotonic()
+    with Saving(generation, entry, watch.save_every_s) as saving:
         for progress in _steps(generation):
             watch.on_progress(progress)
             if progress.stage == "decode":
                 continue
             if watch.should_stop():
-                _save(generation, entry, held)
+                saving.save_now()
                 raise Interrupted(entry)
-            if time.monotonic() - saved_at >= watch.save_every_s:
-                _save_if_possible(generation, entry, held)
-                saved_at = time.monotonic()
+            saving.save_if_due()
+        saving.settle()
         report = _write(generation, entry)
         entry.forget()
         return report
@@ -143,26 +137,6 @@ def _steps(generation: Generation) -> Iterator[Progress]:
         raise GenerationError(
             f"{generation.model.card.name} failed with {type(error).__name__}: "
             f"{_first_line(error)}; try other settings, REELGRID_LOG_LEVEL=DEBUG shows where"
-        ) from error
-
-
-def _save_if_possible(generation: Generation, entry: Unfinished, held: ExitStack) -> None:
-    """Save, or say why not and go on: a full disk elsewhere is no reason to lose the work."""
-    try:
-        _save(generation, entry, held)
-    except GenerationError as error:
-        _log.warning("%s", error)
-
-
-def _save(generation: Generation, entry: Unfinished, held: ExitStack) -> None:
-    try:
-        if not entry.note.exists():
-            held.enter_context(entry.held())
-        generation.save(entry.state)
-    except (OSError, SafetensorError) as error:
-        raise GenerationError(
-            f"the state could not be saved to {entry.state}: {_first_line(error)}; "
-            "make room, or set REELGRID_DATA to another folder"
         ) from error
 
 

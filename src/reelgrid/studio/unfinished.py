@@ -56,8 +56,8 @@ class Unfinished:
         """
         self.state.parent.mkdir(parents=True, exist_ok=True)
         with hold(self.note):
-            self._write_note()
             try:
+                self._write_note()
                 yield
             finally:
                 if not self.state.exists():
