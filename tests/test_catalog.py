@@ -44,6 +44,13 @@ def test_names_and_hub_ids_are_unique():
 def test_a_model_is_found_by_hub_id_in_any_case():
     assert card("wan-ai/wan2.1-t2v-1.3b-diffusers").name == WAN
     assert catalog.find("no-such-model") is None
+    assert catalog.find("") is None
+
+
+def test_names_that_are_nearly_right_are_known():
+    assert catalog.similar_names("wan2.1-t2v")[0] == WAN
+    assert catalog.similar_names("Embeded") == ["embedded"]
+    assert catalog.similar_names("") == []
 
 
 def test_an_impossible_size_is_refused_with_the_nearest_ones():

@@ -4,6 +4,7 @@ The entries are in `catalog.toml`, each with its source. Not here: loading (`mod
 models that are not in the catalogue, which `models` derives from their own repositories.
 """
 
+import difflib
 import functools
 import itertools
 import tomllib
@@ -196,9 +197,16 @@ def find(name: str) -> ModelCard | None:
     """Return the card of a catalogue name or hub id, upper or lower case, or none."""
     wanted = name.lower()
     for card in all_models():
-        if wanted in (card.name, (card.repository or "").lower()):
+        if wanted == card.name or (card.repository and wanted == card.repository.lower()):
             return card
     return None
+
+
+def similar_names(name: str) -> list[str]:
+    """Return the catalogue's names most like `name`, the likeliest first; none when none is."""
+    names = [card.name for card in all_models()]
+    begun = [each for each in names if name and each.startswith(name.lower())]
+    return (begun or difflib.get_close_matches(name.lower(), names))[:3]
 
 
 @functools.cache

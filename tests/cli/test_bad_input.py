@@ -28,6 +28,13 @@ REFUSED = {
     "no such folder": (["generate", "x", "-o", "none/a.mp4"], "make it first"),
     "unknown extension": (["generate", "x", "-o", "a.avi"], "use one of .mp4"),
     "many frames as png": (["generate", "x", "-o", "a.png", "--frames", "17"], "one frame"),
+    "image of many frames": (["generate", "x", "--image", "--frames", "17"], "one frame"),
+    "image as a video": (["generate", "x", "--image", "-o", "a.mp4"], "give a .png"),
+    "name too long": (["generate", "x", "-o", "n" * 300 + ".mp4"], "too long"),
+    "no name": (["generate", "x", "-o", ""], "no name for a file"),
+    "nothing but an extension": (["generate", "x", "-o", ".mp4"], "no name for a file"),
+    "the folder above": (["generate", "x", "-o", ".."], "no name for a file"),
+    "a device as a folder": (["generate", "x", "-o", "/dev/null"], "is no folder"),
     "no such prompts file": (["generate", "--prompts-file", "none.txt"], "cannot be read"),
     "prompt and prompts file": (["generate", "x", "--prompts-file", "p.txt"], "not both"),
     "no such first frame": (["generate", "x", "--input-reference", "none.png"], "no image file"),
@@ -37,6 +44,8 @@ REFUSED = {
     ),
     "unknown option": (["generate", "x", "--nope"], "--nope"),
     "unknown command": (["paint"], "paint"),
+    "no folder for records": (["bench", "--output", "none/b.jsonl"], "make it first"),
+    "a folder for records": (["bench", "--output", "."], "is a folder"),
     "no runs": (["bench", "--runs", "0"], "1 to 1,000"),
 }
 
@@ -74,6 +83,16 @@ def test_a_full_disk_is_one_line_and_exit_1(reelgrid, here, monkeypatch):
     assert (code, out) == (1, "")
     assert "No space left on device" in err.splitlines()[-1]
     assert names(here) == []
+
+
+def test_what_the_system_refuses_is_one_line_and_exit_1(reelgrid, here, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device", "bench.jsonl")
+
+    monkeypatch.setattr("reelgrid.measurement.append_records", full)
+    code, out, err = reelgrid("bench", "tiny", "--runs", 1, "--steps", 1)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "reelgrid: bench.jsonl: No space left on device"
 
 
 def test_a_setting_that_cannot_be_is_named(reelgrid, monkeypatch):

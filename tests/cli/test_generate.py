@@ -64,6 +64,29 @@ def test_a_png_name_asks_for_an_image(reelgrid, here):
     assert read_provenance(here / "a.png")["extra"]["num_frames"] == 1
 
 
+def test_seconds_of_a_model_outside_the_catalogue_follow_its_own_rule(reelgrid, model, here):
+    rate = model.card.default.fps
+    words = ("generate", PROMPT, "--model", "tiny", "-o", "a.mp4", "--seconds")
+    assert reelgrid(*words, 5 / rate)[0] == 0
+    assert read_provenance(here / "a.mp4")["extra"]["num_frames"] == 5
+    code, _, err = reelgrid(*words, "nan")
+    assert code == 2
+    assert "nan seconds is out of range" in err
+
+
+def test_a_refusal_comes_before_advice_on_words(reelgrid, model, monkeypatch):
+    monkeypatch.setattr(model, "prompt_notices", lambda prompt: ("advice",), raising=False)
+    code, _, err = reelgrid("generate", PROMPT, "--model", "tiny", "--size", "131x77")
+    assert code == 2
+    assert "advice" not in err
+
+
+def test_names_keep_letters_of_every_script(reelgrid, here):
+    for prompt in ("красный мяч", "синий мяч"):
+        reelgrid("generate", prompt, "--model", "tiny", "--image", "--steps", 1)
+    assert names(here) == ["красный-мяч.png", "синий-мяч.png"]
+
+
 def test_count_numbers_the_names_and_counts_the_seeds_up(reelgrid, here):
     reelgrid("generate", PROMPT, "--model", "tiny", "--count", 2, "--seed", 5, "-o", "a.mp4")
     assert names(here) == ["a-1.mp4", "a-2.mp4"]

@@ -102,10 +102,15 @@ def test_an_index_that_names_no_pipeline_is_refused(tmp_path):
 def test_a_folder_that_is_no_model_and_a_name_that_is_none_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"is no model: it has no modular_model_index\.json"):
         load_model(str(tmp_path))
-    with pytest.raises(ModelError, match="give a folder, a hub id"):
+    with pytest.raises(ModelError, match="a folder or a hub id"):
         load_model("nothing")
-    with pytest.raises(ModelError, match="give a folder, a hub id"):
+    with pytest.raises(ModelError, match="a folder or a hub id"):
         load_model(str(tmp_path / "not" / "there"))
+    with pytest.raises(ModelError, match=r"did you mean wan2\.1-t2v-1\.3b or wan2\.1-t2v-14b\?"):
+        load_model("wan2.1-t2v")
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="is a file: give the folder"):
+        load_model(str(tmp_path / "file"))
 
 
 def test_only_blocks_of_this_package_are_imported_for_an_index(wan):

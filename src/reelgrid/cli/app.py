@@ -47,6 +47,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:  # the machine refuses: a full disk, a folder that is read-only
+        return _say(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
 
 
 def _say(message: str, exit_code: int) -> int:

@@ -63,6 +63,8 @@ def bench(
     for request in requests if card else ():
         card.complete(request)  # type: ignore[union-attr]  # the loop is empty without a card
     settings = read_settings()
+    if output is not None:
+        _check_target(output)
     target = output or settings.measurements
 
     from reelgrid.measurement import append_records
@@ -74,6 +76,14 @@ def bench(
             append_records(target, [record])
             _print(record, as_json=as_json)
     say(f"appended to {target}")
+
+
+def _check_target(path: Path) -> None:
+    """Refuse a file that records cannot be appended to, before anything is measured."""
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder: give a file to append to", param="output")
+    if not path.parent.is_dir():
+        raise RequestError(f"there is no folder {path.parent}: make it first", param="output")
 
 
 def _print(record: "BenchRecord", *, as_json: bool) -> None:

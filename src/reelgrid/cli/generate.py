@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelgrid import catalog
+from reelgrid.catalog import ModelCard
 from reelgrid.cli import naming, options
 from reelgrid.cli.console import say
 from reelgrid.cli.work import load_aloud, read_settings, watched
@@ -61,8 +62,18 @@ def generate(
     as_json: options.Json = False,
 ) -> None:
     """Make a video, or an image, of a prompt."""
-    is_image = image or (frames is None and output is not None and output.suffix == ".png")
-    length = _num_frames(model, seconds, fps, 1 if is_image else frames)
+    if image:
+        _check_still(frames, output)
+    is_image = image or (frames is None and output is not None and output.suffix.lower() == ".png")
+    if not 1 <= count <= MAX_COUNT:
+        raise RequestError(f"count {count} is out of range: 1 to {MAX_COUNT:,}", param="count")
+    prompts = _prompts(prompt, prompts_file)
+    settings = read_settings()
+    card, loaded = catalog.find(model), None
+    if card is None and seconds is not None:
+        loaded = load_aloud(model, device, dtype)  # it alone knows its rate and its rule
+        card = loaded.card
+    length = _num_frames(card, seconds, fps, 1 if is_image else frames)
 
     def request(text: str, number: int) -> Request:
         return Request(
@@ -77,9 +88,6 @@ def generate(
             input_reference=input_reference,
         )
 
-    if not 1 <= count <= MAX_COUNT:
-        raise RequestError(f"count {count} is out of range: 1 to {MAX_COUNT:,}", param="count")
-    prompts = _prompts(prompt, prompts_file)
     namer = naming.Namer(
         output=output,
         suffix=".png" if is_image else ".mp4",
@@ -91,18 +99,30 @@ def generate(
         for text in prompts
         for number in range(count)
     ]
-    settings = read_settings()
-    _refuse_early(model, wishes)
+    _refuse_early(card, wishes)
     if prompts_file is not None:
-        wishes = _still_to_make(model, wishes)
+        wishes = _still_to_make(model, card, wishes)
     if wishes:
-        loaded = load_aloud(model, device, dtype)
+        loaded = loaded or load_aloud(model, device, dtype)
         for wish in wishes:
             _make(wish, model, loaded, settings, as_json=as_json)
 
 
+def _check_still(frames: int | None, output: Path | None) -> None:
+    """Refuse what contradicts a single image."""
+    if frames not in (None, 1):
+        raise RequestError(
+            f"--image is one frame, --frames {frames} is not: leave one of them out", param="frames"
+        )
+    if output is not None and output.suffix.lower() in {".mp4", ".webm"}:
+        raise RequestError(
+            f"{output}: --image makes a picture: give a .png, .webp or .gif, or leave out --image",
+            param="output",
+        )
+
+
 def _num_frames(
-    model: str, seconds: float | None, fps: float | None, frames: int | None
+    card: ModelCard | None, seconds: float | None, fps: float | None, frames: int | None
 ) -> int | None:
     """Return the frame count that was asked for, as such or as a length."""
     if seconds is None:
@@ -111,12 +131,7 @@ def _num_frames(
         raise RequestError(
             "--seconds and --frames (or --image) exclude each other", param="seconds"
         )
-    card = catalog.find(model)
-    if card is None:
-        raise RequestError(
-            f"the length rules of {model} are not in the catalogue: give --frames instead of --seconds",
-            param="seconds",
-        )
+    assert card is not None
     return card.frames_for(seconds, fps)
 
 
@@ -139,20 +154,18 @@ def _prompts(prompt: str | None, prompts_file: Path | None) -> list[str]:
     return found
 
 
-def _refuse_early(model: str, wishes: list[Wish]) -> None:
-    """Refuse what the catalogue knows to be impossible before anything is loaded."""
+def _refuse_early(card: ModelCard | None, wishes: list[Wish]) -> None:
+    """Refuse what is known to be impossible before anything is made."""
     from reelgrid.media import check_output
 
-    card = catalog.find(model)
     for wish in wishes:
         request = card.complete(wish.request) if card else wish.request
         check_output(wish.output, request.num_frames or 1)
 
 
-def _still_to_make(model: str, wishes: list[Wish]) -> list[Wish]:
+def _still_to_make(model: str, card: ModelCard | None, wishes: list[Wish]) -> list[Wish]:
     from reelgrid.studio.origin import is_made
 
-    card = catalog.find(model)
     rest = [
         wish
         for wish in wishes
@@ -168,8 +181,8 @@ def _make(
 ) -> None:
     from reelgrid.studio import Order, make
 
-    notices = getattr(loaded, "prompt_notices", None)
-    for notice in notices(wish.request.prompt) if notices else ():
+    loaded.card.complete(wish.request)  # a refusal comes before any advice
+    for notice in loaded.prompt_notices(wish.request.prompt):
         say(notice)
     order = Order(
         model=model,

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_MAX_WORDS_CHARS = 60
+_MAX_WORDS_BYTES = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Namer:
 
 
 def _words(prompt: str) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")
-    return words[:_MAX_WORDS_CHARS].rstrip("-") or "clip"
+    words = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")
+    return words.encode()[:_MAX_WORDS_BYTES].decode(errors="ignore").rstrip("-") or "clip"
 
 
 def _digest(prompt: str) -> str:

@@ -46,6 +46,7 @@ def check_output(path: Path, num_frames: int) -> None:
     Raises:
         RequestError: The extension, the number of frames or the folder will not do.
     """
+    _check_name(path)
     wanted = Format.of(path)
     if wanted is Format.PNG and num_frames > 1:
         raise RequestError(
@@ -58,6 +59,22 @@ def check_output(path: Path, num_frames: int) -> None:
         _check_only_frames(path)
 
 
+def _check_name(path: Path) -> None:
+    """Refuse what names no file and no folder of its own."""
+    if path.name.lower() in {"", "..", *(each.value for each in Format)}:
+        raise RequestError(
+            f"{str(path)!r} is no name for a file: give one such as clip.mp4, or a new folder's",
+            param="output",
+        )
+    try:
+        path.exists()
+    except OSError as error:  # too long, above all
+        raise RequestError(
+            f"{path.name[:40]}... cannot be a file: {error.strerror}: choose another name",
+            param="output",
+        ) from None
+
+
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise RequestError(f"there is no folder {folder}: make it first", param="output")
@@ -68,6 +85,8 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_only_frames(folder: Path) -> None:
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is there and is no folder: choose a new name", param="output")
     for file in folder.iterdir():
         if not _FRAME_FILE.fullmatch(file.name):
             raise RequestError(

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 
-from reelgrid.catalog import ModelCard, all_models, find
+from reelgrid.catalog import ModelCard, find, similar_names
 from reelgrid.errors import ModelError
 from reelgrid.models.fit import check_disk
 from reelgrid.models.machine import disk_free_bytes
@@ -43,12 +43,15 @@ def find_folder(name: str, check_size: CheckSize) -> tuple[Path, ModelCard | Non
     if folder.is_dir():
         checked = _checked(folder.resolve())
         return checked, find(EMBEDDED) if is_of_our_blocks(checked) else None
+    if folder.exists():
+        raise ModelError(f"{name} is a file: give the folder of a model")
     if _HUB_ID.fullmatch(name):
         return _hub_folder(name, check_size), None
-    known = ", ".join(other.name for other in all_models())
+    similar = similar_names(name)
+    meant = f"did you mean {' or '.join(similar)}?" if similar else "reelgrid models lists names;"
     raise ModelError(
-        f"no model {name!r}: give a folder, a hub id such as Wan-AI/Wan2.1-T2V-1.3B-Diffusers, "
-        f"or one of {known}"
+        f"no model {name!r}: {meant} a folder or a hub id such as "
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers will do too"
     )
 
 
