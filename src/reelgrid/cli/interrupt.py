@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill: finish the step, save, leave; the second one leaves at once."""
+"""Ctrl-C and a polite kill: finish the step, save, leave; the second one leaves without saving."""
 
 import signal
 import threading
