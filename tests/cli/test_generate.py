@@ -133,6 +133,14 @@ def test_notices_about_the_prompt_are_said(reelgrid, model, monkeypatch):
     assert f"unknown words in {PROMPT}" in reelgrid("generate", PROMPT, "--model", "tiny")[2]
 
 
+def test_a_place_for_states_that_cannot_be_costs_a_warning_only(reelgrid, here, monkeypatch):
+    monkeypatch.setenv("REELGRID_DATA", "/dev/null/data")
+    monkeypatch.setenv("REELGRID_SAVE_EVERY_S", "0")
+    code, out, _ = reelgrid("generate", PROMPT, "--model", "tiny", "-o", "a.mp4")
+    assert code == 0
+    assert out.startswith(str(here / "a.mp4"))
+
+
 def test_ctrl_c_saves_and_names_the_one_command_that_goes_on(reelgrid, here, monkeypatch):
     from reelgrid.engine.generation import Generation
 

@@ -47,6 +47,7 @@ def test_with_nothing_unfinished_it_says_so(reelgrid):
     code, _, err = reelgrid("resume")
     assert code == 2
     assert err == "reelgrid: nothing is unfinished: give the file of a saved state\n"
+    assert reelgrid("resume", "--list", "--json") == (0, "", "nothing is unfinished\n")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state", None])

@@ -39,6 +39,10 @@ def resume(
         from reelgrid.studio import list_unfinished
 
         found = list_unfinished(settings.states)
+        if not found and not list_only:
+            raise RequestError(
+                "nothing is unfinished: give the file of a saved state", param="state"
+            )
         if list_only or len(found) != 1:
             _print_list(found, as_json=as_json)
             return
@@ -61,13 +65,9 @@ def resume(
 
 
 def _print_list(found: "tuple[Unfinished, ...]", *, as_json: bool) -> None:
-    """Print one line for each; more than one is the user's choice.
-
-    Raises:
-        RequestError: There is none.
-    """
+    """Print what there is to choose from, each with its command."""
     if not found:
-        raise RequestError("nothing is unfinished: give the file of a saved state", param="state")
+        say("nothing is unfinished")
     for entry in found:
         if as_json:
             fields = {

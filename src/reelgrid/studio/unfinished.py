@@ -64,9 +64,10 @@ class Unfinished:
                     self.note.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Remove what is saved of it."""
-        self.state.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
+        """Remove what is saved of it; where nothing could be saved, there is nothing to remove."""
+        for file in (self.state, self.note):
+            if file.exists():
+                file.unlink(missing_ok=True)
 
     def _write_note(self) -> None:
         """Write it in place: under a new file, the lock would be on one that nobody sees."""
