@@ -93,6 +93,30 @@ def test_count_numbers_the_names_and_counts_the_seeds_up(reelgrid, here):
     assert [read_provenance(here / name)["seed"] for name in names(here)] == [5, 6]
 
 
+def test_stopped_among_several_it_says_what_is_left_and_a_second_run_makes_it(
+    reelgrid, here, monkeypatch
+):
+    from reelgrid.engine.generation import Generation
+
+    step = Generation.__next__
+
+    def step_and_stop_the_second(generation):
+        if generation.request.seed == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return step(generation)
+
+    command = ("generate", PROMPT, "--model", "tiny", "--count", 3, "-o", "a.mp4")
+    with monkeypatch.context() as pressed:
+        pressed.setattr(Generation, "__next__", step_and_stop_the_second)
+        code, _, err = reelgrid(*command)
+    assert code == 130
+    assert "1 more not begun" in err
+    assert reelgrid("resume")[0] == 0
+    assert names(here) == ["a-1.mp4", "a-2.mp4"]
+    assert "2 of 3 are made already" in reelgrid(*command)[2]
+    assert names(here) == ["a-1.mp4", "a-2.mp4", "a-3.mp4"]
+
+
 def test_the_same_seed_gives_the_same_file_and_another_another(reelgrid, here):
     for name, seed in (("a.mp4", 1), ("b.mp4", 1), ("c.mp4", 2)):
         reelgrid("generate", PROMPT, "--model", "tiny", "--seed", seed, "-o", name)

@@ -47,7 +47,9 @@ def generate(
     guidance: options.Guidance = None,
     negative: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None,
     seed: options.Seed = 0,
-    count: Annotated[int, typer.Option(help="How many, with seeds from --seed on.")] = 1,
+    count: Annotated[
+        int, typer.Option(help="How many, with seeds from --seed on; made ones are skipped.")
+    ] = 1,
     image: Annotated[bool, typer.Option("--image", help="One frame, as PNG.")] = False,
     input_reference: Annotated[
         Path | None, typer.Option(help="An image file that the clip begins with.")
@@ -100,12 +102,11 @@ def generate(
         for number in range(count)
     ]
     _refuse_early(card, wishes)
-    if prompts_file is not None:
+    if prompts_file is not None or count > 1:
         wishes = _still_to_make(model, card, wishes)
     if wishes:
         loaded = loaded or load_aloud(model, device, dtype)
-        for wish in wishes:
-            _make(wish, model, loaded, settings, as_json=as_json)
+        _make_all(wishes, model, loaded, settings, as_json=as_json)
 
 
 def _check_still(frames: int | None, output: Path | None) -> None:
@@ -174,6 +175,24 @@ def _still_to_make(model: str, card: ModelCard | None, wishes: list[Wish]) -> li
     if len(rest) < len(wishes):
         say(f"{len(wishes) - len(rest)} of {len(wishes)} are made already")
     return rest
+
+
+def _make_all(
+    wishes: list[Wish], model: str, loaded: "LoadedModel", settings: "Settings", *, as_json: bool
+) -> None:
+    """Make them in turn; when the work is stopped, say how many were not begun.
+
+    Raises:
+        Exit: It was stopped.
+    """
+    for number, wish in enumerate(wishes, start=1):
+        try:
+            _make(wish, model, loaded, settings, as_json=as_json)
+        except typer.Exit:
+            if number < len(wishes):
+                left = len(wishes) - number
+                say(f"{left} more not begun: the same command makes what is missing")
+            raise
 
 
 def _make(
