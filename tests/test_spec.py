@@ -30,6 +30,15 @@ def test_values_out_of_range_are_refused_with_the_range(values):
         Request("x", **values)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"num_steps": 2.5}, {"seed": 1.5}, {"num_frames": "17"}, {"fps": "8"}, {"prompt": None}],
+)
+def test_values_of_another_kind_are_refused(values):
+    with pytest.raises(RequestError, match=r"is no (whole number|number|text)"):
+        Request(**{"prompt": "x", **values})
+
+
 @pytest.mark.parametrize("text", ["-8x8", "0x8", "99999x8", "8", "8x", "x", "8x8x8", "1e3x8"])
 def test_a_size_that_is_none_is_refused(text):
     with pytest.raises(RequestError, match="size"):

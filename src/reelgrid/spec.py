@@ -6,6 +6,7 @@ Not here: what a model can do (`catalog`), and how frames are made (`engine`).
 import math
 import re
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Self
 
@@ -111,7 +112,9 @@ class Request:
         return replace(self, **changes)  # type: ignore[arg-type]  # fields are checked when made
 
 
-def _check_text(name: str, text: str) -> None:
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise RequestError(f"the {name.replace('_', ' ')} is no text: {text!r}", param=name)
     if len(text) > MAX_PROMPT_CHARS:
         raise RequestError(
             f"the {name.replace('_', ' ')} has {len(text):,} characters, "
@@ -123,8 +126,13 @@ def _check_text(name: str, text: str) -> None:
 
 
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    """Refuse what is out of range, or no whole number where the range is one of whole numbers."""
     if value is None:
         return
+    kind: type = Integral if isinstance(low, int) else Real
+    if not isinstance(value, kind):
+        words = "whole number" if kind is Integral else "number"
+        raise RequestError(f"{name.replace('_', ' ')} {value!r} is no {words}", param=name)
     if not math.isfinite(value) or not low <= value <= high:
         raise RequestError(
             f"{name.replace('_', ' ')} {value} is out of range: {low:,} to {high:,}", param=name

@@ -79,6 +79,14 @@ def test_a_truncated_weights_file_is_named_with_its_sizes(wan):
         load_model(str(wan))
 
 
+@pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
+def test_a_part_without_weights_is_named(wan, part):
+    for file in (wan / part).glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(ModelError, match=f"the {part} in .* has no weights: fetch it again"):
+        load_model(str(wan))
+
+
 def test_a_weights_file_of_something_else_is_named(wan):
     next((wan / "vae").glob("*.safetensors")).write_bytes(b"<html>not found</html>")
     with pytest.raises(ModelError, match="is no safetensors file"):

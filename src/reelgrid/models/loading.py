@@ -146,8 +146,11 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
             spec = pipeline.get_component_spec(name)
             if spec.pretrained_model_name_or_path is None or spec.type_hint is None:
                 continue
-            if not (folder / (spec.subfolder or "")).is_dir():
+            place = folder / (spec.subfolder or "")
+            if not place.is_dir():
                 continue
+            if issubclass(spec.type_hint, nn.Module) and not _has_weights(place):
+                raise ModelError(f"the {name} in {folder} has no weights: fetch it again")
             try:
                 parts[name] = spec.load(dtype=dtype, local_files_only=True)
             except _LOAD_ERRORS as error:
@@ -159,6 +162,10 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
         if isinstance(part, nn.Module):
             part.eval().requires_grad_(False)
     return pipeline
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(file.suffix in {".safetensors", ".bin"} for file in folder.iterdir())
 
 
 def _own_blocks(folder: Path) -> ModularPipelineBlocks | None:
