@@ -24,7 +24,7 @@ from reelgrid.models.fingerprint import fingerprint_of
 from reelgrid.models.fit import GROUP_OFFLOAD, gib, plan_offload
 from reelgrid.models.imports import collection_paused
 from reelgrid.models.machine import choose_device, choose_dtype, look_at
-from reelgrid.models.source import EMBEDDED, find_folder, is_of_our_blocks
+from reelgrid.models.source import EMBEDDED, find_folder
 from reelgrid.models.weights import MODULAR_INDEX, num_parameters, weight_files
 
 SMALL_PARAMETERS = 100_000_000
@@ -138,7 +138,7 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
             if blocks is not None:
                 pipeline = blocks.init_pipeline(str(folder))
             else:
-                pipeline = _open_pipeline(folder)
+                pipeline = ModularPipeline.from_pretrained(str(folder), local_files_only=True)
         except _LOAD_ERRORS as error:
             raise ModelError(f"{folder} is no pipeline that diffusers knows: {error}") from None
         parts = {}
@@ -181,22 +181,6 @@ def _own_blocks(folder: Path) -> ModularPipelineBlocks | None:
         return None
     module, _, kind = name.rpartition(".")
     return getattr(importlib.import_module(module), kind)()
-
-
-def _open_pipeline(folder: Path) -> ModularPipeline:
-    """Return the pipeline without its components.
-
-    diffusers looks for blocks in its own package alone: the embedded model's are handed to it.
-    """
-    if not is_of_our_blocks(folder):
-        return ModularPipeline.from_pretrained(str(folder), local_files_only=True)
-    from diffusers.modular_pipelines.wan.modular_pipeline import WanModularPipeline
-
-    from reelgrid.models.embedded.blocks import EmbeddedBlocks
-
-    return WanModularPipeline(
-        blocks=EmbeddedBlocks(), pretrained_model_name_or_path=str(folder), local_files_only=True
-    )
 
 
 def _place(pipeline: ModularPipeline, device: torch.device, offload: str | None) -> None:

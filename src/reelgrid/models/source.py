@@ -16,7 +16,6 @@ from reelgrid.models.machine import disk_free_bytes
 from reelgrid.models.weights import INDEX_NAMES, is_wanted
 
 EMBEDDED = "embedded"
-OUR_BLOCKS = '"reelgrid.models.embedded.blocks.EmbeddedBlocks"'
 HUB_TIMEOUT_S = 10.0
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -41,8 +40,7 @@ def find_folder(name: str, check_size: CheckSize) -> tuple[Path, ModelCard | Non
         return _hub_folder(card.repository, check_size, card.params_b), card
     folder = Path(name).expanduser()
     if folder.is_dir():
-        checked = _checked(folder.resolve())
-        return checked, find(EMBEDDED) if is_of_our_blocks(checked) else None
+        return _checked(folder.resolve()), None
     if folder.exists():
         raise ModelError(f"{name} is a file: give the folder of a model")
     if _HUB_ID.fullmatch(name):
@@ -53,12 +51,6 @@ def find_folder(name: str, check_size: CheckSize) -> tuple[Path, ModelCard | Non
         f"no model {name!r}: {meant} a folder or a hub id such as "
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers will do too"
     )
-
-
-def is_of_our_blocks(folder: Path) -> bool:
-    """Whether a folder holds the embedded model or one that was trained like it."""
-    index = folder / "modular_model_index.json"
-    return index.is_file() and OUR_BLOCKS in index.read_text(encoding="utf-8", errors="replace")
 
 
 def _embedded_folder() -> Path:
