@@ -50,7 +50,7 @@ def test_a_model_is_found_by_hub_id_in_any_case():
 
 def test_names_that_are_nearly_right_are_known():
     assert catalog.similar_names("wan2.1-t2v")[0] == WAN
-    assert catalog.similar_names("Embeded") == ["embedded"]
+    assert catalog.similar_names("Embeddedd") == ["embedded"]
     assert catalog.similar_names("") == []
 
 
