@@ -42,6 +42,14 @@ def test_a_step_draws_from_its_own_random_numbers_and_leaves_the_worlds_alone():
     np.testing.assert_array_equal(finish(Generation(ancestral, request)), first)
 
 
+def test_steps_whose_timesteps_round_to_the_same_number_are_all_made():
+    many = tiny_model("wan_unipc", num_steps=600)
+    with Generation(many, Request("a red ball", num_frames=1)) as generation:
+        steps = [progress.step for progress in generation if progress.stage == "denoise"]
+        assert steps == list(range(1, 601))
+        assert generation.frames.shape[0] == 1
+
+
 def test_another_seed_makes_other_frames(model, request_):
     frames = [finish(Generation(model, request_.with_(seed=seed))) for seed in (0, 1)]
     assert not np.array_equal(*frames)
@@ -215,3 +223,15 @@ def test_a_restored_generation_goes_on_with_as_many_threads_as_it_began_with(
         assert torch.get_num_threads() == began + 1
     finally:
         torch.set_num_threads(began)
+
+
+def test_a_network_that_fails_is_one_line(model, request_, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise AssertionError("no order\nand more")
+
+    monkeypatch.setattr(type(model.pipeline.scheduler), "step", fail)
+    with (
+        pytest.raises(GenerationError, match=r"failed with AssertionError: no order; try other"),
+        Generation(model, request_) as generation,
+    ):
+        list(generation)

@@ -227,10 +227,10 @@ def test_stopped_while_a_state_is_written_it_still_saves_where_it_stopped(
 
 
 def test_a_network_that_fails_is_one_line(tmp_path, states, model, monkeypatch):
-    def fail(generation):
+    def fail(passage):
         raise RuntimeError("shapes do not match\nand much more")
 
-    monkeypatch.setattr(Generation, "__next__", fail)
+    monkeypatch.setattr("reelgrid.engine.hook.Passage.make_step", fail)
     with pytest.raises(GenerationError, match="failed with RuntimeError: shapes do not match; try"):
         make(order(tmp_path), model, Watch(states=states))
     assert not (tmp_path / "clip").exists()

@@ -4,6 +4,7 @@ It yields progress and can be saved, restored, previewed and closed between any 
 due times and files belong to whoever iterates; how blocks run is the business of `hook`.
 """
 
+import logging
 import statistics
 import time
 from collections.abc import Iterator
@@ -19,7 +20,12 @@ import torch
 from reelgrid.engine import memory
 from reelgrid.engine.guidance import batch_guidance
 from reelgrid.engine.hook import Passage
-from reelgrid.engine.inputs import GUIDANCE_OFF, pipeline_inputs, set_guidance
+from reelgrid.engine.inputs import (
+    GUIDANCE_OFF,
+    begin_at_first_step,
+    pipeline_inputs,
+    set_guidance,
+)
 from reelgrid.engine.preview import preview_image
 from reelgrid.engine.randomness import Randomness
 from reelgrid.engine.results import frames_of
@@ -33,6 +39,10 @@ from reelgrid.spec import Request
 Stage = Literal["encode", "denoise", "decode"]
 
 _RECENT_STEPS = 5
+# What a network or solver raises at settings that its card did not rule out.
+_NETWORK_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +257,7 @@ class Generation(Iterator[Progress]):
             self.timings.decode_s += took_s
         if passage.is_in_loop:
             set_guidance(passage.components, self.model, self.request)
+            begin_at_first_step(passage.components, passage.state.values.get("timesteps"))
             self._stage = "denoise"
         else:
             self._frames = frames_of(passage.state.values)
@@ -285,3 +296,10 @@ class Generation(Iterator[Progress]):
                 f"{self.model.device} ran out of memory at {self.request.size} with "
                 f"{self.request.num_frames} frames: ask for a smaller size or fewer frames"
             ) from None
+        except _NETWORK_ERRORS as error:
+            _log.debug("a network failed", exc_info=True)
+            reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+            raise GenerationError(
+                f"{self.model.card.name} failed with {type(error).__name__}: {reason}; "
+                "try other settings, REELGRID_LOG_LEVEL=DEBUG shows where"
+            ) from error

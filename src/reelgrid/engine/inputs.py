@@ -67,6 +67,20 @@ def set_guidance(components: ModularPipeline, model: LoadedModel, request: Reque
         guider.guidance_scale = max(request.guidance_scale, GUIDANCE_OFF)
 
 
+def begin_at_first_step(components: ModularPipeline, timesteps: torch.Tensor | None) -> None:
+    """Tell the solver that it begins at its first step.
+
+    Left alone, it looks the first timestep up among all, which are rounded to whole numbers, and of
+    two that are alike it takes the second: one step too far (diffusers 0.42.1, UniPC with shift 3,
+    from about 330 steps on; the last step then fails).
+    """
+    scheduler: Any = getattr(components, "scheduler", None)
+    if timesteps is None or getattr(scheduler, "begin_index", 0) is not None:
+        return
+    if torch.equal(timesteps, scheduler.timesteps):
+        scheduler.set_begin_index(0)
+
+
 def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:
     """Yield the guiders among the components, in the pipeline's order."""
     for component in components.components.values():

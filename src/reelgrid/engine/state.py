@@ -171,7 +171,8 @@ def request_from_json(fields: Mapping[str, Any]) -> Request:
 
 def _read_header(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise StateError(f"{path} does not exist: give the file of a saved generation")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise StateError(f"{path} {what}: give the file of a saved generation")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_HEADER_KEY)

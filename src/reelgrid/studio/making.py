@@ -1,14 +1,13 @@
 """Make one file, or go on with one: the loop around a generation."""
 
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from reelgrid.engine.generation import Generation, Progress
 from reelgrid.engine.state import read_request
-from reelgrid.errors import GenerationError, StateError
+from reelgrid.errors import StateError
 from reelgrid.media import check_output, write_clip
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
@@ -16,8 +15,6 @@ from reelgrid.studio.origin import provenance_of
 from reelgrid.studio.report import Report, report_of
 from reelgrid.studio.saving import Saving
 from reelgrid.studio.unfinished import Unfinished, new_state_path, read_unfinished
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +104,7 @@ def resume(
 def _finish(generation: Generation, entry: Unfinished, watch: Watch) -> Report:
     """Iterate to the end, saving when due, and write the file."""
     with Saving(generation, entry, watch.save_every_s) as saving:
-        for progress in _steps(generation):
+        for progress in generation:
             watch.on_progress(progress)
             if progress.stage == "decode":
                 continue
@@ -119,29 +116,6 @@ def _finish(generation: Generation, entry: Unfinished, watch: Watch) -> Report:
         report = _write(generation, entry)
         entry.forget()
         return report
-
-
-def _steps(generation: Generation) -> Iterator[Progress]:
-    """Yield from the generation; what a network raises becomes one line.
-
-    Yields:
-        Its progress.
-
-    Raises:
-        GenerationError: A network failed on something that its card did not rule out.
-    """
-    try:
-        yield from generation
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        _log.debug("a network failed", exc_info=True)
-        raise GenerationError(
-            f"{generation.model.card.name} failed with {type(error).__name__}: "
-            f"{_first_line(error)}; try other settings, REELGRID_LOG_LEVEL=DEBUG shows where"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0][:200]
 
 
 def _write(generation: Generation, entry: Unfinished) -> Report:
