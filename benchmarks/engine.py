@@ -6,6 +6,8 @@ Both sides have the same weights, steps and precision, in one process and taking
 is the median. `--write` files the result in `benchmarks/results/` under today's date.
 """
 
+import reelgrid.engine  # noqa: F401  # isort: skip  # before torch: how waiting threads behave
+
 import argparse
 import copy
 import json
@@ -21,7 +23,6 @@ import torch
 from diffusers.utils import logging
 
 import reelgrid
-import reelgrid.engine  # noqa: F401  # before torch
 from reelgrid.engine.generation import Generation
 from reelgrid.engine.hook import own_components
 from reelgrid.engine.inputs import pipeline_inputs, set_guidance

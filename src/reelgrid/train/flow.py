@@ -9,6 +9,7 @@ first frame.
 
 import json
 import random
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -108,7 +109,10 @@ class FlowRun:
             adam_lr=ADAM_LR,
             plain=("shared", "embed_tokens", "relative_attention_bias", "scale_shift", "place"),
         )
-        self._network = torch.compile(student.transformer)
+        # Compiling takes a minute and halves a step; without a compiler it goes the slow way.
+        can_compile = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+        network = student.transformer
+        self._network = torch.compile(network) if can_compile else network
         self._compiled: set[bool] = set()
         if (folder / NAME).exists():
             self._take_up()
