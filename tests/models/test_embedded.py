@@ -1,6 +1,7 @@
 """The embedded model's own classes: words, codec, transformer."""
 
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +38,13 @@ def test_a_prompt_names_every_property_unless_one_is_skipped():
     for clip, prompt in described(500):
         assert any(word in prompt for word in words.COLOURS[clip["colour"]])
         assert any(word in prompt for word in words.SCENES[clip["scene"]])
+
+
+def test_a_drilled_direction_is_told_by_the_order_of_its_words_alone():
+    clip: dict[str, Any] = {"colour": "red", "shape": "ball", "scene": "night", "size": "small"}
+    clip |= {"rng": random.Random(0), "drill": 1.0}
+    assert "from left to right" in words.describe(motion="right", **clip)
+    assert "from right to left" in words.describe(motion="left", **clip)
 
 
 def test_a_notice_names_the_words_that_are_unknown_and_some_that_are_known():
