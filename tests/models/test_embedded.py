@@ -21,7 +21,7 @@ def described(num, seed=0, skip=0.0):
         "size": words.SIZES,
     }
     for _ in range(num):
-        clip = {name: rng.choice(list(table)) for name, table in tables.items()}
+        clip: dict[str, Any] = {name: rng.choice(list(table)) for name, table in tables.items()}
         yield clip, words.describe(**clip, rng=rng, skip=skip)
 
 
