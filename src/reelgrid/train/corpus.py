@@ -21,7 +21,6 @@ from reelgrid.train.world import Clip
 
 SIDE = 128
 NUM_FRAMES = 17
-DRILL = 0.35  # left alone, "from left to right" is learned last
 _PROPERTIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("colour", tuple(world.COLOURS)),
     ("shape", world.SHAPES),
@@ -124,9 +123,7 @@ class Corpus:
         """
         rows = np.array([rng.randrange(self.num_clips) for _ in range(num)])
         prompts = [
-            ""
-            if rng.random() < silent
-            else describe(**self._names(row), rng=rng, skip=skip, drill=DRILL)
+            "" if rng.random() < silent else describe(**self._names(row), rng=rng, skip=skip)
             for row in self._properties[rows]
         ]
         return Batch(

@@ -1,11 +1,11 @@
 """The embedded model's tokenizer and text encoder, of transformers' own classes."""
 
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
-from reelgrid.models.embedded.words import vocabulary
+from reelgrid.models.embedded.words import ORDERED, vocabulary
 
 MAX_TOKENS = 24
 _SPECIAL = ("<pad>", "</s>", "<unk>")
@@ -16,7 +16,11 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     words = {word: i for i, word in enumerate((*_SPECIAL, *vocabulary()))}
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Lowercase(), normalizers.Replace("'", "")]
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace("'", ""),
+            *(normalizers.Replace(Regex(phrase), plain) for phrase, plain in ORDERED.items()),
+        ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
