@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import torch
 from reelgrid.engine import guidance, hook, preview
 from reelgrid.engine.generation import Generation
 from reelgrid.engine.inputs import set_guidance
+from reelgrid.engine.threads import fitting_threads
 from reelgrid.errors import GenerationError, RequestError
-from reelgrid.spec import Request
+from reelgrid.spec import Request, Size
 from tests.families.tiny import tiny_model
 
 
@@ -203,11 +205,25 @@ def test_guidance_takes_one_forward_a_step_and_two_where_exact_or_large(request_
     assert num_forwards() == 6
 
 
+def test_a_small_clip_of_a_small_model_takes_one_thread_and_others_all(model, request_):
+    whole = model.card.complete(request_)
+    large_model = replace(model, card=replace(model.card, params_b=1.3))
+    large_clip = whole.with_(size=Size(832, 480), num_frames=81)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert fitting_threads(model, whole) == 1
+        assert fitting_threads(large_model, whole) == 3
+        assert fitting_threads(model, large_clip) == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_restored_generation_goes_on_with_as_many_threads_as_it_began_with(
     model, request_, tmp_path
 ):
     began = torch.get_num_threads()
-    whole = Generation(model, request_)
+    whole = Generation(model, request_, exact=True)
     next(whole)
     whole.save(tmp_path / "x.safetensors")
     torch.set_num_threads(began + 1)

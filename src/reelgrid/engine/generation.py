@@ -31,7 +31,7 @@ from reelgrid.engine.randomness import Randomness
 from reelgrid.engine.results import frames_of
 from reelgrid.engine.snapshot import put_together, take_apart
 from reelgrid.engine.state import Saved, check_fit, read_state, software_here, write_state
-from reelgrid.engine.threads import num_threads
+from reelgrid.engine.threads import fitting_threads, num_threads
 from reelgrid.errors import GenerationError, StateError
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
@@ -112,7 +112,7 @@ class Generation(Iterator[Progress]):
         self.model = model
         self.request = request
         self.exact = exact
-        self._num_threads = torch.get_num_threads()
+        self._num_threads = torch.get_num_threads() if exact else fitting_threads(model, request)
         if not exact:
             batch_guidance(passage.components)
         self.timings = StageTimings()
