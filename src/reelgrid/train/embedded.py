@@ -16,7 +16,6 @@ from PIL import Image
 
 from reelgrid.models.embedded.codec import GroupCodec
 from reelgrid.models.embedded.folder import write_folder
-from reelgrid.train import world
 from reelgrid.train.corpus import SIDE, Corpus, grow
 from reelgrid.train.flow import SHIFT, FlowRun
 from reelgrid.train.reconstruction import load_codec, polish_decoder, train_codec
@@ -150,14 +149,3 @@ def _pass_over_unknown_words(student: Student) -> None:
     table = student.text_encoder.get_input_embeddings().weight
     with torch.no_grad():
         table[tokenizer.unk_token_id] = table[tokenizer.convert_tokens_to_ids("the")]
-
-
-def held_out_clips(num: int, seed: int) -> list[world.Clip]:
-    """Draw clips whose colour, shape and motion were never trained on together."""
-    rng = torch.Generator().manual_seed(seed)
-    clips: list[world.Clip] = []
-    while len(clips) < num:
-        clip = world.draw_clip(rng)
-        if world.is_held_out(clip.triple):
-            clips.append(clip)
-    return clips

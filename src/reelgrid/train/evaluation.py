@@ -22,7 +22,6 @@ from reelgrid.models.embedded.words import describe
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
 from reelgrid.train import detect, world
-from reelgrid.train.embedded import held_out_clips
 
 Task = Literal["video", "image", "first-frame"]
 PROPERTIES: dict[Task, tuple[str, ...]] = {
@@ -84,6 +83,17 @@ def evaluate(
         rows.append({name: seen[name] for name in PROPERTIES[task]})
         on_clip(number + 1)
     return [_score(name, share, num_prompts) for name, share in detect.mean_score(rows).items()]
+
+
+def held_out_clips(num: int, seed: int) -> list[world.Clip]:
+    """Draw clips whose colour, shape and motion were never trained on together."""
+    rng = torch.Generator().manual_seed(seed)
+    clips: list[world.Clip] = []
+    while len(clips) < num:
+        clip = world.draw_clip(rng)
+        if world.is_held_out(clip.triple):
+            clips.append(clip)
+    return clips
 
 
 def _prompt_of(clip: world.Clip, words: random.Random) -> str:

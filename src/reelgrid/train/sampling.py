@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reelgrid.models.embedded.codec import GroupCodec
 from reelgrid.models.embedded.folder import build_scheduler
-from reelgrid.train.student import MASK_CHANNELS, Student
+from reelgrid.train.student import Student
 
 
 @torch.inference_mode()
@@ -21,7 +21,6 @@ def sample(
     num_steps: int = 6,
     guidance: float = 2.5,
     shift: float = 3.0,
-    first: Tensor | None = None,
 ) -> Tensor:
     """Return denoised latents in the codec's own scale.
 
@@ -32,20 +31,17 @@ def sample(
         num_steps: Denoising steps.
         guidance: Classifier-free guidance, 1 is off.
         shift: Of the noise levels.
-        first: The first frame's normalised latents (B, z, T, h, w), if it is given.
     """
     text = student.embed(prompts + [""] * len(prompts))
-    if first is None:
-        given = noise.new_zeros(len(noise), MASK_CHANNELS + noise.shape[1], *noise.shape[2:])
-    else:
-        given = student.condition(first, torch.ones(len(noise)))
     scheduler = build_scheduler(shift)
     scheduler.set_timesteps(num_steps, device=noise.device)
     latents = noise
     for timestep in scheduler.timesteps:
-        seen = torch.cat([latents, given], dim=1)
         both = student.transformer(
-            torch.cat([seen, seen]), timestep.float().expand(2 * len(seen)), text, return_dict=False
+            torch.cat([latents, latents]),
+            timestep.float().expand(2 * len(latents)),
+            text,
+            return_dict=False,
         )[0]
         wanted, plain = both.float().chunk(2)
         velocity = plain + guidance * (wanted - plain)
