@@ -1,0 +1,1 @@
+"""Workers: take a job from the desk, run the engine, give back what was made."""

@@ -1,0 +1,184 @@
+"""Which waiting job a worker takes, and which running one gives way: pure functions of values.
+
+Every job has a *rank*, a time in seconds that is fixed when the job is admitted; the smallest goes
+first. A rank is never earlier than the admission, so that waiting is aging: whatever is admitted
+after the time that a job's rank names stands behind it, and no job starves.
+
+The service calls this with the database's clock, the simulator with simulated time. Not here:
+leases, retries and tables (`desk`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+STRETCH = 4.0
+"""A job lets jobs pass that come later by up to this many times the difference in length."""
+
+DEADLINE_LEAD = 2.0
+"""A job with a deadline is due this many times its own length before the deadline."""
+
+PREEMPTION_GAIN = 2.0
+"""Giving way pays when the running job needs this many times what the waiting one costs it."""
+
+
+class Priority(IntEnum):
+    """Classes of patience; a higher one passes a lower one for as long as the patience lasts."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds by which a job of this class lets jobs of the highest class pass."""
+        return _PATIENCE_S[self]
+
+
+_PATIENCE_S = {Priority.LOW: 14_400.0, Priority.NORMAL: 900.0, Priority.HIGH: 0.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A job that can be taken, as far as the policy looks at it.
+
+    Attributes:
+        id: Its name; ties go to the smaller one.
+        rank: From `rank`; seconds.
+        estimate_s: Seconds of work that are left, without loading the model.
+        memory_gib: Device memory it needs.
+        model: The model it needs.
+        needs_trust: Whether it may run on trusted workers only.
+    """
+
+    id: str
+    rank: float
+    estimate_s: float
+    memory_gib: float
+    model: str
+    needs_trust: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A worker that asks for work.
+
+    Attributes:
+        memory_gib: Device memory that a job may use.
+        warm_models: Models in its memory.
+        load_s: Seconds to load a model that is not.
+        models: The models it can load at all; none is any.
+        is_trusted: Whether private jobs may run on it.
+    """
+
+    memory_gib: float
+    warm_models: frozenset[str] = frozenset()
+    load_s: float = 0.0
+    models: frozenset[str] | None = None
+    is_trusted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A job on a worker.
+
+    Attributes:
+        rank: The rank it was admitted with.
+        remaining_s: Seconds of work that are left.
+        save_s: Seconds to save its state and to take it up again.
+    """
+
+    id: str
+    rank: float
+    remaining_s: float
+    model: str
+    worker: Worker
+    save_s: float = 0.0
+
+
+def turn_s(submitted_s: float, last_turn_s: float | None, last_estimate_s: float = 0.0) -> float:
+    """Return when a job would begin if its owner had one worker to himself.
+
+    Jobs of one owner stand one behind the other on this clock, so that owners share the workers
+    evenly however many jobs each of them sends (Zhang, "Virtual Clock", SIGCOMM 1990).
+
+    Args:
+        submitted_s: When it is admitted.
+        last_turn_s: The latest turn among the owner's unfinished jobs; none if there are none.
+        last_estimate_s: The length of that job.
+    """
+    if last_turn_s is None:
+        return submitted_s
+    return max(submitted_s, last_turn_s + last_estimate_s)
+
+
+def rank(
+    *,
+    submitted_s: float,
+    turn_s: float,
+    estimate_s: float,
+    priority: Priority = Priority.NORMAL,
+    deadline_s: float | None = None,
+) -> float:
+    """Return the rank of a job, in seconds on the clock of `submitted_s`; smaller goes first.
+
+    Short jobs pass long ones within a class, owners take turns, and a deadline brings a job forward
+    to `DEADLINE_LEAD` times its length before it, at the earliest to the head of its own time.
+
+    Args:
+        submitted_s: When it is admitted.
+        turn_s: From `turn_s`.
+        estimate_s: Seconds that it will take on a worker.
+        priority: Its class.
+        deadline_s: When it has to be finished.
+    """
+    patient = turn_s + priority.patience_s + STRETCH * estimate_s
+    if deadline_s is None:
+        return patient
+    return min(patient, max(submitted_s, deadline_s - DEADLINE_LEAD * estimate_s))
+
+
+def fits(worker: Worker, job: Waiting) -> bool:
+    """Return whether the worker can and may run the job."""
+    return (
+        job.memory_gib <= worker.memory_gib
+        and (worker.models is None or job.model in worker.models)
+        and (worker.is_trusted or not job.needs_trust)
+    )
+
+
+def claim_rank(worker: Worker, job: Waiting) -> float:
+    """Return the job's rank for this worker: a model in its memory is worth the time to load it."""
+    return job.rank - (worker.load_s if job.model in worker.warm_models else 0.0)
+
+
+def choose(worker: Worker, waiting: Iterable[Waiting]) -> Waiting | None:
+    """Return the job that the worker takes, or none.
+
+    Of jobs that are alike in model, memory and trust it is enough to hand over the one with the
+    smallest rank: the answer is the same.
+    """
+    candidates = (job for job in waiting if fits(worker, job))
+    return min(candidates, key=lambda job: (claim_rank(worker, job), job.id), default=None)
+
+
+def gives_way(running: Running, waiting: Waiting) -> bool:
+    """Return whether a running job stops at its next step for a waiting one.
+
+    It does if the waiting one has the smaller rank, and if what it costs the running one, saving,
+    loading and all, is less than a `PREEMPTION_GAIN`-th of what the running one still needs.
+    """
+    if waiting.rank >= running.rank or not fits(running.worker, waiting):
+        return False
+    loads = 0 if waiting.model in running.worker.warm_models else 2  # there and back
+    cost_s = waiting.estimate_s + running.save_s + loads * running.worker.load_s
+    return PREEMPTION_GAIN * cost_s < running.remaining_s
+
+
+def whom_to_preempt(running: Iterable[Running], waiting: Waiting) -> Running | None:
+    """Return the running job that gives way to the waiting one: the one with the largest rank.
+
+    To be asked only when no worker that fits is free.
+    """
+    candidates = (job for job in running if gives_way(job, waiting))
+    return max(candidates, key=lambda job: (job.rank, job.id), default=None)
