@@ -4,6 +4,7 @@
     |- RequestError       the caller asked for something that cannot be      exit 2
     |  `- StateError      a saved generation that cannot be taken up          exit 2
     |- BusyError          nobody's doing: come back later                     exit 1
+    |  `- FullError       the disk, or what may be used of it, is full        exit 1
     |- GenerationError    the work began and failed                           exit 1
     |- ModelError         the model will not load                             exit 1
     `- PlanError          no plan satisfies the constraints                   exit 1
@@ -34,6 +35,10 @@ class StateError(RequestError):
 
 class BusyError(ReelgridError):
     """There is no room for this now; the same request may succeed later."""
+
+
+class FullError(BusyError):
+    """There is no room left to store this; nothing half written was left behind."""
 
 
 class GenerationError(ReelgridError):

@@ -63,3 +63,22 @@ def write_half_folder(path):
     with write_whole_folder(path) as temporary:
         (temporary / "new").touch()
         raise OSError("full")
+
+
+def test_the_umask_is_never_changed_not_even_for_a_moment(tmp_path, monkeypatch):
+    def touched(mask):
+        raise AssertionError("another thread would make files that anybody may write")
+
+    monkeypatch.setattr("os.umask", touched)
+    with write_whole(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+    with write_whole_folder(tmp_path / "frames") as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path) == ["a.txt", "frames"]
+
+
+def test_a_secret_is_nobody_elses_from_its_first_byte(tmp_path):
+    with write_whole(tmp_path / "key.pem", mode=0o600) as temporary:
+        assert temporary.stat().st_mode & 0o777 == 0o600
+        temporary.write_text("secret", encoding="utf-8")
+    assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600

@@ -1,34 +1,37 @@
 """Write a file or a folder so that, whatever happens, its name never shows half of it."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[Path]:
+def write_whole(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary name beside `path` with its suffix; what is written there becomes `path`.
 
     The file is on disk before it takes the name; on any error, the temporary file is removed and
     whatever had the name before is untouched.
 
+    Args:
+        path: The name it takes in the end.
+        mode: Permissions, less those that the user's umask takes away; the system applies it when
+            the file is made, because reading the umask means changing it for every thread.
+
     Yields:
         The name to write to.
     """
-    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary(path.parent, path.suffix)
+    os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
     try:
         yield temporary
-        _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
@@ -38,29 +41,35 @@ def write_whole_folder(path: Path) -> Iterator[Path]:
     Yields:
         The folder to write into.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
+    temporary = _temporary(path.parent)
+    temporary.mkdir()
     try:
         yield temporary
         for file in temporary.iterdir():
-            _sync(file)
-        temporary.chmod(0o777 & ~_umask())
+            sync(file)
         _swap(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync(path.parent)
+    sync(path.parent)
+
+
+def _temporary(folder: Path, suffix: str = "") -> Path:
+    """Return a hidden name in `folder` that nothing has."""
+    return folder / f".{secrets.token_hex(8)}{suffix}"
 
 
 def _swap(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=".", dir=path.parent)) / path.name
+    old = _temporary(path.parent)
     path.rename(old)
     new.rename(path)
-    shutil.rmtree(old.parent)
+    shutil.rmtree(old)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file's content, or a folder's names, to disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows opens no folders
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -68,9 +77,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
