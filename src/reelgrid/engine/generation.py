@@ -32,7 +32,7 @@ from reelgrid.engine.results import frames_of
 from reelgrid.engine.snapshot import put_together, take_apart
 from reelgrid.engine.state import Saved, check_fit, read_state, software_here, write_state
 from reelgrid.engine.threads import fitting_threads, num_threads
-from reelgrid.errors import GenerationError, StateError
+from reelgrid.errors import GenerationError, MemoryShortError, StateError
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
 
@@ -40,7 +40,14 @@ Stage = Literal["encode", "denoise", "decode"]
 
 _RECENT_STEPS = 5
 # What a network or solver raises at settings that its card did not rule out.
-_NETWORK_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+_NETWORK_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AssertionError,
+    MemoryError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -291,12 +298,12 @@ class Generation(Iterator[Progress]):
             ):
                 yield
                 memory.wait_for(self.model.device)
-        except torch.OutOfMemoryError:
-            raise GenerationError(
-                f"{self.model.device} ran out of memory at {self.request.size} with "
-                f"{self.request.num_frames} frames: ask for a smaller size or fewer frames"
-            ) from None
         except _NETWORK_ERRORS as error:
+            if memory.is_short(error):
+                raise MemoryShortError(
+                    f"{self.model.device} ran out of memory at {self.request.size} with "
+                    f"{self.request.num_frames} frames: ask for a smaller size or fewer frames"
+                ) from None
             _log.debug("a network failed", exc_info=True)
             reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
             raise GenerationError(

@@ -31,6 +31,16 @@ def wait_for(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def is_short(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on a CPU torch has no class of its own for it."""
+    words = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "DefaultCPUAllocator" in words
+        or "MPS backend out of memory" in words
+    )
+
+
 def release(device: torch.device) -> None:
     """Give memory that nobody uses back to the device."""
     if device.type == "cuda":

@@ -1,6 +1,6 @@
 """Whether weights fit a machine, and how: pure arithmetic, before anything is loaded."""
 
-from reelgrid.errors import ModelError
+from reelgrid.errors import ModelError, NoRoomError
 from reelgrid.models.machine import Machine
 
 GIB = 2**30
@@ -13,12 +13,12 @@ def plan_offload(name: str, weight_bytes: int, machine: Machine) -> str | None:
     """Return `group` when the weights only fit the host and pass through the GPU, else none.
 
     Raises:
-        ModelError: They cannot fit; the message gives the sizes.
+        NoRoomError: They cannot fit; the message gives the sizes.
     """
     need = int(weight_bytes * WORKING_SHARE)
     if machine.gpu_free_bytes is None:
         if need > machine.host_free_bytes:
-            raise ModelError(
+            raise NoRoomError(
                 f"{name} needs {gib(need)} of memory, {gib(machine.host_free_bytes)} is free: "
                 "choose a smaller model or a machine with more"
             )
@@ -27,7 +27,7 @@ def plan_offload(name: str, weight_bytes: int, machine: Machine) -> str | None:
         return None
     if weight_bytes <= machine.host_free_bytes and machine.gpu_free_bytes >= OFFLOAD_GPU_BYTES:
         return GROUP_OFFLOAD
-    raise ModelError(
+    raise NoRoomError(
         f"{name} needs {gib(need)} of GPU memory, {gib(machine.gpu_free_bytes)} is free; moving "
         f"its layers in turn needs {gib(weight_bytes)} of main memory, "
         f"{gib(machine.host_free_bytes)} is free, and {gib(OFFLOAD_GPU_BYTES)} of GPU memory: "
