@@ -7,9 +7,9 @@
     |  `- ConflictError   the job is in a state that does not allow it        exit 2
     |- BusyError          nobody's doing: come back later                     exit 1
     |  |- LimitError      a key has used up what it may have for now          exit 1
+    |  `- FullError       the disk, or what may be used of it, is full        exit 1
     |- DeskError          the database of jobs cannot be read or written      exit 1
     |- StaleClaim         a worker's job is no longer its own                 exit 1
-    |  `- FullError       the disk, or what may be used of it, is full        exit 1
     |- GenerationError    the work began and failed                           exit 1
     |  `- MemoryShortError  the device has too little memory for it           exit 1
     |- ModelError         the model will not load                             exit 1
@@ -60,16 +60,16 @@ class LimitError(BusyError):
         self.limit = limit
 
 
+class FullError(BusyError):
+    """There is no room left to store this; nothing half written was left behind."""
+
+
 class DeskError(ReelgridError):
     """The database of jobs cannot be reached, read or written, or is of a newer version."""
 
 
 class StaleClaim(ReelgridError):  # noqa: N818  # what has become of a claim, not a mistake
     """A worker's claim has been overtaken: the job was given to another, ended or removed."""
-
-
-class FullError(BusyError):
-    """There is no room left to store this; nothing half written was left behind."""
 
 
 class GenerationError(ReelgridError):

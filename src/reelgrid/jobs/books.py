@@ -107,7 +107,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A message that an address is owed; it was written in the transaction that ended the job.
+    """A message that an address is owed, written in the transaction that ended the job: one each.
 
     Attributes:
         event: `video.completed`, `video.failed`, `image.completed` or `image.failed`.
@@ -116,7 +116,6 @@ class Notice:
         num_attempts: Deliveries that were tried, this one included.
     """
 
-    id: int
     job: str
     owner: str
     event: str

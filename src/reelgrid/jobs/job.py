@@ -233,7 +233,7 @@ class Job:
         turn_s: From `policy.turn_s`.
         rank: From `policy.rank`; fixed when it was admitted.
         epoch: How often it was claimed; every write of a worker carries it.
-        attempts: Claims since it last got further than ever before.
+        losses: How often its worker was lost since it last got further than ever before.
         worker: Id of the worker that has it.
         lease_until: Without a beat until then it is given to another worker.
         wanted: What its worker is to do at the next step.
@@ -269,7 +269,7 @@ class Job:
     turn_s: float
     rank: float
     epoch: int = 0
-    attempts: int = 0
+    losses: int = 0
     worker: str | None = None
     lease_until: float | None = None
     wanted: Wanted | None = None

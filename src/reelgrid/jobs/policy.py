@@ -4,10 +4,12 @@ Every job has a *rank*, a time in seconds that is fixed when the job is admitted
 first. A rank is never earlier than the admission, so that waiting is aging: whatever is admitted
 after the time that a job's rank names stands behind it, and no job starves.
 
-The service calls this with the database's clock, the simulator with simulated time. Not here:
+The service calls this with the database's clock, the simulator with simulated time. The formulas
+are functions of plain numbers, so that the simulator can compile the very same ones. Not here:
 leases, retries and tables (`desk`).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -109,6 +111,11 @@ def turn_s(submitted_s: float, last_turn_s: float | None, last_estimate_s: float
     """
     if last_turn_s is None:
         return submitted_s
+    return turn_after(submitted_s, last_turn_s, last_estimate_s)
+
+
+def turn_after(submitted_s: float, last_turn_s: float, last_estimate_s: float) -> float:
+    """Return the turn of a job whose owner has unfinished ones."""
     return max(submitted_s, last_turn_s + last_estimate_s)
 
 
@@ -132,10 +139,16 @@ def rank(
         priority: Its class.
         deadline_s: When it has to be finished.
     """
-    patient = turn_s + priority.patience_s + STRETCH * estimate_s
-    if deadline_s is None:
-        return patient
-    return min(patient, max(submitted_s, deadline_s - DEADLINE_LEAD * estimate_s))
+    due_s = math.inf if deadline_s is None else deadline_s
+    return rank_by(submitted_s, turn_s, estimate_s, priority.patience_s, due_s)
+
+
+def rank_by(
+    submitted_s: float, turn_s: float, estimate_s: float, patience_s: float, due_s: float
+) -> float:
+    """Return the rank in numbers alone; a job without a deadline is due at infinity."""
+    patient = turn_s + patience_s + STRETCH * estimate_s
+    return min(patient, max(submitted_s, due_s - DEADLINE_LEAD * estimate_s))
 
 
 def fits(worker: Worker, job: Waiting) -> bool:
@@ -149,7 +162,12 @@ def fits(worker: Worker, job: Waiting) -> bool:
 
 def claim_rank(worker: Worker, job: Waiting) -> float:
     """Return the job's rank for this worker: a model in its memory is worth the time to load it."""
-    return job.rank - (worker.load_s if job.model in worker.warm_models else 0.0)
+    return rank_for(job.rank, worker.load_s, job.model in worker.warm_models)
+
+
+def rank_for(rank: float, load_s: float, is_warm: bool) -> float:
+    """Return the rank as a worker sees it that has, or has not, the model in its memory."""
+    return rank - load_s if is_warm else rank
 
 
 def choose(worker: Worker, waiting: Iterable[Waiting]) -> Waiting | None:
@@ -165,14 +183,39 @@ def choose(worker: Worker, waiting: Iterable[Waiting]) -> Waiting | None:
 def gives_way(running: Running, waiting: Waiting) -> bool:
     """Return whether a running job stops at its next step for a waiting one.
 
-    It does if the waiting one has the smaller rank, and if what it costs the running one, saving,
-    loading and all, is less than a `PREEMPTION_GAIN`-th of what the running one still needs.
+    It does if the worker would then take the waiting one, and if what that costs the running one,
+    saving, loading and all, is less than a `PREEMPTION_GAIN`-th of what it still needs.
     """
-    if waiting.rank >= running.rank or not fits(running.worker, waiting):
+    worker = running.worker
+    return fits(worker, waiting) and pays(
+        running.rank,
+        running.remaining_s,
+        running.save_s,
+        worker.load_s,
+        waiting.rank,
+        waiting.estimate_s,
+        waiting.model in worker.warm_models,
+    )
+
+
+def pays(
+    running_rank: float,
+    remaining_s: float,
+    save_s: float,
+    load_s: float,
+    waiting_rank: float,
+    estimate_s: float,
+    is_warm: bool,
+) -> bool:
+    """Return whether giving way pays, in numbers alone.
+
+    The ranks are compared as the worker sees them, which has the running job's model in its
+    memory: a job that gave way would otherwise be taken up again in the same breath.
+    """
+    if rank_for(waiting_rank, load_s, is_warm) >= rank_for(running_rank, load_s, True):
         return False
-    loads = 0 if waiting.model in running.worker.warm_models else 2  # there and back
-    cost_s = waiting.estimate_s + running.save_s + loads * running.worker.load_s
-    return PREEMPTION_GAIN * cost_s < running.remaining_s
+    loads = 0 if is_warm else 2  # there and back
+    return PREEMPTION_GAIN * (estimate_s + save_s + loads * load_s) < remaining_s
 
 
 def whom_to_preempt(running: Iterable[Running], waiting: Waiting) -> Running | None:
