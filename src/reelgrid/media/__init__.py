@@ -3,9 +3,27 @@
 Not here: how frames are made, and where files go.
 """
 
-from reelgrid.media.clip import write_clip
+from reelgrid.media.clip import write_clip, write_image
+from reelgrid.media.frames import last_frame
+from reelgrid.media.kind import Kind, kind_of
 from reelgrid.media.output import check_output
-from reelgrid.media.provenance import Provenance
+from reelgrid.media.provenance import Provenance, prompt_sha256
 from reelgrid.media.reading import read_image, read_provenance
+from reelgrid.media.sheet import sprite_sheet, thumbnail
+from reelgrid.media.stitch import stitch
 
-__all__ = ["Provenance", "check_output", "read_image", "read_provenance", "write_clip"]
+__all__ = [
+    "Kind",
+    "Provenance",
+    "check_output",
+    "kind_of",
+    "last_frame",
+    "prompt_sha256",
+    "read_image",
+    "read_provenance",
+    "sprite_sheet",
+    "stitch",
+    "thumbnail",
+    "write_clip",
+    "write_image",
+]

@@ -4,6 +4,7 @@ The encoders run with a fixed number of threads and in ffmpeg's bit-exact mode, 
 frames give the same bytes.
 """
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,37 +33,55 @@ def write_video(frames: NDArray[np.uint8], path: Path, fps: float, provenance: P
     Raises:
         OSError: The file does not hold every frame.
     """
+    with open_to_write(path, provenance) as container:
+        encode(container, _padded_to_even(frames), path.suffix, fps)
+    check_num_frames(path, len(frames))
+
+
+def open_to_write(path: Path, provenance: Provenance) -> "OutputContainer":
+    """Return a new container at `path` that says how its content was made."""
     import av
 
-    codec, options, container_options = _KINDS[path.suffix.lower()]
-    even = _padded_to_even(frames)
-    with av.open(str(path), "w", options={"fflags": "+bitexact", **container_options}) as container:
-        container.metadata.update(
-            title=provenance.prompt, comment=AI_GENERATED, description=provenance.to_json()
-        )
-        _encode(container, even, codec, options, fps)
+    _, _, options = _KINDS[path.suffix.lower()]
+    container: OutputContainer = av.open(str(path), "w", options={"fflags": "+bitexact", **options})
+    container.metadata.update(
+        title=provenance.title, comment=AI_GENERATED, description=provenance.to_json()
+    )
+    return container
+
+
+def check_num_frames(path: Path, num_frames: int) -> None:
+    """Make sure that a file holds all its frames: an encoder's last write can fail unseen.
+
+    Raises:
+        OSError: It does not.
+    """
+    import av
+
     with av.open(str(path)) as container:
         num_written = sum(packet.size > 0 for packet in container.demux(video=0))
-    if num_written != len(frames):
-        raise OSError(f"{num_written} of {len(frames)} frames were written")
+    if num_written != num_frames:
+        raise OSError(f"{num_written} of {num_frames} frames were written")
 
 
-def _encode(
+def encode(
     container: "OutputContainer",
-    frames: NDArray[np.uint8],
-    codec: str,
-    options: dict[str, str],
-    fps: float,
+    frames: Iterable[NDArray[np.uint8]],
+    suffix: str,
+    fps: float | Fraction,
 ) -> None:
+    """Encode frames of one even size, RGB [H, W, 3], as the container's only stream."""
+    codec, options, _ = _KINDS[suffix.lower()]
     rate = Fraction(fps).limit_denominator(1001)
     stream: Any = container.add_stream(codec, rate=rate, options=options)
-    stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = "yuv420p"
     stream.codec_context.thread_count = _NUM_THREADS
     stream.codec_context.flags |= _bitexact_flag()
     for field in ("color_primaries", "color_trc", "colorspace"):
         setattr(stream.codec_context, field, _BT709)
-    for picture in frames:
+    for number, picture in enumerate(frames):
+        if number == 0:
+            stream.height, stream.width = picture.shape[:2]
         container.mux(stream.encode(_to_yuv(picture)))
     container.mux(stream.encode(None))
 

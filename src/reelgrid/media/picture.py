@@ -1,4 +1,4 @@
-"""PNG, animated GIF and WebP, and folders of numbered PNGs, through Pillow."""
+"""PNG, WebP and JPEG, animated GIF and WebP, and folders of numbered PNGs, through Pillow."""
 
 import itertools
 from pathlib import Path
@@ -14,12 +14,29 @@ from reelgrid.media.provenance import AI_GENERATED, Provenance
 def write_png(picture: NDArray[np.uint8], path: Path, provenance: Provenance) -> None:
     """Write one frame [H, W, 3] as PNG."""
     chunks = PngImagePlugin.PngInfo()
-    chunks.add_itxt("Description", provenance.prompt)
+    chunks.add_itxt("Description", provenance.title)
     chunks.add_text("Software", provenance.software)
     chunks.add_text("Comment", AI_GENERATED)
     chunks.add_text("reelgrid", provenance.to_json())
     chunks.add_itxt("XML:com.adobe.xmp", provenance.to_xmp().decode())
     Image.fromarray(picture).save(path, format="PNG", pnginfo=chunks)
+
+
+def write_lossy(
+    picture: NDArray[np.uint8], path: Path, provenance: Provenance, quality: int
+) -> None:
+    """Write one frame [H, W, 3] as WebP or JPEG by the path's suffix.
+
+    Args:
+        picture: RGB.
+        path: `.webp`, `.jpg` or `.jpeg`.
+        provenance: Goes into EXIF and XMP.
+        quality: 0 (small) to 100 (good); for JPEG, 95 is the most that makes a difference.
+    """
+    options: dict[str, Any] = {"format": "WEBP", "method": 4}
+    if path.suffix.lower() != ".webp":
+        options = {"format": "JPEG", "subsampling": "4:4:4" if quality >= 90 else "4:2:0"}
+    Image.fromarray(picture).save(path, quality=quality, **options, **_exif_and_xmp(provenance))
 
 
 def write_folder(frames: NDArray[np.uint8], folder: Path, provenance: Provenance) -> None:
@@ -63,13 +80,11 @@ def _gif_options(provenance: Provenance) -> dict[str, Any]:
 
 
 def _webp_options(provenance: Provenance) -> dict[str, Any]:
+    return {"format": "WEBP", "quality": 90, "method": 4, **_exif_and_xmp(provenance)}
+
+
+def _exif_and_xmp(provenance: Provenance) -> dict[str, Any]:
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = provenance.to_json()
     exif[ExifTags.Base.Software] = provenance.software
-    return {
-        "format": "WEBP",
-        "quality": 90,
-        "method": 4,
-        "exif": exif.tobytes(),
-        "xmp": provenance.to_xmp(),
-    }
+    return {"exif": exif.tobytes(), "xmp": provenance.to_xmp()}

@@ -1,5 +1,6 @@
 """What a finished file says of how it was made, and that a machine made it."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Final
@@ -12,6 +13,11 @@ DIGITAL_SOURCE_TYPE: Final = (
 )
 
 
+def prompt_sha256(prompt: str) -> str:
+    """Return the SHA-256 of a prompt's UTF-8 bytes, in hexadecimal."""
+    return hashlib.sha256(prompt.encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Who made a file, of what.
@@ -19,6 +25,7 @@ class Provenance:
     Attributes:
         software: Name and version, such as `reelgrid 0.1.0`.
         extra: Further values that JSON can hold, such as the number of steps.
+        shows_prompts: Whether the file holds the prompts themselves, not only the prompt's hash.
     """
 
     prompt: str
@@ -27,11 +34,21 @@ class Provenance:
     software: str
     negative_prompt: str | None = None
     extra: dict[str, object] = field(default_factory=dict)
+    shows_prompts: bool = True
+
+    @property
+    def title(self) -> str:
+        """What a player shows as the title."""
+        return self.prompt if self.shows_prompts else AI_GENERATED
 
     def to_json(self) -> str:
         """Return everything as one line of ASCII, with the mark that the file is AI-generated."""
+        said = asdict(self)
+        if not said.pop("shows_prompts"):
+            del said["prompt"], said["negative_prompt"]
+        said["prompt_sha256"] = prompt_sha256(self.prompt)
         marks = {"mark": AI_GENERATED, "digital_source_type": DIGITAL_SOURCE_TYPE}
-        return json.dumps({**asdict(self), **marks}, sort_keys=True)
+        return json.dumps({**said, **marks}, sort_keys=True)
 
     def to_xmp(self) -> bytes:
         """Return an XMP packet with the mark as IPTC defines it, for images."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from reelgrid.errors import RequestError
-from reelgrid.media.output import Format
+from reelgrid.media.kind import Kind, kind_of
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -41,25 +41,28 @@ def read_provenance(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} cannot be read: {error}", param="path") from None
     try:
         said = json.loads(text or "")
-    except json.JSONDecodeError:
-        raise RequestError(f"{path} does not say how it was made", param="path") from None
-    assert isinstance(said, dict)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        said = None
+    if not isinstance(said, dict):
+        raise RequestError(f"{path} does not say how it was made", param="path")
     return said
 
 
 def _provenance_text(path: Path) -> str | bytes | None:
-    match Format.of(path):
-        case Format.MP4 | Format.WEBM:
+    if path.is_dir():
+        return _provenance_text(min(path.glob("*.png"), default=path / "frame_0001.png"))
+    match kind_of(path):
+        case Kind.MP4 | Kind.WEBM:
             return _container_text(path)
-        case Format.FOLDER:
-            return _provenance_text(min(path.glob("*.png"), default=path / "frame_0001.png"))
-        case Format.PNG:
+        case Kind.PNG:
             return _image_info(path).get("reelgrid")
-        case Format.GIF:
+        case Kind.GIF:
             return _image_info(path).get("comment")
-        case Format.WEBP:
+        case Kind.WEBP | Kind.JPEG:
             with Image.open(path) as image:
                 return image.getexif().get(ExifTags.Base.ImageDescription)
+        case None:
+            return None
 
 
 def _container_text(path: Path) -> str | None:
