@@ -27,6 +27,18 @@ class Settings(BaseSettings):
         data: Folder for saved states and measurements (REELGRID_DATA).
         log_level: Least severe level that is logged (REELGRID_LOG_LEVEL).
         save_every_s: A running generation saves its state this often (REELGRID_SAVE_EVERY_S).
+        blobs: URL of served files and states, such as s3://bucket/prefix; none is a folder in `data`.
+        quota_gb: What all blobs together may take; none is the whole disk.
+        min_free_gb: With less free than this on the disk no new job is taken.
+        retain_videos_s: Videos go this long after they are finished; none is never.
+        retain_images_s: Images, likewise.
+        retain_jobs_s: Jobs without files are forgotten this long after their end.
+        certificate: PEM file of the operator's certificate and those above it, for signing files.
+        certificate_key: PEM file of its private key.
+        timestamp_url: RFC 3161 time stamp authority that signing asks; none is no network.
+        trust: PEM file of certificates that `reelgrid verify` trusts.
+        shows_prompts: Whether served files hold the prompt, not only its hash.
+        webhooks_to_private: Whether webhooks may go to addresses that are not public.
     """
 
     model_config = SettingsConfigDict(env_prefix="REELGRID_", env_ignore_empty=True, frozen=True)
@@ -34,11 +46,28 @@ class Settings(BaseSettings):
     data: Path = Field(default_factory=_default_data)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     save_every_s: float = Field(default=5.0, ge=0.0)
+    blobs: str | None = None
+    quota_gb: float | None = Field(default=None, gt=0.0)
+    min_free_gb: float = Field(default=1.0, ge=0.0)
+    retain_videos_s: float | None = Field(default=7 * 86_400.0, gt=0.0)
+    retain_images_s: float | None = Field(default=86_400.0, gt=0.0)
+    retain_jobs_s: float = Field(default=90 * 86_400.0, gt=0.0)
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    timestamp_url: str | None = None
+    trust: Path | None = None
+    shows_prompts: bool = False
+    webhooks_to_private: bool = False
 
     @property
     def states(self) -> Path:
         """The folder of the states of unfinished generations."""
         return self.data / "states"
+
+    @property
+    def blobs_url(self) -> str:
+        """Where served files and states are."""
+        return self.blobs or str(self.data / "blobs")
 
     @property
     def measurements(self) -> Path:

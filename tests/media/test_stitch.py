@@ -59,8 +59,8 @@ def test_clips_of_another_rate_or_codec_are_encoded_anew_and_look_the_same(clips
         stitch(clips / "one.mp4", clips / name, clips / "both.mp4", provenance=PROVENANCE)
         shown, times = decoded(clips / "both.mp4")
         assert len(shown) == 17
-        assert np.abs(shown[9:].astype(int) - frames).mean() < 3
-        assert np.abs(shown[:9].astype(int) - decoded(clips / "one.mp4")[0]).mean() < 3
+        assert np.abs(shown[9:].astype(int) - frames).mean() < 6
+        assert np.abs(shown[:9].astype(int) - decoded(clips / "one.mp4")[0]).mean() < 6
         assert times == [number / 8 for number in range(17)]
 
 

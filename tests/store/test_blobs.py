@@ -209,9 +209,9 @@ def test_a_store_that_cannot_promise_whole_blobs_is_refused(url):
 
 
 def test_a_missing_package_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(RequestError, match=r"s3:// need a package: .*s3fs"):
-        Blobs("s3://bucket/prefix")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(RequestError, match=r"gs:// need a package: .*gcsfs"):
+        Blobs("gs://bucket/prefix")
 
 
 WRITER = """

@@ -92,7 +92,7 @@ class Blobs:
         assert stop is None or stop >= start
         path = self._path(name)
         if not isinstance(path, Path):
-            return bytes(self._files.cat_file(path, start=start, end=stop))
+            return self._read_remote(path, name, start, stop)
         with path.open("rb") as file:
             file.seek(start)
             return file.read(-1 if stop is None else stop - start)
@@ -216,6 +216,14 @@ class Blobs:
         if len(name) > _MAX_NAME_CHARS or not _NAME.fullmatch(name):
             raise RequestError(f"{name[:80]!r} is no name of a blob", param="name")
         return f"{self._root}/{name}" if self._folder is None else self._folder / name
+
+    def _read_remote(self, path: str, name: str, start: int, stop: int | None) -> bytes:
+        if start or stop is not None:  # object stores refuse a range that begins at the end
+            size = self.size(name)
+            stop = size if stop is None else min(stop, size)
+            if start >= stop:
+                return b""
+        return bytes(self._files.cat_file(path, start=start, end=stop))
 
     def _put_remote(self, path: str, content: Path | bytes) -> None:
         if isinstance(content, Path) and self._protocol not in _IN_MEMORY:
