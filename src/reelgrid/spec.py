@@ -5,10 +5,11 @@ Not here: what a model can do (`catalog`), and how frames are made (`engine`).
 
 import math
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from reelgrid.errors import RequestError
 
@@ -110,6 +111,31 @@ class Request:
     def with_(self, **changes: object) -> "Request":
         """Return the same request with some values changed, validated again."""
         return replace(self, **changes)  # type: ignore[arg-type]  # fields are checked when made
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as plain JSON values."""
+        fields = asdict(self)
+        fields["size"] = None if self.size is None else str(self.size)
+        reference = self.input_reference
+        fields["input_reference"] = None if reference is None else str(reference)
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Request":
+        """Return the request that `to_json` was given, validated again.
+
+        Raises:
+            TypeError: A field is unknown, or the prompt is missing.
+            RequestError: A value is out of range.
+        """
+        size, reference = fields.get("size"), fields.get("input_reference")
+        return cls(
+            **{
+                **fields,
+                "size": None if size is None else Size.parse(size),
+                "input_reference": None if reference is None else Path(reference),
+            }
+        )
 
 
 def _check_text(name: str, text: object) -> None:

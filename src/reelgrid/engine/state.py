@@ -9,7 +9,7 @@ import json
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 import reelgrid
 from reelgrid.engine.encoding import Tensors
 from reelgrid.errors import StateError
-from reelgrid.spec import Request, Size
+from reelgrid.spec import Request
 from reelgrid.store import write_whole
 
 FORMAT = "reelgrid-generation-1"
@@ -60,7 +60,7 @@ def write_state(path: Path, saved: Saved) -> None:
         "model": saved.model,
         "fingerprint": saved.fingerprint,
         "software": saved.software,
-        "request": request_to_json(saved.request),
+        "request": saved.request.to_json(),
         "position": saved.position,
         "trees": saved.trees,
     }
@@ -87,7 +87,7 @@ def read_state(path: Path) -> Saved:
         model=header["model"],
         fingerprint=header["fingerprint"],
         software=header["software"],
-        request=request_from_json(header["request"]),
+        request=Request.from_json(header["request"]),
         position=header["position"],
         trees=header["trees"],
         tensors=tensors,
@@ -102,7 +102,7 @@ def read_request(path: Path) -> tuple[str, Request]:
     """
     header = _read_header(path)
     try:
-        return str(header["model"]), request_from_json(header["request"])
+        return str(header["model"]), Request.from_json(header["request"])
     except (KeyError, TypeError, AttributeError):
         raise StateError(f"{path} is not a saved generation: it names no request") from None
 
@@ -146,27 +146,6 @@ def device_class(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return device.type
-
-
-def request_to_json(request: Request) -> dict[str, Any]:
-    """Return the request as plain JSON values."""
-    fields = asdict(request)
-    fields["size"] = None if request.size is None else str(request.size)
-    reference = request.input_reference
-    fields["input_reference"] = None if reference is None else str(reference)
-    return fields
-
-
-def request_from_json(fields: Mapping[str, Any]) -> Request:
-    """Return the request that `request_to_json` was given, validated again."""
-    size, reference = fields.get("size"), fields.get("input_reference")
-    return Request(
-        **{
-            **fields,
-            "size": None if size is None else Size.parse(size),
-            "input_reference": None if reference is None else Path(reference),
-        }
-    )
 
 
 def _read_header(path: Path) -> dict[str, Any]:
