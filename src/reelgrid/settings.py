@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         blobs: URL of served files and states, such as s3://bucket/prefix; none is a folder in `data`.
         quota_gb: What all blobs together may take; none is the whole disk.
         min_free_gb: With less free than this on the disk no new job is taken.
-        retain_videos_s: Videos go this long after they are finished; none is never.
+        retain_videos_s: Videos go this long after they are finished; `inf` is never.
         retain_images_s: Images, likewise.
         retain_jobs_s: Jobs without files are forgotten this long after their end.
         certificate: PEM file of the operator's certificate and those above it, for signing files.
@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     blobs: str | None = None
     quota_gb: float | None = Field(default=None, gt=0.0)
     min_free_gb: float = Field(default=1.0, ge=0.0)
-    retain_videos_s: float | None = Field(default=7 * 86_400.0, gt=0.0)
-    retain_images_s: float | None = Field(default=86_400.0, gt=0.0)
+    retain_videos_s: float = Field(default=7 * 86_400.0, gt=0.0)
+    retain_images_s: float = Field(default=86_400.0, gt=0.0)
     retain_jobs_s: float = Field(default=90 * 86_400.0, gt=0.0)
     certificate: Path | None = None
     certificate_key: Path | None = None

@@ -11,10 +11,12 @@ from reelgrid.media.provenance import Provenance, prompt_sha256
 from reelgrid.media.reading import read_image, read_provenance
 from reelgrid.media.sheet import sprite_sheet, thumbnail
 from reelgrid.media.stitch import stitch
+from reelgrid.media.upload import UploadLimits, take_image, take_video
 
 __all__ = [
     "Kind",
     "Provenance",
+    "UploadLimits",
     "check_output",
     "kind_of",
     "last_frame",
@@ -23,6 +25,8 @@ __all__ = [
     "read_provenance",
     "sprite_sheet",
     "stitch",
+    "take_image",
+    "take_video",
     "thumbnail",
     "write_clip",
     "write_image",
