@@ -148,8 +148,8 @@ class Simulation:
     Attributes:
         nodes: The fleet.
         jobs: How the jobs of single platforms differ; of the others nothing is special.
-        hours: Simulated time that counts, from midnight.
-        warm_up_h: Simulated time before it that does not count.
+        hours: Simulated time, from midnight.
+        warm_up_h: Of this the beginning, whose jobs do not count in waits.
         seed: The same seed gives the same bytes.
         runs: Independent runs, for the intervals.
         save_every_s: Seconds of work between saves; by default Daly's rule for each pool,
@@ -183,6 +183,11 @@ class Simulation:
         _at_least(self, 1, "runs")
         _above(self, 0, "hours", "save_every_s", "chart_every_s")
         _one_of(self, "estimates", ("exact", "mean"))
+        if self.warm_up_h >= self.hours:
+            raise RequestError(
+                f"warm_up_h {self.warm_up_h:g} leaves nothing of {self.hours:g} hours",
+                param="warm_up_h",
+            )
         if not self.nodes:
             raise RequestError("a simulation needs [[simulation.nodes]]", param="nodes")
         names = [mix.platform for mix in self.jobs]
