@@ -1,7 +1,7 @@
-"""What the desk keeps as a job's `request`: the order in full, for the API to write and the worker
-to read. Files are named by their blobs, never by paths.
+"""What the desk keeps as a job's `request`: the API writes it, the worker reads it.
 
-Not here: what a model can do (`catalog`), and where a job stands (`job`).
+Files are named by their blobs, never by paths. Not here: what a model can do (`catalog`), and
+where a job stands (`job`).
 """
 
 from collections.abc import Mapping

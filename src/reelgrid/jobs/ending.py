@@ -1,0 +1,81 @@
+"""What happens when a job reaches its end, whoever brought it there."""
+
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, update
+
+from reelgrid.jobs import ledger, preemption, rows, schema
+from reelgrid.jobs.database import Database
+from reelgrid.jobs.job import Code, Job, Phase
+from reelgrid.jobs.ledger import Observation
+
+_JOB = schema.job.c
+
+LET_GO: dict[str, Any] = {
+    "worker": None,
+    "lease_until": None,
+    "wanted": None,
+    "yields_for": None,
+    "metered_at": None,
+}
+"""What a row loses when no worker has the job any more."""
+
+NO_BLOBS: dict[str, Any] = {"states": [], "preview": None}
+"""What a row loses at its end, whatever the end is."""
+
+CANCELLED: dict[str, Any] = {
+    "error_code": str(Code.CANCELLED),
+    "error_message": "the job was cancelled",
+}
+
+
+def conclude(database: Database, connection: Connection, row: RowMapping) -> Job:
+    """Settle what an ended job leaves behind: its mark, its figures, its notice, its row.
+
+    Args:
+        database: Where the row is.
+        connection: In the transaction that ended the job.
+        row: As it was ended, with the blobs of its states.
+
+    Returns:
+        The job at its end, still naming those blobs, for whoever removes them.
+    """
+    preemption.unmark(connection, row["id"])
+    expires_at = _JOB.ended_at + _JOB.retain_s
+    ended = connection.execute(
+        update(schema.job)
+        .where(_JOB.id == row["id"])
+        .values(expires_at=expires_at, **NO_BLOBS)
+        .returning(schema.job)
+    )
+    job = rows.to_job(dict(ended.mappings().one()) | {name: row[name] for name in NO_BLOBS})
+    if row["is_deleted"]:
+        connection.execute(delete(schema.job).where(_JOB.id == row["id"]))
+    elif row["webhook"] is not None:
+        connection.execute(schema.notice.insert().values(**_notice(row)))
+    ledger.observe(database, connection, _observations(row))
+    return job
+
+
+def _notice(row: RowMapping) -> dict[str, Any]:
+    return {
+        "job": row["id"],
+        "owner": row["owner"],
+        "event": f"{row['kind']}.{row['phase']}",
+        "url": row["webhook"],
+        "created_at": row["ended_at"],
+        "due_at": row["ended_at"],
+        "num_attempts": 0,
+    }
+
+
+def _observations(row: RowMapping) -> list[Observation]:
+    if row["phase"] == Phase.FAILED:
+        return [("failed", row["error_code"], None)]
+    model = row["model"]
+    return [
+        ("completed", model, None),
+        ("gpu_s", model, row["gpu_s"]),
+        ("clip_s", model, row["clip_s"]),
+        ("turnaround_s", model, max(row["ended_at"] - row["created_at"], 0.0)),
+    ]

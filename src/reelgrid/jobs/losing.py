@@ -1,0 +1,120 @@
+"""What becomes of a job whose worker was lost, or whose worker was too small for it."""
+
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, or_, select, update
+
+from reelgrid.jobs import ending, ledger, policy, rows, schema
+from reelgrid.jobs.database import Database
+from reelgrid.jobs.job import Code, Move, Phase, Wanted, after
+from reelgrid.jobs.preemption import known_workers
+
+MAX_LOSSES = 3
+"""A job that has lost so many workers without getting further in between is given up."""
+
+_JOB = schema.job.c
+
+
+def take_back(
+    database: Database,
+    connection: Connection,
+    max_losses: int,
+    *,
+    dead_worker: str | None = None,
+) -> int:
+    """Return how many jobs were taken from workers whose lease has run out, or that are dead.
+
+    The time since such a worker's last beat is charged to nobody.
+    """
+    is_lost = _JOB.lease_until < database.now
+    if dead_worker is not None:
+        is_lost = or_(is_lost, _JOB.worker == dead_worker)
+    lost = (
+        select(schema.job)
+        .where(schema.in_phase(Phase.RUNNING), is_lost)
+        .order_by(_JOB.id)
+        .with_for_update(skip_locked=True)
+    )
+    found = connection.execute(lost).mappings().all()
+    for row in found:
+        _take_back(database, connection, row, max_losses)
+    return len(found)
+
+
+def _take_back(
+    database: Database, connection: Connection, row: RowMapping, max_losses: int
+) -> None:
+    losses = row["losses"] + 1
+    move, values = _decide(row, losses, max_losses)
+    now = database.now
+    phase = after(Phase(row["phase"]), move)
+    changed = connection.execute(
+        update(schema.job)
+        .where(schema.is_held_by(row["id"], row["epoch"]))
+        .values(
+            ending.LET_GO
+            | {"phase": str(phase), "losses": losses, "step": _saved_step(row)}
+            | {"updated_at": now, "waiting_since": now}
+            | ({"ended_at": now} if phase.is_final else {})
+            | values
+        )
+        .returning(schema.job)
+    )
+    now_row = changed.mappings().one()
+    entry = schema.worker.c
+    connection.execute(
+        update(schema.worker)
+        .where(entry.id == row["worker"], entry.job == row["id"])
+        .values(job=None)
+    )
+    if phase.is_final:
+        ending.conclude(database, connection, now_row)
+    ledger.observe(database, connection, [("lost", row["stage"] or "", None)])
+
+
+def _saved_step(row: RowMapping) -> int:
+    """Return the step that the next worker goes on from."""
+    return max((step for _, step in row["states"][:1]), default=0)
+
+
+def _decide(row: RowMapping, losses: int, max_losses: int) -> tuple[Move, dict[str, Any]]:
+    """Return what happens to a job that lost its worker, as data."""
+    if row["wanted"] == Wanted.CANCEL:
+        return Move.FAIL, ending.CANCELLED
+    if losses >= max_losses:
+        stage = row["stage"] or "load"
+        message = (
+            f"{losses} workers were lost at stage {stage}, step {row['step']} of "
+            f"{row['num_steps']}, without getting further"
+        )
+        return Move.FAIL, {"error_code": str(Code.WORKER_CRASH), "error_message": message}
+    if row["wanted"] == Wanted.PAUSE:
+        return Move.SHELVE, {"reason": "worker lost"}
+    return Move.GIVE_BACK, {"reason": "worker lost"}
+
+
+def find_roomier(
+    database: Database, connection: Connection, row: RowMapping, *, needs_gib: float | None
+) -> float | None:
+    """Return the memory of the smallest known worker that has more than the job's own, in GiB.
+
+    Args:
+        database: Where the rows are.
+        connection: In a transaction that holds the row.
+        row: Of a running job that found too little memory.
+        needs_gib: What it needs, if its worker could tell.
+    """
+    known = known_workers(database, connection)
+    own_gib = max(
+        (each.info.memory_gib for each in known if each.info.id == row["worker"]),
+        default=row["memory_gib"],
+    )
+    job = rows.to_waiting(row)
+    roomier = [
+        each.info.memory_gib
+        for each in known
+        if each.info.memory_gib > own_gib
+        and each.info.memory_gib >= (needs_gib or 0.0)
+        and policy.fits(each.info.for_policy, job)
+    ]
+    return min(roomier, default=None)

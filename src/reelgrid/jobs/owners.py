@@ -1,0 +1,187 @@
+"""The owners' side of the desk in SQL: admit, look, list, cancel, pause, resume, delete."""
+
+import re
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, tuple_, update
+
+from reelgrid.errors import ConflictError, NotFoundError, RequestError
+from reelgrid.jobs import admission, ending, preemption, rows, schema
+from reelgrid.jobs.books import Place
+from reelgrid.jobs.database import Database
+from reelgrid.jobs.job import Code, Job, Limits, Move, NewJob, Page, Phase, Wanted, after
+from reelgrid.jobs.queue import Queue
+
+MAX_PAGE = 1_000
+_ID = re.compile(r"(video|image)_[0-9a-f]{24}")
+_JOB = schema.job.c
+_VERBS = {Move.CANCEL: "cancelled", Move.PAUSE: "paused", Move.RESUME: "resumed"}
+
+
+class SqlOwners:
+    """Implements `desk.Owners`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue = Queue(database)
+
+    def submit(self, job: NewJob, *, limits: Limits | None = None) -> Job:
+        """See `desk.Owners`."""
+        with self._database.write() as connection:
+            row, is_new = admission.admit(self._database, connection, job, limits or Limits())
+            if is_new:
+                preemption.consider_waiting(self._database, connection, row["id"])
+            return rows.to_job(row)
+
+    def get(self, job_id: str, *, owner: str | None = None) -> Job:
+        """See `desk.Owners`."""
+        with self._database.read() as connection:
+            return rows.to_job(_find(connection, job_id, owner))
+
+    def list(
+        self,
+        *,
+        owner: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+        order: Literal["asc", "desc"] = "desc",
+        kind: str | None = None,
+    ) -> Page:
+        """See `desk.Owners`."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise RequestError(f"limit {limit} is out of range: 1 to {MAX_PAGE:,}", param="limit")
+        place = tuple_(_JOB.created_at, _JOB.id)
+        statement = select(schema.job).where(*_visible(owner))
+        if kind is not None:
+            statement = statement.where(_JOB.kind == str(kind))
+        with self._database.read() as connection:
+            if after is not None:
+                last = _find(connection, after, owner)
+                behind = tuple_(last["created_at"], last["id"])
+                statement = statement.where(place > behind if order == "asc" else place < behind)
+            ways = [column.asc() if order == "asc" else column.desc() for column in place.clauses]
+            found = connection.execute(statement.order_by(*ways).limit(limit + 1)).mappings().all()
+        return Page(tuple(rows.to_job(row) for row in found[:limit]), len(found) > limit)
+
+    def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
+        """See `desk.Owners`."""
+        with self._database.write() as connection:
+            row = _find(connection, job_id, owner, for_update=True)
+            if row["error_code"] == Code.CANCELLED or row["wanted"] == Wanted.CANCEL:
+                return rows.to_job(row)
+            return self._cancel(connection, row)
+
+    def _cancel(self, connection: Connection, row: RowMapping) -> Job:
+        if row["phase"] == Phase.RUNNING:
+            return rows.to_job(self._ask(connection, row, Wanted.CANCEL))
+        now = self._database.now
+        phase = str(_lead(row, Move.CANCEL))
+        ended = _change(
+            connection, row, phase=phase, ended_at=now, updated_at=now, **ending.CANCELLED
+        )
+        return ending.conclude(self._database, connection, ended)
+
+    def pause(self, job_id: str, *, owner: str | None = None) -> Job:
+        """See `desk.Owners`."""
+        with self._database.write() as connection:
+            row = _find(connection, job_id, owner, for_update=True)
+            if row["phase"] == Phase.PAUSED or row["wanted"] == Wanted.PAUSE:
+                return rows.to_job(row)
+            if row["wanted"] == Wanted.CANCEL:
+                raise ConflictError(f"{job_id} is being cancelled: it cannot be paused")
+            if row["phase"] == Phase.RUNNING:
+                return rows.to_job(self._ask(connection, row, Wanted.PAUSE))
+            phase = str(_lead(row, Move.PAUSE))
+            paused = _change(connection, row, phase=phase, updated_at=self._database.now)
+            preemption.unmark(connection, job_id)
+            return rows.to_job(paused)
+
+    def resume(self, job_id: str, *, owner: str | None = None) -> Job:
+        """See `desk.Owners`."""
+        with self._database.write() as connection:
+            row = _find(connection, job_id, owner, for_update=True)
+            now = self._database.now
+            if row["wanted"] == Wanted.CANCEL:
+                raise ConflictError(f"{job_id} is being cancelled: it cannot be resumed")
+            if row["wanted"] == Wanted.PAUSE:
+                return rows.to_job(_change(connection, row, wanted=None, updated_at=now))
+            if row["phase"] in {Phase.WAITING, Phase.RUNNING}:
+                return rows.to_job(row)
+            phase = str(_lead(row, Move.RESUME))
+            waiting = _change(connection, row, phase=phase, waiting_since=now, updated_at=now)
+            preemption.consider_waiting(self._database, connection, job_id)
+            return rows.to_job(waiting)
+
+    def delete(self, job_id: str, *, owner: str | None = None) -> Job:
+        """See `desk.Owners`."""
+        with self._database.write() as connection:
+            row = _find(connection, job_id, owner, for_update=True)
+            if row["phase"] == Phase.RUNNING:
+                asked = self._ask(connection, row, Wanted.CANCEL)
+                hidden = _change(connection, asked, is_deleted=True, idempotency_key=None)
+                return rows.to_job(hidden)
+            preemption.unmark(connection, job_id)
+            connection.execute(delete(schema.job).where(_JOB.id == job_id))
+            connection.execute(delete(schema.notice).where(schema.notice.c.job == job_id))
+            return rows.to_job(row)
+
+    def _ask(self, connection: Connection, row: RowMapping, wanted: Wanted) -> RowMapping:
+        after(Phase(row["phase"]), Move.ASK)
+        return _change(
+            connection, row, wanted=str(wanted), yields_for=None, updated_at=self._database.now
+        )
+
+    def place(self, job_id: str, *, owner: str | None = None) -> Place | None:
+        """See `desk.Owners`."""
+        job = self.get(job_id, owner=owner)
+        if job.phase is not Phase.WAITING:
+            return None
+        return self.place_of(rank=job.rank, memory_gib=job.memory_gib, model=job.model)
+
+    def place_of(self, *, rank: float, memory_gib: float, model: str) -> Place:
+        """See `desk.Owners`."""
+        return self._queue.place(rank=rank, memory_gib=memory_gib, model=model)
+
+    def rank_now(self, job: NewJob) -> float:
+        """See `desk.Owners`."""
+        with self._database.read() as connection:
+            return admission.rank_now(self._database, connection, job).rank
+
+
+def _visible(owner: str | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [_JOB.is_deleted.is_(False)]
+    if owner is not None:
+        conditions.append(_JOB.owner == owner)
+    return conditions
+
+
+def _find(
+    connection: Connection, job_id: str, owner: str | None, *, for_update: bool = False
+) -> RowMapping:
+    statement = select(schema.job).where(_JOB.id == job_id, *_visible(owner))
+    if for_update:
+        statement = statement.with_for_update()
+    is_name = _ID.fullmatch(job_id) is not None
+    row = connection.execute(statement).mappings().first() if is_name else None
+    if row is None:
+        raise NotFoundError(f"there is no job {job_id[:80]!r}", param="id")
+    return row
+
+
+def _lead(row: RowMapping, move: Move) -> Phase:
+    """Return where a move leads, or say why it leads nowhere."""
+    try:
+        return after(Phase(row["phase"]), move)
+    except ConflictError:
+        raise ConflictError(f"{row['id']} is {row['phase']}: it cannot be {_VERBS[move]}") from None
+
+
+def _change(connection: Connection, row: RowMapping, **values: object) -> RowMapping:
+    """Change a row that this transaction has read for update; return it as it is now."""
+    statement = (
+        update(schema.job)
+        .where(_JOB.id == row["id"], _JOB.phase == row["phase"], _JOB.epoch == row["epoch"])
+        .values(**values)
+        .returning(schema.job)
+    )
+    return connection.execute(statement).mappings().one()
