@@ -1,0 +1,219 @@
+"""Waiting before many alike servers: closed forms, and approximations for jobs of unlike sizes.
+
+Jobs arrive at random (Poisson) and are served in their order by whichever server is free. All
+functions take numbers or arrays, and stay exact to about ten digits up to millions of servers.
+Not here: fleets that lose nodes, classes of priority and demand that changes within the hour,
+which `simulation` plays through.
+
+`num_servers` is c, `rate_per_s` the arrivals a second, `mean_s` the mean time of a job on a
+server, `cv2` the squared coefficient of variation of that time: 0 for alike jobs, 1 for
+exponential ones. `load` is their product in servers: rate_per_s * mean_s, below c.
+"""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers: TypeAlias = float | NDArray[np.float64]
+
+_STIRLING_UNTIL = 16.0
+_MAX_GAMMA = 0.24
+
+
+def erlang_b(num_servers: Numbers, load: Numbers) -> Numbers:
+    """Return the share of jobs that find all servers busy where nobody waits (M/G/c/c).
+
+    B = pmf / cdf of a Poisson number of mean `load`, at c (Erlang 1917). The cdf is the regularised
+    incomplete gamma function Q(c + 1, load); the pmf is in Loader's form, "Fast and accurate
+    computation of binomial probabilities" (2000), which loses no digits at a million servers.
+    """
+    from scipy.special import gammaincc
+
+    share: Numbers = _poisson_pmf(num_servers, load) / gammaincc(np.add(num_servers, 1.0), load)
+    return share
+
+
+def erlang_c(num_servers: Numbers, load: Numbers) -> Numbers:
+    """Return the share of jobs that wait at all, in M/M/c (Erlang 1917); 1 where load >= c."""
+    blocked = erlang_b(num_servers, load)
+    spare = np.subtract(num_servers, load)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        waiting = num_servers * blocked / (spare + load * blocked)
+    return _number(np.where(spare > 0, waiting, 1.0))
+
+
+def mmc_mean_wait_s(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) -> Numbers:
+    """Return the mean wait in M/M/c, of all jobs: C / (c/S - rate); infinite where it grows."""
+    load = np.multiply(rate_per_s, mean_s)
+    spare = np.subtract(num_servers, load)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wait_s = erlang_c(num_servers, load) * mean_s / spare
+    return _number(np.where(spare > 0, wait_s, np.inf))
+
+
+def mmc_wait_quantile(
+    share: float, num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers
+) -> Numbers:
+    """Return the wait in seconds that `share` of the jobs stay below, in M/M/c.
+
+    P(W > t) = C exp(-(c/S - rate) t): exact.
+    """
+    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
+    return _exponential_quantile(share, waiting, mmc_mean_wait_s(num_servers, rate_per_s, mean_s))
+
+
+def md1_mean_wait_s(rate_per_s: Numbers, mean_s: Numbers) -> Numbers:
+    """Return the mean wait before one server and alike jobs: rho S / 2(1 - rho).
+
+    Pollaczek 1930, Khinchin 1932, with cv2 = 0.
+    """
+    rho = np.multiply(rate_per_s, mean_s)
+    with np.errstate(divide="ignore"):
+        wait_s = rho * mean_s / (2 * (1 - rho))
+    return _number(np.where(rho < 1, wait_s, np.inf))
+
+
+def mdc_mean_wait_s(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) -> Numbers:
+    """Return about the mean wait before c servers and alike jobs (M/D/c).
+
+    Cosmetatos 1976, "Some approximate equilibrium results for the multi-server queue (M/G/r)":
+    half the wait in M/M/c, times 1 + gamma; gamma capped at 0.24 as in Whitt 1993,
+    "Approximations for the GI/G/m queue", equation 2.17. Exact for one server.
+    """
+    rho = np.multiply(rate_per_s, mean_s) / num_servers
+    root = np.sqrt(4 + 5 * np.asarray(num_servers)) - 2
+    gamma = (1 - rho) * np.subtract(num_servers, 1) * root / (16 * rho * num_servers)
+    correction = 1 + np.clip(gamma, 0, _MAX_GAMMA)
+    return _number(correction / 2 * mmc_mean_wait_s(num_servers, rate_per_s, mean_s))
+
+
+def mgc_mean_wait_s(
+    num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers
+) -> Numbers:
+    """Return about the mean wait before c servers and jobs of unlike sizes (M/G/c).
+
+    For cv2 up to 1 the interpolation of Kimura 1986, "A two-moment approximation for the mean
+    waiting time in the GI/G/s queue", between M/D/c and M/M/c:
+    (1 + cv2) / (2 cv2 / W(M/M/c) + (1 - cv2) / W(M/D/c)); beyond, where it does not hold, Lee and
+    Longton 1959 (Allen and Cunneen's with random arrivals): (1 + cv2) / 2 * W(M/M/c). Exact for
+    one server, for exponential jobs, and as the servers fill up.
+    """
+    exponential_s = mmc_mean_wait_s(num_servers, rate_per_s, mean_s)
+    alike_s = mdc_mean_wait_s(num_servers, rate_per_s, mean_s)
+    cv2 = np.asarray(cv2, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between_s = (1 + cv2) / (2 * cv2 / exponential_s + (1 - cv2) / alike_s)
+    beyond_s = (1 + cv2) / 2 * exponential_s
+    wait_s = np.where(cv2 < 1, between_s, beyond_s)
+    return _number(np.where(exponential_s == 0, 0.0, wait_s))
+
+
+def mgc_wait_exceeds(
+    wait_s: Numbers, num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers
+) -> Numbers:
+    """Return about the share of jobs that wait longer than `wait_s`, in M/G/c.
+
+    Erlang's C wait at all, whatever the sizes (Whitt 1993, section 4, "nearly insensitive"), and
+    those wait an exponential time whose mean makes `mgc_mean_wait_s` come out.
+    """
+    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
+    mean_wait_s = mgc_mean_wait_s(num_servers, rate_per_s, mean_s, cv2)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        exceeding = waiting * np.exp(-np.multiply(wait_s, waiting) / mean_wait_s)
+    exceeding = np.where(np.isinf(mean_wait_s), 1.0, exceeding)
+    return _number(np.where(np.equal(mean_wait_s, 0.0), 0.0, exceeding))
+
+
+def mgc_wait_quantile(
+    share: float, num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers
+) -> Numbers:
+    """Return about the wait in seconds that `share` of the jobs stay below, in M/G/c.
+
+    From `mgc_wait_exceeds`; with cv2 = 1 it is `mmc_wait_quantile`.
+    """
+    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
+    mean_wait_s = mgc_mean_wait_s(num_servers, rate_per_s, mean_s, cv2)
+    return _exponential_quantile(share, waiting, mean_wait_s)
+
+
+def servers_for_promise(
+    rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers, *, promise_s: float, share: float
+) -> Numbers:
+    """Return the fewest servers with which `share` of the jobs wait at most `promise_s`.
+
+    Found by bisection over `mgc_wait_exceeds`, which falls with every server more.
+
+    Args:
+        rate_per_s: Arrivals a second, above 0.
+        mean_s: Mean time of a job.
+        cv2: Squared coefficient of variation of that time.
+        promise_s: At least 0.
+        share: Above 0, below 1.
+    """
+    rate, mean, squares = np.broadcast_arrays(
+        *(np.asarray(each, dtype=np.float64) for each in (rate_per_s, mean_s, cv2))
+    )
+    load = rate * mean
+
+    def is_kept(servers: NDArray[np.float64]) -> NDArray[np.bool_]:
+        late = mgc_wait_exceeds(promise_s, servers, rate, mean, squares)
+        return np.asarray(late) <= 1 - share
+
+    low = np.floor(load)  # never enough: the queue grows
+    high = low + 1
+    while not np.all(kept := is_kept(high)):
+        high = np.where(kept, high, low + 2 * (high - low))
+    while np.any(high - low > 1):
+        middle = np.floor((low + high) / 2)
+        kept = is_kept(np.maximum(middle, np.floor(load) + 1))
+        high = np.where(kept & (high - low > 1), middle, high)
+        low = np.where(~kept & (high - low > 1), middle, low)
+    return _number(high)
+
+
+def _exponential_quantile(share: float, waiting: Numbers, mean_wait_s: Numbers) -> Numbers:
+    """Return the quantile where `waiting` wait at all, an exponential time each."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wait_s = np.asarray(mean_wait_s) / waiting * np.log(np.asarray(waiting) / (1 - share))
+    wait_s = np.where(np.isinf(mean_wait_s), np.inf, wait_s)
+    return _number(np.where(np.asarray(waiting) <= 1 - share, 0.0, wait_s))
+
+
+def _poisson_pmf(count: Numbers, mean: Numbers) -> Numbers:
+    """Return exp(-mean) mean**count / count!, without the loss of digits of its logarithm."""
+    deviance = _deviance(np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64))
+    pmf: Numbers = np.exp(-_stirling_error(count) - deviance) / np.sqrt(
+        2 * math.pi * np.asarray(count)
+    )
+    return pmf
+
+
+def _deviance(count: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return count ln(count / mean) + mean - count (Loader 2000, bd0)."""
+    excess = (mean - count) / count
+    # count * (excess - log1p(excess)), by its series where the two cancel
+    series = np.zeros_like(excess)
+    for power in range(14, 1, -1):
+        series = series * -excess + 1 / power
+    return count * np.where(
+        np.abs(excess) < 0.02, excess * excess * series, excess - np.log1p(excess)
+    )
+
+
+def _stirling_error(count: Numbers) -> NDArray[np.float64]:
+    """Return ln(n!) - ln(sqrt(2 pi n) (n/e)**n), by Stirling's series or from the left side."""
+    from scipy.special import gammaln
+
+    n = np.asarray(count, dtype=np.float64)
+    inverse2 = 1 / (n * n)
+    series = (1 / 12 - inverse2 * (1 / 360 - inverse2 * (1 / 1260 - inverse2 * (1 / 1680)))) / n
+    direct = gammaln(n + 1) - (n + 0.5) * np.log(n) + n - 0.5 * math.log(2 * math.pi)
+    return np.where(n < _STIRLING_UNTIL, direct, series)
+
+
+def _number(values: NDArray[np.float64] | np.float64 | float) -> Numbers:
+    """Return a plain number where there is only one."""
+    array = np.asarray(values, dtype=np.float64)
+    return float(array) if array.ndim == 0 else array
