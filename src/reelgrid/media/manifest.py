@@ -1,0 +1,301 @@
+"""C2PA manifests: signing what was made, and finding out whether a file is as it was signed.
+
+A manifest says, over the operator's signature, that a machine made the file, with which software,
+model and seed, and the hash of the prompt, never the prompt. Two signed files of the same generation differ in random
+identifiers and in the signature alone; `claims_of` and `unsigned.without_manifest` are the rest.
+"""
+
+import hashlib
+import json
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from reelgrid.errors import RequestError
+from reelgrid.media.clip import one_line
+from reelgrid.media.kind import Kind, kind_of
+from reelgrid.media.provenance import DIGITAL_SOURCE_TYPE, Provenance
+from reelgrid.media.reading import read_provenance
+from reelgrid.media.signer import Signer
+from reelgrid.store import write_whole
+
+SIGNABLE: Final = frozenset({Kind.MP4, Kind.PNG, Kind.JPEG, Kind.WEBP, Kind.GIF})
+GENERATION: Final = "org.reelgrid.generation"
+_NO_NETWORK: Final = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+_MANIFEST_MARK: Final = b"jumdc2pa"  # how the box of every manifest store begins
+
+
+class Verdict(StrEnum):
+    """What a file is worth as evidence of how it was made."""
+
+    TRUSTED = "trusted"  # intact, and signed by somebody whom a trusted certificate vouches for
+    SELF_MADE = "self-made"  # intact, and signed by this machine's own certificate
+    VALID = "valid"  # intact; nobody vouches for the signer, and nobody was asked to
+    UNTRUSTED = "untrusted"  # intact; nobody who is trusted vouches for the signer
+    EXPIRED = (
+        "expired"  # intact; the certificate has expired and nothing proves the time of signing
+    )
+    TAMPERED = "tampered"  # not as it was signed
+    UNSIGNED = "unsigned"  # it says it is AI-generated, nobody signed that
+    UNMARKED = "unmarked"  # it says nothing
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the file is as its signer left it, as far as anybody asked."""
+        return self in {Verdict.TRUSTED, Verdict.SELF_MADE, Verdict.VALID}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong; `code` is C2PA's, such as `assertion.dataHash.mismatch`."""
+
+    code: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found out about a file.
+
+    Attributes:
+        signer: Who signed it, by the certificate.
+        problems: Why it is not as it should be.
+        claims: What the manifest says of the generation.
+        mark: What the file's plain metadata say.
+        num_sources: Files that the manifest says it was made from.
+    """
+
+    verdict: Verdict
+    kind: Kind
+    signer: str | None = None
+    problems: tuple[Problem, ...] = ()
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    mark: Mapping[str, Any] = field(default_factory=dict)
+    num_sources: int = 0
+
+
+def sign(
+    path: Path, provenance: Provenance, signer: Signer, *, sources: Sequence[Path] = ()
+) -> None:
+    """Put a signed manifest into a finished file, which is there signed or as it was.
+
+    Args:
+        path: An MP4, PNG, WebP, JPEG or GIF without a manifest.
+        provenance: What the manifest says.
+        signer: Who says it.
+        sources: Files that it was made from: a reference image, the clip that it extends.
+
+    Raises:
+        RequestError: Its format holds no manifest, or c2pa is not installed.
+        GenerationError: The disk is full or refuses; the file is as it was.
+    """
+    kind = kind_of(path)
+    if kind not in SIGNABLE:
+        raise RequestError(f"{path.name}: this format holds no signed manifest")
+    c2pa = _c2pa()
+    words = json.dumps(_definition(path, provenance, sources))
+    settings = {
+        "verify": {"verify_after_sign": False, **_NO_NETWORK},
+        "builder": {"thumbnail": {"enabled": False}},
+    }
+    info = c2pa.C2paSignerInfo(
+        signer.algorithm, signer.chain_pem, signer.key_pem, signer.timestamp_url
+    )
+    with (
+        c2pa.Context.from_dict(settings, signer=c2pa.Signer.from_info(info)) as context,
+        c2pa.Builder(words, context=context) as builder,
+    ):
+        for source in sources:
+            _add_source(builder, source)
+        with (
+            one_line(path),
+            write_whole(path) as temporary,
+            path.open("rb") as unsigned,
+            temporary.open("w+b") as signed,
+        ):
+            builder.sign(kind.value, unsigned, signed)
+
+
+def verify(
+    path: Path, *, anchors_pem: bytes | None = None, own_anchor_pem: bytes | None = None
+) -> Verified:
+    """Find out whether a file is as it was signed, by whom, and what it says of itself.
+
+    Needs no network: manifests that are elsewhere, and revocation lists, are not fetched.
+
+    Args:
+        path: An image or a video.
+        anchors_pem: Certificates that are trusted; none means that nobody is asked to vouch.
+        own_anchor_pem: The certificate of this machine's self-made signer.
+
+    Returns:
+        The verdict and what it rests on.
+
+    Raises:
+        RequestError: It is no image or video that is known, or cannot be read.
+    """
+    kind = _kind(path)
+    mark = _mark(path)
+    if not _has_manifest(path, kind):
+        verdict = Verdict.UNSIGNED if mark else Verdict.UNMARKED
+        return Verified(verdict=verdict, kind=kind, mark=mark)
+    store, failure = _read(path, kind, anchors_pem)
+    if store is None:
+        damaged = Problem("manifest", f"the manifest itself is damaged: {failure}")
+        return Verified(verdict=Verdict.TAMPERED, kind=kind, problems=(damaged,), mark=mark)
+    verdict, problems = _judge(store, is_asked=anchors_pem is not None)
+    if verdict is Verdict.VALID and own_anchor_pem is not None:
+        own, _ = _read(path, kind, own_anchor_pem)
+        is_own = _judge(own or store, is_asked=False)[0] is Verdict.TRUSTED
+        verdict = Verdict.SELF_MADE if is_own else verdict
+    active = store["manifests"][store["active_manifest"]]
+    return Verified(
+        verdict=verdict,
+        kind=kind,
+        signer=_signer_name(active),
+        problems=problems,
+        claims=_claims(active),
+        mark=mark,
+        num_sources=len(active.get("ingredients", ())),
+    )
+
+
+def claims_of(path: Path) -> Mapping[str, Any]:
+    """Return what a file's manifest says of its generation, whether or not it is true.
+
+    It holds the SHA-256 of the file before it was signed, so that two files with equal claims are
+    equal byte for byte but for the manifest.
+
+    Raises:
+        RequestError: The file has no manifest that can be read.
+    """
+    store, failure = _read(path, _kind(path), None)
+    if store is None:
+        raise RequestError(f"{path.name} has no manifest that can be read: {failure}")
+    return _claims(store["manifests"][store["active_manifest"]])
+
+
+def _definition(path: Path, provenance: Provenance, sources: Sequence[Path]) -> dict[str, object]:
+    name, _, version = provenance.software.partition(" ")
+    created = {
+        "action": "c2pa.created",
+        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "softwareAgent": {"name": name, "version": version},
+    }
+    said = json.loads(replace(provenance, shows_prompts=False).to_json())
+    said["unsigned_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    placed = [
+        {"action": "c2pa.placed", "parameters": {"ingredientIds": [_source_id(source)]}}
+        for source in sources
+    ]
+    return {
+        "claim_generator_info": [{"name": name, "version": version}],
+        "assertions": [
+            {"label": "c2pa.actions.v2", "data": {"actions": [created, *placed]}},
+            {"label": GENERATION, "data": said},
+        ],
+    }
+
+
+def _source_id(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def _add_source(builder: Any, source: Path) -> None:
+    kind = kind_of(source)
+    if kind not in SIGNABLE:
+        raise RequestError(f"{source.name}: this format cannot be named as a source")
+    described = {"relationship": "componentOf", "instance_id": _source_id(source)}
+    with source.open("rb") as content:
+        builder.add_ingredient(json.dumps(described), kind.value, content)
+
+
+def _c2pa() -> Any:
+    try:
+        import c2pa
+    except ImportError:
+        raise RequestError('signed manifests need: pip install "reelgrid[serve]"') from None
+    return c2pa
+
+
+def _kind(path: Path) -> Kind:
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}", param="path") from None
+    if kind is None:
+        raise RequestError(f"{path} is no image or video of a kind that is known", param="path")
+    return kind
+
+
+def _mark(path: Path) -> dict[str, Any]:
+    try:
+        return read_provenance(path)
+    except RequestError:
+        return {}
+
+
+def _has_manifest(path: Path, kind: Kind) -> bool:
+    if kind not in SIGNABLE:
+        return False
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(_MANIFEST_MARK) >= 0
+
+
+def _read(path: Path, kind: Kind, anchors_pem: bytes | None) -> tuple[Any, str]:
+    """Return the manifest store as c2pa validated it, or none and why there is none."""
+    c2pa = _c2pa()
+    settings: dict[str, Any] = {"verify": {"verify_trust": True, **_NO_NETWORK}}
+    if anchors_pem is not None:
+        settings["trust"] = {"trust_anchors": anchors_pem.decode()}
+    try:
+        with (
+            c2pa.Context.from_dict(settings) as context,
+            path.open("rb") as content,
+            c2pa.Reader(kind.value, content, context=context) as reader,
+        ):
+            return json.loads(reader.json()), ""
+    except c2pa.C2paError as error:
+        return None, str(error)
+
+
+_ABOUT_TRUST: Final = frozenset({"signingCredential.untrusted"})
+_ABOUT_TIME: Final = frozenset({"signingCredential.expired", "claimSignature.outsideValidity"})
+
+
+def _judge(store: Mapping[str, Any], *, is_asked: bool) -> tuple[Verdict, tuple[Problem, ...]]:
+    """Return the verdict on what c2pa found, and what speaks against the file."""
+    found = store.get("validation_results", {}).get("activeManifest", {}).get("failure", ())
+    problems = tuple(Problem(each["code"], _what(each)) for each in found)
+    codes = {problem.code for problem in problems}
+    if codes - _ABOUT_TRUST - _ABOUT_TIME:
+        return Verdict.TAMPERED, problems
+    if codes & _ABOUT_TIME:
+        return Verdict.EXPIRED, problems
+    if codes:
+        return (Verdict.UNTRUSTED, problems) if is_asked else (Verdict.VALID, ())
+    return Verdict.TRUSTED, ()
+
+
+def _what(failure: Mapping[str, Any]) -> str:
+    place = str(failure.get("url", "")).rpartition("/")[2]
+    return f"{failure.get('explanation', 'failed')} ({place})"
+
+
+def _signer_name(manifest: Mapping[str, Any]) -> str | None:
+    known = manifest.get("signature_info", {})
+    names = [known.get("common_name"), known.get("issuer")]
+    return ", ".join(dict.fromkeys(name for name in names if name)) or None
+
+
+def _claims(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    for assertion in manifest.get("assertions", ()):
+        if assertion["label"] == GENERATION:
+            return dict(assertion["data"])
+    return {}
