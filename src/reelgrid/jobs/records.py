@@ -1,10 +1,10 @@
 """The operator's side of the desk in SQL: figures, retention, the names of blobs, notices."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
 
 from reelgrid.errors import ConflictError, NotFoundError
 from reelgrid.jobs import ledger, preemption, rows, schema
@@ -180,9 +180,13 @@ class SqlBooks:
         """See `desk.Books`."""
         table = schema.notice
         now = self._database.now
+        is_due = table.c.due_at <= now
+        with self._database.read() as connection:
+            if not connection.execute(select(exists().where(is_due))).scalar():
+                return []
         due = (
             select(table.c.job)
-            .where(table.c.due_at <= now)
+            .where(is_due)
             .order_by(table.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -193,9 +197,6 @@ class SqlBooks:
             .values(due_at=now + lease_s, num_attempts=table.c.num_attempts + 1)
             .returning(table)
         )
-        with self._database.read() as connection:
-            if connection.execute(due.with_only_columns(func.count()).order_by(None)).scalar() == 0:
-                return []
         with self._database.write() as connection:
             found = connection.execute(taken).mappings().all()
         return [_to_notice(dict(row)) for row in sorted(found, key=lambda row: row["created_at"])]
@@ -223,8 +224,3 @@ def _to_profile(values: dict[str, Any]) -> Profile:
 def _to_notice(values: dict[str, Any]) -> Notice:
     del values["due_at"]
     return Notice(**values)
-
-
-def utc(seconds: float) -> datetime:
-    """Return a time of the desk as a date in UTC."""
-    return datetime.fromtimestamp(seconds, tz=UTC)
