@@ -25,6 +25,7 @@ class JobRequest:
         first_frame: Blob of the picture that the clip begins with.
         extends: Blob of the video that the clip goes on from: its last frame is the first frame of
             what is made, and it goes before it in the finished file.
+        extends_s: Seconds of that video.
         num_images: Of an image job; image i, from 0, has the seed `request.seed + i`.
         image_format: Of an image job's files.
         image_quality: 0 to 100, for webp and jpeg.
@@ -34,6 +35,7 @@ class JobRequest:
     request: Request
     first_frame: str | None = None
     extends: str | None = None
+    extends_s: float = 0.0
     num_images: int = 1
     image_format: ImageFormat = "png"
     image_quality: int = 90
