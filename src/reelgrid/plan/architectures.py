@@ -58,6 +58,7 @@ class Architecture:
         patch_space: Latents a token, along a side.
         latent_channels: Numbers a latent.
         vae_params_b: Parameters of the codec in billions.
+        decoder_mflop_per_pixel: FLOPs of decoding a pixel of a frame, in millions.
         text_encoder_params_b: Parameters of all text encoders in billions.
         aliases: Other names.
     """
@@ -90,6 +91,7 @@ class Architecture:
     patch_space: int = 1
     latent_channels: int = 16
     vae_params_b: float = 0.0
+    decoder_mflop_per_pixel: float = 10.0
     text_encoder_params_b: float = 0.0
     aliases: tuple[str, ...] = ()
 

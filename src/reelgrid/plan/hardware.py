@@ -30,6 +30,7 @@ class Gpu:
         best_measured_matmul_tflops: The best bf16 matrix product that somebody measured.
         memory_gb: Device memory as sold.
         bandwidth_gb_per_s: Of the device memory.
+        link_gb_per_s: To the other GPUs of a machine, one way: NVLink, Infinity Fabric or PCIe.
         tdp_w: Power limit of the board.
         usd_per_h_low: The lowest public price of an hour; none where none was found.
         usd_per_h_high: The highest.
@@ -48,6 +49,7 @@ class Gpu:
     best_measured_matmul_tflops: float | None
     memory_gb: float
     bandwidth_gb_per_s: float
+    link_gb_per_s: float
     tdp_w: float
     usd_per_h_low: float | None
     usd_per_h_high: float | None
@@ -134,6 +136,7 @@ def _gpu(row: facts.Row) -> Gpu:
         best_measured_matmul_tflops=facts.number(row, "best_measured_matmul_tflops", where),
         memory_gb=facts.needed(row, "memory_gb", where),
         bandwidth_gb_per_s=facts.needed(row, "bandwidth_gb_per_s", where),
+        link_gb_per_s=facts.needed(row, "link_gb_per_s", where),
         tdp_w=facts.needed(row, "tdp_w", where),
         usd_per_h_low=low,
         usd_per_h_high=high,

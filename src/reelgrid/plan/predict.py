@@ -9,41 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reelgrid.measurement import BenchRecord
-from reelgrid.plan.architectures import Architecture
-from reelgrid.plan.flops import forward_flops
 from reelgrid.plan.hardware import Gpu
-from reelgrid.spec import Size
+from reelgrid.plan.workload import Workload, workload_of
+
+__all__ = ["Interval", "MemoryNeed", "Prediction", "Workload", "predict", "workload_of"]
 
 Z_80 = 1.2815515594600038
 """Standard normal deviate of the 90th percentile: between -z and z lie 80 %."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """One generation: what is made, by which model, in how many passes.
-
-    Attributes:
-        model: The model's architecture.
-        size: Width and height in pixels.
-        num_frames: Frames of the clip; 1 for an image.
-        num_steps: Denoising steps.
-        forwards_per_step: Passes through the network a step; 2 with guidance.
-        fps: Frames a second of the finished clip.
-        num_images: Clips or images made in one batch.
-    """
-
-    model: Architecture
-    size: Size
-    num_frames: int
-    num_steps: int
-    forwards_per_step: int
-    fps: float
-    num_images: int = 1
-
-    @property
-    def clip_s(self) -> float:
-        """Seconds of video that are made, all clips of the batch together; 0 for images."""
-        return 0.0 if self.model.kind == "image" else self.num_frames / self.fps * self.num_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,39 +76,6 @@ class Prediction:
     basis: tuple[str, ...]
 
 
-def workload_of(
-    model: Architecture,
-    *,
-    size: Size | None = None,
-    num_frames: int | None = None,
-    num_steps: int | None = None,
-    forwards_per_step: int | None = None,
-    fps: float | None = None,
-    num_images: int = 1,
-) -> Workload:
-    """Return a workload, the model's defaults filled in.
-
-    Raises:
-        RequestError: The model cannot do it.
-    """
-    return Workload(
-        model=model,
-        size=size or model.size,
-        num_frames=num_frames or model.frames,
-        num_steps=num_steps or model.steps,
-        forwards_per_step=forwards_per_step or model.forwards_per_step,
-        fps=fps or model.fps,
-        num_images=num_images,
-    )
-
-
-def total_flops(workload: Workload) -> float:
-    """Return the FLOPs of the denoising network over all steps."""
-    forward = forward_flops(workload.model, workload.size, workload.num_frames)
-    num_forwards = workload.num_steps * workload.forwards_per_step * workload.num_images
-    return forward.total * num_forwards
-
-
 def predict(
     workload: Workload,
     gpu: Gpu,
@@ -158,7 +97,7 @@ def predict(
         RequestError: It cannot be.
     """
     efficiency = 0.4 * (0.85 if num_gpus > 1 else 1.0)
-    likely = total_flops(workload) / (gpu.dense_tflops * 1e12 * efficiency * num_gpus)
+    likely = workload.flops / (gpu.dense_tflops * 1e12 * efficiency * num_gpus)
     return _prediction(workload, gpu, num_gpus, likely, 0.3)
 
 
@@ -183,7 +122,7 @@ def _prediction(
         )
         if rate
         else None,
-        share_of_peak=total_flops(workload) / (likely * gpu.dense_tflops * 1e12 * num_gpus),
+        share_of_peak=workload.flops / (likely * gpu.dense_tflops * 1e12 * num_gpus),
         memory=MemoryNeed(
             weights_gib=weights,
             activations_gib=2.0,
