@@ -27,6 +27,7 @@ class Settings(BaseSettings):
         data: Folder for saved states and measurements (REELGRID_DATA).
         log_level: Least severe level that is logged (REELGRID_LOG_LEVEL).
         save_every_s: A running generation saves its state this often (REELGRID_SAVE_EVERY_S).
+        desk: URL of the database of jobs, postgresql://...; none is a file in `data`.
         blobs: URL of served files and states, such as s3://bucket/prefix; none is a folder in `data`.
         quota_gb: What all blobs together may take; none is the whole disk.
         min_free_gb: With less free than this on the disk no new job is taken.
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     data: Path = Field(default_factory=_default_data)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     save_every_s: float = Field(default=5.0, ge=0.0)
+    desk: str | None = None
     blobs: str | None = None
     quota_gb: float | None = Field(default=None, gt=0.0)
     min_free_gb: float = Field(default=1.0, ge=0.0)
@@ -63,6 +65,11 @@ class Settings(BaseSettings):
     def states(self) -> Path:
         """The folder of the states of unfinished generations."""
         return self.data / "states"
+
+    @property
+    def desk_url(self) -> str:
+        """Where the database of jobs is."""
+        return self.desk or f"sqlite:///{self.data / 'desk.sqlite'}"
 
     @property
     def blobs_url(self) -> str:
