@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from reelgrid.errors import RequestError
+from reelgrid.errors import GenerationError, RequestError
 from reelgrid.media.clip import one_line
 from reelgrid.media.kind import Kind, kind_of
 from reelgrid.media.provenance import DIGITAL_SOURCE_TYPE, Provenance
@@ -25,6 +25,10 @@ from reelgrid.store import write_whole
 SIGNABLE: Final = frozenset({Kind.MP4, Kind.PNG, Kind.JPEG, Kind.WEBP, Kind.GIF})
 GENERATION: Final = "org.reelgrid.generation"
 _NO_NETWORK: Final = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+_SIGNING: Final = {
+    "verify": {"verify_after_sign": False, **_NO_NETWORK},
+    "builder": {"thumbnail": {"enabled": False}},
+}
 _MANIFEST_MARK: Final = b"jumdc2pa"  # how the box of every manifest store begins
 
 
@@ -90,33 +94,36 @@ def sign(
 
     Raises:
         RequestError: Its format holds no manifest, or c2pa is not installed.
-        GenerationError: The disk is full or refuses; the file is as it was.
+        GenerationError: The disk is full, or the certificate has expired; the file is as it was.
     """
     kind = kind_of(path)
     if kind not in SIGNABLE:
         raise RequestError(f"{path.name}: this format holds no signed manifest")
     c2pa = _c2pa()
     words = json.dumps(_definition(path, provenance, sources))
-    settings = {
-        "verify": {"verify_after_sign": False, **_NO_NETWORK},
-        "builder": {"thumbnail": {"enabled": False}},
-    }
     info = c2pa.C2paSignerInfo(
         signer.algorithm, signer.chain_pem, signer.key_pem, signer.timestamp_url
     )
-    with (
-        c2pa.Context.from_dict(settings, signer=c2pa.Signer.from_info(info)) as context,
-        c2pa.Builder(words, context=context) as builder,
-    ):
-        for source in sources:
-            _add_source(builder, source)
+    try:
         with (
-            one_line(path),
-            write_whole(path) as temporary,
-            path.open("rb") as unsigned,
-            temporary.open("w+b") as signed,
+            c2pa.Context.from_dict(_SIGNING, signer=c2pa.Signer.from_info(info)) as context,
+            c2pa.Builder(words, context=context) as builder,
         ):
-            builder.sign(kind.value, unsigned, signed)
+            for source in sources:
+                _add_source(builder, source)
+            _sign_whole(builder, path, kind)
+    except c2pa.C2paError as error:
+        raise GenerationError(f"{path.name} could not be signed: {error}") from None
+
+
+def _sign_whole(builder: Any, path: Path, kind: Kind) -> None:
+    with (
+        one_line(path),
+        write_whole(path) as temporary,
+        path.open("rb") as unsigned,
+        temporary.open("w+b") as signed,
+    ):
+        builder.sign(kind.value, unsigned, signed)
 
 
 def verify(

@@ -6,7 +6,6 @@ Signing itself needs no network. Not here: what is signed (`manifest`).
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -205,7 +204,6 @@ def _usage(*, is_authority: bool) -> "x509.KeyUsage":
     )
 
 
-@lru_cache(maxsize=8)
 def _checked(chain_pem: bytes, key_pem: bytes, name: str, timestamp_url: str | None) -> Signer:
     """Return the signer, if it will do.
 

@@ -1,0 +1,108 @@
+import threading
+
+import pytest
+from cryptography import x509
+
+from reelgrid.errors import RequestError
+from reelgrid.media import Verdict, development_signer, read_signer, sign, signer_of, verify
+from reelgrid.media.signer import development_anchor
+from reelgrid.settings import Settings
+from tests.media.certificates import KEYS, Authority
+from tests.media.clips import PROVENANCE
+from tests.media.test_manifest import make
+
+
+@pytest.fixture
+def authority():
+    return Authority()
+
+
+def test_the_self_made_signer_is_made_once_and_for_its_owners_eyes_only(tmp_path):
+    made = []
+    threads = [
+        threading.Thread(target=lambda: made.append(development_signer(tmp_path / "data")))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len({signer.chain_pem for signer in made}) == 1
+    assert (tmp_path / "data" / "signer.pem").stat().st_mode & 0o777 == 0o600
+    assert development_signer(tmp_path / "data") == made[0]
+
+
+def test_what_it_signs_is_known_as_this_machines_and_as_nobody_elses(tmp_path):
+    path = make(tmp_path / "a.png")
+    sign(path, PROVENANCE, development_signer(tmp_path / "data"))
+    own = development_anchor(tmp_path / "data")
+    assert verify(path, own_anchor_pem=own).verdict is Verdict.SELF_MADE
+    assert verify(path).verdict is Verdict.VALID
+    assert verify(path, anchors_pem=own).verdict is Verdict.TRUSTED
+    development_signer(tmp_path / "other")
+    other = development_anchor(tmp_path / "other")
+    assert verify(path, own_anchor_pem=other).verdict is Verdict.VALID
+
+
+def test_an_expired_self_made_signer_is_made_anew(tmp_path, authority):
+    old = authority.signer(days=(-20, -10))
+    (tmp_path / "signer.pem").write_bytes(old.key_pem + old.chain_pem)
+    new = development_signer(tmp_path)
+    assert new.chain_pem != old.chain_pem
+
+
+def test_a_certificate_is_not_an_authority_itself(tmp_path):
+    signer = development_signer(tmp_path)
+    leaf, authority = x509.load_pem_x509_certificates(signer.chain_pem)
+    assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    leaf.verify_directly_issued_by(authority)
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+def test_the_operators_own_certificate_is_read(tmp_path, authority, algorithm):
+    signer = read_signer(*authority.files(tmp_path, algorithm))
+    assert signer.algorithm == algorithm
+    assert "PRIVATE" not in repr(signer)
+    path = make(tmp_path / "a.png")
+    sign(path, PROVENANCE, signer)
+    assert verify(path, anchors_pem=authority.pem).verdict is Verdict.TRUSTED
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"days": (-20, -10)}, "valid from .* only: renew it"),
+        ({"days": (10, 20)}, "valid from .* only"),
+        ({"purpose": x509.oid.ExtendedKeyUsageOID.SERVER_AUTH}, "is not for signing claims"),
+    ],
+)
+def test_a_certificate_that_would_make_every_file_invalid_is_refused(
+    tmp_path, authority, given, message
+):
+    with pytest.raises(RequestError, match=message):
+        read_signer(*authority.files(tmp_path, **given))
+
+
+def test_files_that_do_not_belong_together_or_are_no_pem_are_refused(tmp_path, authority):
+    chain, key = authority.files(tmp_path)
+    key.write_bytes(authority.signer().key_pem)
+    with pytest.raises(RequestError, match="the key is not that of the first certificate"):
+        read_signer(chain, key)
+    key.write_bytes(b"no key")
+    with pytest.raises(RequestError, match="no PEM that can be read"):
+        read_signer(chain, key)
+    with pytest.raises(RequestError, match=r"none\.pem cannot be read"):
+        read_signer(tmp_path / "none.pem", key)
+
+
+def test_the_settings_say_which(tmp_path, authority):
+    chain, key = authority.files(tmp_path)
+    data = tmp_path / "data"
+    given = signer_of(Settings(data=data, certificate=chain, certificate_key=key))
+    assert given.chain_pem == chain.read_bytes()
+    assert not data.exists()
+    assert signer_of(Settings(data=data)) == development_signer(data)
+    with pytest.raises(RequestError, match="both or neither"):
+        signer_of(Settings(data=data, certificate=chain))
