@@ -12,7 +12,15 @@ from reelgrid.measurement import BenchRecord
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.workload import Workload, workload_of
 
-__all__ = ["Interval", "MemoryNeed", "Prediction", "Workload", "predict", "workload_of"]
+__all__ = [
+    "Interval",
+    "MemoryNeed",
+    "Prediction",
+    "Workload",
+    "predict",
+    "total_flops",
+    "workload_of",
+]
 
 Z_80 = 1.2815515594600038
 """Standard normal deviate of the 90th percentile: between -z and z lie 80 %."""
@@ -74,6 +82,11 @@ class Prediction:
     wh: Interval
     usd: Interval | None
     basis: tuple[str, ...]
+
+
+def total_flops(workload: Workload) -> float:
+    """Return the FLOPs of the denoising network over all steps, the whole batch."""
+    return workload.flops
 
 
 def predict(
