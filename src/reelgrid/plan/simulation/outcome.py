@@ -112,12 +112,12 @@ class Outcome:
 
 
 _MASK = (1 << 64) - 1
-_PRIME_TIME = 0x9E3779B97F4A7C15
-_PRIME_WHO = 0xC2B2AE3D27D4EB4F
+PRIME_TIME = 0x9E3779B97F4A7C15
+PRIME_WHO = 0xC2B2AE3D27D4EB4F
 
 
 def digest_after(digest: int, time_us: int, event: int, node: int, job: int) -> int:
     """Return the digest of a log to which one event has been added; 64 bits."""
-    digest = ((digest ^ (time_us * 16 + event)) * _PRIME_TIME) & _MASK
+    digest = ((digest ^ (time_us * 16 + event)) * PRIME_TIME) & _MASK
     who = ((node + 1) << 32) + job + 1
-    return ((digest ^ (digest >> 29) ^ who) * _PRIME_WHO) & _MASK
+    return ((digest ^ (digest >> 29) ^ who) * PRIME_WHO) & _MASK

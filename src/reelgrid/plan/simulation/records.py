@@ -5,7 +5,7 @@ the structures in `calendar`, `queues` and `tree`.
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class Now(IntEnum):
     CHART = 3
     LEASES = 4
     FIRST = 5
+    SOURCES = 6
 
 
 class Rule(IntEnum):
@@ -84,9 +85,9 @@ class World(NamedTuple):
 
     now: NDArray[np.int64]
     rules: NDArray[np.int64]
-    kinds: NDArray[np.void]
-    pools: NDArray[np.void]
-    streams: NDArray[np.void]
+    kinds: Any
+    pools: Any
+    streams: Any
     slowness: NDArray[np.float64]  # kind, stream
     fits: NDArray[np.bool_]  # kind, queue
     queue_model: NDArray[np.int32]
@@ -94,8 +95,8 @@ class World(NamedTuple):
     idle: NDArray[np.int32]  # kind, model + 1 -> the node that was last to be idle
     roots: NDArray[np.int32]  # kind, model -> the tree of running jobs
     tails: NDArray[np.int32]  # owner -> the last unfinished job
-    nodes: NDArray[np.void]
-    tree: NDArray[np.void]
+    nodes: Any
+    tree: Any
     path: NDArray[np.int32]
     strike_us: NDArray[np.int64]
     struck: NDArray[np.int32]
@@ -105,8 +106,8 @@ class World(NamedTuple):
     kept_work_us: NDArray[np.int64]
     events: NDArray[np.int64]
     digest: NDArray[np.uint64]
-    jobs: NDArray[np.void]
-    calendar: NDArray[np.void]
+    jobs: Any
+    calendar: Any
     wait_us: NDArray[np.int64]
     took_us: NDArray[np.int64]
     startup_us: NDArray[np.int64]  # lease, node
@@ -122,7 +123,7 @@ def new_world(experiment: Experiment) -> World:
     strike_us, struck = tape.strikes(experiment)
     first = tape.stays(experiment, 0)
     return World(
-        now=np.array([0, NOBODY, 0, 0, 0, 0], np.int64),
+        now=np.array([0, NOBODY, 0, 0, 0, 0, 0], np.int64),
         rules=_rules(experiment),
         kinds=np.array([(kind.load_us, kind.load_us / US) for kind in experiment.kinds], KIND),
         pools=np.array([(pool.notice_us, pool.save_every_us) for pool in experiment.pools], POOL),

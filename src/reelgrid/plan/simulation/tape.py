@@ -101,7 +101,8 @@ class StreamTape:
         points = np.cumsum(gaps)
         self._reached = float(points[-1])
         inside = points[points < self._expected[-1]]
-        return np.interp(inside, self._expected, self._edges_us).astype(np.int64)
+        at_us: Times = np.interp(inside, self._expected, self._edges_us).astype(np.int64)
+        return at_us
 
     def _draw_owners(self, count: int) -> NDArray[np.int32]:
         if self._stream.num_owners is None:

@@ -11,7 +11,7 @@ from typing import Any
 def insert(tree: Any, roots: Any, kind: int, model: int, node: int, path: Any) -> None:
     """Add a node, whose `finish_us`, `rank` and `job` are set, to the tree of its kind and model."""
     entry = tree[node]
-    entry.weight = (node * 0x9E3779B1 ^ (node >> 7) * 0x85EBCA6B) & 0x7FFFFFFF
+    entry.weight = _weight(node)
     parent, is_left, place = -1, False, roots[kind, model]
     while place >= 0 and tree[place].weight >= entry.weight:
         if _is_larger(tree, node, tree[place].best):
@@ -21,6 +21,14 @@ def insert(tree: Any, roots: Any, kind: int, model: int, node: int, path: Any) -
     _split(tree, place, node, path)
     _update(tree, node)
     _hang(tree, roots, kind, model, parent, is_left, node)
+
+
+def _weight(node: int) -> int:
+    """Return a fixed number that looks drawn; the finalizer of MurmurHash3 (Appleby)."""
+    mixed = (node + 1) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 13)) * 0x62B2AE35) & 0xFFFFFFFF
+    return (mixed ^ (mixed >> 16)) & 0x7FFFFFFF
 
 
 def remove(tree: Any, roots: Any, kind: int, model: int, node: int, path: Any) -> None:
@@ -123,5 +131,5 @@ def _is_earlier(tree: Any, one: int, other: int) -> bool:
 
 
 COMPILED = (
-    insert, remove, _split, _hang, _update, _best, larger, best_after, _is_larger, _is_earlier,
+    insert, _weight, remove, _split, _hang, _update, _best, larger, best_after, _is_larger, _is_earlier,
 )  # fmt: skip
