@@ -1,0 +1,307 @@
+"""From a scenario to GPUs, money, energy and time, each with its doubt.
+
+Everything is computed for many draws of the inputs at once, and once more with every input at its
+likely value. Not here: how many GPUs a demand takes (`pools`), what a clip takes (`service`),
+training (`training`), which offers to lease (`mix`), and fleets that lose nodes (`simulation`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from reelgrid.plan.hardware import Gpu
+from reelgrid.plan.montecarlo import (
+    Influence,
+    Inputs,
+    Listener,
+    Values,
+    draw,
+    influences,
+    interval,
+    likely,
+)
+from reelgrid.plan.outcome import Kind, Month, Outcome, Totals, each_figure
+from reelgrid.plan.pools import Pool, demand_inputs, hardware_input, kept_minutes, pool
+from reelgrid.plan.predict import Interval
+from reelgrid.plan.quantity import Draws, Quantity
+from reelgrid.plan.scenario import Platform, Scenario
+from reelgrid.plan.service import Facts, Key, Service, price_usd_per_h, services
+from reelgrid.plan.training import Course, courses, trained
+
+DAYS_A_MONTH = 365.25 / 12
+HOURS_A_MONTH = DAYS_A_MONTH * 24
+NUM_DRAWS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a scenario takes, how sure that is, and what it hangs on.
+
+    Attributes:
+        scenario: What was asked.
+        served: What each kind of clip takes on each kind of GPU.
+        intervals: 10th, 50th and 90th percentile.
+        likely: With every input at its likely value.
+        gpus_hang_on: Inputs by their influence on the GPUs of the held fleet.
+        usd_hangs_on: Inputs by their influence on the cost per published minute, held.
+        inputs: All inputs by name.
+    """
+
+    scenario: Scenario
+    served: Mapping[Key, Service]
+    intervals: Outcome[Interval]
+    likely: Outcome[float]
+    gpus_hang_on: tuple[Influence, ...]
+    usd_hangs_on: tuple[Influence, ...]
+    inputs: Inputs
+    seed: int
+    num_draws: int
+
+
+def answer(
+    scenario: Scenario,
+    facts: Facts,
+    *,
+    seed: int = 0,
+    num_draws: int = NUM_DRAWS,
+    listener: Listener | None = None,
+) -> Answer:
+    """Return what a scenario takes; the same seed gives the same answer.
+
+    Args:
+        scenario: From `read_scenario`.
+        facts: What is known.
+        seed: Of the draws.
+        num_draws: How many.
+        listener: Told how far it is, twice from the beginning.
+
+    Raises:
+        RequestError: A model, a GPU or a price of the scenario is not known.
+    """
+    model = Model.of(scenario, facts)
+    outcome = model.outcome(draw(model.inputs, num_draws, seed))
+    gpus_hang_on, usd_hangs_on = (
+        influences(model.serving_inputs, result, seed=seed, listener=listener)
+        for result in (
+            lambda values: model.totals(values).gpus_held,
+            lambda values: model.totals(values).usd_per_minute_held,
+        )
+    )
+    return Answer(
+        scenario=scenario,
+        served=model.served,
+        intervals=each_figure(outcome, interval),
+        likely=each_figure(model.outcome(likely(model.inputs)), lambda draws: float(draws[0])),
+        gpus_hang_on=gpus_hang_on,
+        usd_hangs_on=usd_hangs_on,
+        inputs=model.inputs,
+        seed=seed,
+        num_draws=num_draws,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A scenario as a function from values of its inputs to its outcome.
+
+    Attributes:
+        kinds: Names of the kinds of GPUs, in the order of the scenario.
+        serving_inputs: What serving depends on.
+        inputs: Those, and what training and growth depend on.
+    """
+
+    scenario: Scenario
+    served: Mapping[Key, Service]
+    kinds: tuple[str, ...]
+    courses: tuple[Course, ...]
+    serving_inputs: Inputs
+    inputs: Inputs
+
+    @classmethod
+    def of(cls, scenario: Scenario, facts: Facts) -> "Model":
+        """Return the model of a scenario.
+
+        Raises:
+            RequestError: A model, a GPU or a price of the scenario is not known.
+        """
+        served = services(scenario, facts)
+        gpus = [served[0, 0, k].gpu for k in range(len(scenario.hardware))]
+        serving = demand_inputs(scenario) | _money_inputs(scenario, gpus)
+        for service in served.values():
+            serving |= service.inputs
+        runs = courses(scenario, facts)
+        inputs = serving | _growth_inputs(scenario)
+        for run in runs:
+            inputs |= run.inputs
+        return cls(
+            scenario=scenario,
+            served=served,
+            kinds=tuple(_kind_names(scenario, gpus)),
+            courses=runs,
+            serving_inputs=serving,
+            inputs=inputs,
+        )
+
+    def totals(self, values: Values) -> Totals[Draws]:
+        """Return what serving the whole demand takes, in every draw."""
+        pools = self._pools(values)
+        return self._totals(values, pools, self._by_kind(values, pools))
+
+    def outcome(self, values: Values) -> Outcome[Draws]:
+        """Return everything, in every draw."""
+        pools = self._pools(values)
+        kinds = self._by_kind(values, pools)
+        totals = self._totals(values, pools, kinds)
+        pue = values["energy.pue"]
+        return Outcome(
+            totals=totals,
+            kinds=kinds,
+            training={run.run.name: trained(run, totals, pue, values) for run in self.courses},
+            months=tuple(
+                self._month(number, pools, values)
+                for number in range(self.scenario.growth.months + 1)
+            ),
+        )
+
+    def _pools(self, values: Values) -> list[Pool]:
+        return [pool(self.scenario, self.served, k, values) for k in range(len(self.kinds))]
+
+    def _input(self, index: int, key: str, values: Values) -> Draws:
+        part = self.scenario.hardware[index]
+        return values[f"{hardware_input(self.scenario, part.gpu, part.kernel)}.{key}"]
+
+    def _by_kind(self, values: Values, pools: list[Pool]) -> dict[str, Kind[Draws]]:
+        return {
+            name: self._kind(index, values, pools[index]) for index, name in enumerate(self.kinds)
+        }
+
+    def _kind(self, index: int, values: Values, part: Pool) -> Kind[Draws]:
+        usd_per_h, idle_w = (self._input(index, key, values) for key in ("usd_per_h", "idle_w"))
+        held, pue = part.held, values["energy.pue"]
+        mean_w = _site_w(part.watts_at_mean, held - part.busy_at_mean, idle_w, pue)
+        peak_w = _site_w(part.watts_at_peak, held - part.busy_at_peak, idle_w, pue)
+        mwh = mean_w * HOURS_A_MONTH / 1e6
+        promised = part.gpus_for_promise
+        return Kind(
+            minutes_per_gpu_hour=part.minutes_per_gpu_hour,
+            gpus_at_mean=part.at_mean(),
+            gpus_at_peak=part.at_peak(),
+            gpus_for_promise=np.zeros_like(held) if promised is None else promised,
+            busy_share_held=part.busy_at_mean / held,
+            usd_per_h=usd_per_h,
+            usd_per_month_held=held * usd_per_h * HOURS_A_MONTH + _usd_of_energy(mwh, values),
+            kw_at_peak=peak_w / 1e3,
+            mwh_per_month=mwh,
+        )
+
+    def _totals(
+        self, values: Values, pools: list[Pool], kinds: Mapping[str, Kind[Draws]]
+    ) -> Totals[Draws]:
+        platforms = self.scenario.platforms
+        kept = _sum(kept_minutes(platform, values) for platform in platforms)
+        made = _sum(
+            kept_minutes(platform, values) * values[f"{platform.name}.clips_per_kept"]
+            for platform in platforms
+        )
+        held_usd = _sum(kind.usd_per_month_held for kind in kinds.values())
+        following_usd = _sum(
+            self._following_usd(index, values, part) for index, part in enumerate(pools)
+        )
+        mwh = _sum(kind.mwh_per_month for kind in kinds.values())
+        kept_per_month = kept * DAYS_A_MONTH
+        emissions = values.get("energy.kg_co2_per_kwh", np.zeros_like(mwh))
+        return Totals(
+            minutes_kept_per_day=kept,
+            minutes_made_per_day=made,
+            gpus_at_mean=_sum(kind.gpus_at_mean for kind in kinds.values()),
+            gpus_at_peak=_sum(kind.gpus_at_peak for kind in kinds.values()),
+            gpus_held=_sum(part.held for part in pools),
+            usd_per_month_following=following_usd,
+            usd_per_month_held=held_usd,
+            usd_per_minute_following=following_usd / kept_per_month,
+            usd_per_minute_held=held_usd / kept_per_month,
+            kw_at_peak=_sum(kind.kw_at_peak for kind in kinds.values()),
+            mwh_per_month=mwh,
+            wh_per_minute=mwh * 1e6 / kept_per_month,
+            kg_co2_per_month=mwh * 1e3 * emissions,
+        )
+
+    def _following_usd(self, index: int, values: Values, part: Pool) -> Draws:
+        """Return the cost of a month if the GPUs leased follow the demand."""
+        gpus, idle_w = part.at_mean(), self._input(index, "idle_w", values)
+        pue = values["energy.pue"]
+        watts = _site_w(part.watts_at_mean, gpus - part.busy_at_mean, idle_w, pue)
+        energy = _usd_of_energy(watts * HOURS_A_MONTH / 1e6, values)
+        return gpus * self._input(index, "usd_per_h", values) * HOURS_A_MONTH + energy
+
+    def _month(self, number: int, pools: list[Pool], values: Values) -> Month[Draws]:
+        growth = np.stack(
+            [
+                (1 + values[_growth_input(platform)]) ** number
+                for platform in self.scenario.platforms
+            ]
+        )
+        peaks = [part.at_peak(growth) for part in pools]
+        usd = _sum(
+            peak * self._input(index, "usd_per_h", values) * HOURS_A_MONTH
+            for index, peak in enumerate(peaks)
+        )
+        return Month(
+            gpus_at_mean=_sum(part.at_mean(growth) for part in pools),
+            gpus_at_peak=_sum(peaks),
+            usd_per_month_at_peak=usd,
+        )
+
+
+def _kind_names(scenario: Scenario, gpus: list[Gpu]) -> list[str]:
+    names = [gpu.name for gpu in gpus]
+    return [
+        name if names.count(name) == 1 else f"{name} {part.kernel or ''}".strip()
+        for name, part in zip(names, scenario.hardware, strict=True)
+    ]
+
+
+def _money_inputs(scenario: Scenario, gpus: list[Gpu]) -> dict[str, Quantity]:
+    """Return prices, and what stands behind the GPUs, by name.
+
+    Raises:
+        RequestError: A GPU has no price, neither in the scenario nor in public.
+    """
+    inputs: dict[str, Quantity] = {}
+    for index, (part, gpu) in enumerate(zip(scenario.hardware, gpus, strict=True)):
+        price = price_usd_per_h(part, gpu)
+        if price is None:
+            raise (scenario.place / "hardware" / index).error(
+                f"expected the key 'usd_per_h': no public price of {gpu.name} is known"
+            )
+        inputs[f"{hardware_input(scenario, part.gpu, part.kernel)}.usd_per_h"] = price
+    energy = scenario.energy
+    inputs["energy.pue"] = energy.pue
+    if energy.usd_per_kwh is not None:
+        inputs["energy.usd_per_kwh"] = energy.usd_per_kwh
+    if energy.kg_co2_per_kwh is not None:
+        inputs["energy.kg_co2_per_kwh"] = energy.kg_co2_per_kwh
+    return inputs
+
+
+def _growth_inputs(scenario: Scenario) -> dict[str, Quantity]:
+    return {_growth_input(each): scenario.growth_of(each) for each in scenario.platforms}
+
+
+def _growth_input(platform: Platform) -> str:
+    if platform.growth_per_month is None:
+        return "growth.per_month"
+    return f"{platform.name}.growth_per_month"
+
+
+def _site_w(working_w: Draws, num_idle: Draws, idle_w: Draws, pue: Draws) -> Draws:
+    return (working_w + np.maximum(num_idle, 0.0) * idle_w) * pue
+
+
+def _usd_of_energy(mwh: Draws, values: Values) -> Draws:
+    return mwh * 1e3 * values.get("energy.usd_per_kwh", np.zeros_like(mwh))
+
+
+def _sum(parts: Iterable[Draws]) -> Draws:
+    return np.asarray(np.sum(list(parts), axis=0))

@@ -1,0 +1,132 @@
+"""What a scenario takes, as values: in every draw, as intervals, or as one number.
+
+Not here: how they are computed (`demand`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
+
+F = TypeVar("F")
+G = TypeVar("G")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals(Generic[F]):
+    """What the whole demand takes; F is the draws, their interval, or one number.
+
+    `held` is the fleet that is leased all month: that of the promise where there is one, else that
+    of the busiest hour. `following` is a fleet that follows the demand through the day.
+
+    Attributes:
+        minutes_kept_per_day: Minutes of generated video that are published.
+        minutes_made_per_day: Minutes that are generated for it.
+        gpus_at_mean: By averages.
+        gpus_at_peak: By averages, in the busiest hour.
+        gpus_held: GPUs of that fleet.
+        usd_per_month_following: Cost of that fleet.
+        usd_per_month_held: Cost of that fleet.
+        usd_per_minute_following: Per minute that is published.
+        usd_per_minute_held: Per minute that is published.
+        kw_at_peak: Power of the site in the busiest hour.
+        mwh_per_month: Energy of the site.
+        wh_per_minute: Energy per minute that is published.
+        kg_co2_per_month: Emissions; 0 where the supply's are not given.
+    """
+
+    minutes_kept_per_day: F
+    minutes_made_per_day: F
+    gpus_at_mean: F
+    gpus_at_peak: F
+    gpus_held: F
+    usd_per_month_following: F
+    usd_per_month_held: F
+    usd_per_minute_following: F
+    usd_per_minute_held: F
+    kw_at_peak: F
+    mwh_per_month: F
+    wh_per_minute: F
+    kg_co2_per_month: F
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[F]):
+    """What it takes of one kind of GPU.
+
+    Attributes:
+        minutes_per_gpu_hour: Of a GPU at work, mean over the mix of clips.
+        gpus_at_mean: By averages.
+        gpus_at_peak: By averages, in the busiest hour.
+        gpus_for_promise: By queueing, in the busiest hour; 0 without a promise.
+        busy_share_held: Share of the held fleet's time that goes into clips.
+        usd_per_h: Price of a GPU.
+        usd_per_month_held: Cost of the held fleet.
+        kw_at_peak: Power of the site in the busiest hour.
+        mwh_per_month: Energy of the site.
+    """
+
+    minutes_per_gpu_hour: F
+    gpus_at_mean: F
+    gpus_at_peak: F
+    gpus_for_promise: F
+    busy_share_held: F
+    usd_per_h: F
+    usd_per_month_held: F
+    kw_at_peak: F
+    mwh_per_month: F
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained(Generic[F]):
+    """What it takes to train a model, and when serving has cost as much.
+
+    Attributes:
+        gpu_hours: Hours of one GPU.
+        num_gpus: GPUs at the same time.
+        days: From beginning to end.
+        usd: Cost.
+        mwh: Energy of the site, GPUs at their power limit.
+        break_even_minutes_made: Minutes of video that cost as much to make as the training did.
+        break_even_days: Days in which the demand needs that many.
+    """
+
+    gpu_hours: F
+    num_gpus: F
+    days: F
+    usd: F
+    mwh: F
+    break_even_minutes_made: F
+    break_even_days: F
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month(Generic[F]):
+    """A month of growth: GPUs by averages, and the cost of those of the busiest hour."""
+
+    gpus_at_mean: F
+    gpus_at_peak: F
+    usd_per_month_at_peak: F
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[F]):
+    """All results of a scenario; kinds and trainings by name, months from now on."""
+
+    totals: Totals[F]
+    kinds: Mapping[str, Kind[F]]
+    training: Mapping[str, Trained[F]]
+    months: tuple[Month[F], ...]
+
+
+def each_figure(outcome: Outcome[F], change: Callable[[F], G]) -> Outcome[G]:
+    """Return an outcome with every figure changed."""
+
+    def changed(kind: type, part: object) -> object:
+        return kind(**{f.name: change(getattr(part, f.name)) for f in fields(kind)})
+
+    return Outcome(
+        totals=changed(Totals, outcome.totals),  # type: ignore[arg-type]  # the kind that went in
+        kinds={name: changed(Kind, part) for name, part in outcome.kinds.items()},  # type: ignore[misc]  # likewise
+        training={name: changed(Trained, part) for name, part in outcome.training.items()},  # type: ignore[misc]  # likewise
+        months=tuple(changed(Month, part) for part in outcome.months),  # type: ignore[misc]  # likewise
+    )
