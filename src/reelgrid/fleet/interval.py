@@ -10,11 +10,11 @@ def save_interval_s(wished_s: float, cost_s: float, between_failures_s: float) -
     """Return the seconds of work from one save to the next.
 
     Args:
-        wished_s: What was asked for.
+        wished_s: What was asked for; 0 is after every step, whatever it costs.
         cost_s: Seconds that a save stops the work, as measured.
         between_failures_s: Mean time between two failures of a worker.
     """
-    if cost_s <= CHEAP_SHARE * wished_s:
+    if wished_s == 0 or cost_s <= CHEAP_SHARE * wished_s:
         return wished_s
     return max(wished_s, daly_interval_s(cost_s, between_failures_s))
 

@@ -1,0 +1,66 @@
+"""The life of a worker process: gather what it works with, load its model, work, leave."""
+
+from reelgrid.errors import NoRoomError
+from reelgrid.fleet.delivery import Sign, leave_unsigned
+from reelgrid.fleet.departure import Departure
+from reelgrid.fleet.journal import Journal
+from reelgrid.fleet.lifeline import Signs
+from reelgrid.fleet.machine import Machine, needed_gib
+from reelgrid.fleet.place import Workplace
+from reelgrid.fleet.pulse import Pulse
+from reelgrid.fleet.scratch import empty_scratch
+from reelgrid.fleet.settings import Started
+from reelgrid.fleet.worker import Worker
+from reelgrid.jobs.sql import open_desk
+from reelgrid.store.blobs import Blobs
+
+
+def live(started: Started, signs: Signs, pulse: Pulse, departure: Departure) -> None:
+    """Work until told to leave.
+
+    Raises:
+        ReelgridError: The worker cannot begin: no database, no such device, no such model.
+    """
+    settings = started.settings
+    machine = Machine(settings.device, settings.dtype)
+    _refuse_what_never_fits(settings.models, machine)
+    desk, shelf = open_desk(settings.database), machine.shelf()
+    empty_scratch(settings.scratch)
+    for name in settings.models[:1]:
+        shelf.take(name)
+    place = Workplace(
+        worker=started.name,
+        desk=desk,
+        blobs=Blobs(settings.blobs),
+        shelf=shelf,
+        scratch=settings.scratch,
+        habits=settings.habits,
+        sign=_signer(),
+        journal=Journal(settings.journal, started.name),
+        is_leaving=lambda: departure.is_wanted,
+        pulse=pulse,
+    )
+    models = frozenset(settings.models) or None
+    worker = Worker(place, machine.info(started.name, models, shelf), departure.wake)
+    departure.begin(worker.give_up)
+    place.journal.note("ready")
+    signs.ready()
+    worker.work()
+    departure.left()
+    place.journal.note("left")
+    desk.bury(started.name)
+    desk.close()
+
+
+def _refuse_what_never_fits(models: tuple[str, ...], machine: Machine) -> None:
+    for name in models:
+        need_gib = needed_gib(name)
+        if need_gib is not None and machine.device.type == "cuda" and need_gib > machine.memory_gib:
+            raise NoRoomError(
+                f"{name} needs {need_gib:.1f} GiB, {machine.name} has {machine.memory_gib:.1f}: "
+                "choose a smaller model or a larger device"
+            )
+
+
+def _signer() -> Sign:
+    return leave_unsigned

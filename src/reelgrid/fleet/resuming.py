@@ -1,0 +1,57 @@
+"""Where a claimed job goes on from: its newest saved state that can be taken up, or its beginning.
+
+A state that is truncated, of another model or of other software is passed over, said and counted.
+Not here: how a state is checked (`engine.state`).
+"""
+
+import logging
+from collections.abc import Iterator
+
+from reelgrid.engine.generation import Generation
+from reelgrid.errors import DeskError, StateError
+from reelgrid.jobs.desk import Books
+from reelgrid.jobs.job import SavedState
+from reelgrid.jobs.work import Claim
+from reelgrid.models.loading import LoadedModel
+from reelgrid.store.blobs import Blobs
+
+REFUSED_STATES = "states_refused"
+"""Name of the desk's count of saved states that could not be taken up."""
+
+_log = logging.getLogger(__name__)
+
+
+def take_up(
+    claim: Claim, model: LoadedModel, blobs: Blobs, books: Books
+) -> tuple[Generation, SavedState] | None:
+    """Return the generation of the newest good state, and that state; none if there is none."""
+    for state, generation in _states(claim, model, blobs, books):
+        _log.info("%s goes on from step %d", claim.id, state.step, extra={"job": claim.id})
+        return generation, state
+    return None
+
+
+def _states(
+    claim: Claim, model: LoadedModel, blobs: Blobs, books: Books
+) -> Iterator[tuple[SavedState, Generation]]:
+    for state in claim.job.states:
+        try:
+            with blobs.as_file(state.blob) as path:
+                yield state, Generation.restore(path, model)
+        except (StateError, OSError) as error:
+            _pass_over(claim, state, error, books)
+
+
+def _pass_over(claim: Claim, state: SavedState, error: Exception, books: Books) -> None:
+    reason = " ".join(str(error).split())[:200]
+    _log.warning(
+        "%s: the state of step %d cannot be taken up: %s",
+        claim.id,
+        state.step,
+        reason,
+        extra={"job": claim.id},
+    )
+    try:
+        books.count(REFUSED_STATES, claim.job.model)
+    except DeskError:
+        _log.warning("a refused state was not counted", extra={"job": claim.id})

@@ -1,0 +1,149 @@
+"""What a worker process is told when it is started, and the command that tells it so.
+
+Addresses may hold passwords: they travel in the environment, where other users cannot see them,
+never on the command line.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reelgrid.errors import RequestError
+from reelgrid.fleet.habits import Habits
+from reelgrid.fleet.lifeline import Ends
+
+DATABASE = "REELGRID_DATABASE"
+BLOBS = "REELGRID_BLOBS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """One worker process.
+
+    Attributes:
+        database: Address of the desk's database.
+        blobs: URL of the blobs.
+        scratch: Folder for files on their way, this worker's own: it is emptied at the start.
+        models: The models that it may load, the first of them at the start; none is any.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        dtype: The models' precision, or `auto`.
+        journal: File that steps and saves are noted in.
+        grace_s: Told to leave, it leaves within this time, whatever it is doing.
+        log_level: Least severe level that is logged.
+    """
+
+    database: str
+    blobs: str
+    scratch: Path
+    models: tuple[str, ...] = ("embedded",)
+    device: str = "auto"
+    dtype: str = "auto"
+    journal: Path | None = None
+    grace_s: float = 8.0
+    log_level: str = "WARNING"
+    habits: Habits = field(default_factory=Habits)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that the process needs beside its command line."""
+        return {DATABASE: self.database, BLOBS: self.blobs}
+
+    def command(self, number: int) -> Callable[[str, Ends], list[str]]:
+        """Return what gives the command line of worker `number` from its name and its pipe ends."""
+
+        def build(name: str, ends: Ends) -> list[str]:
+            options = {
+                **self._options(number),
+                "name": name,
+                "lifeline": ends.lifeline,
+                "signs": ends.signs,
+            }
+            flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+            return [sys.executable, "-m", "reelgrid.fleet", *flags]
+
+        return build
+
+    def _options(self, number: int) -> dict[str, object]:
+        habits = self.habits
+        options = {
+            "scratch": self.scratch / str(number),
+            "models": ",".join(self.models),
+            "device": self.device,
+            "dtype": self.dtype,
+            "journal": self.journal,
+            "grace_s": self.grace_s,
+            "log_level": self.log_level,
+            "lease_s": habits.lease_s,
+            "beat_every_s": habits.beat_every_s,
+            "save_every_s": habits.save_every_s,
+            "between_failures_s": habits.between_failures_s,
+            "preview_every_s": habits.preview_every_s or 0,
+            "shows_prompts": int(habits.shows_prompts),
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What a worker process finds when it begins: its settings, its name, its pipe ends."""
+
+    settings: WorkerSettings
+    name: str
+    ends: Ends | None
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Started:
+    """Return what the command line and the environment say.
+
+    Raises:
+        RequestError: They do not say where the database and the blobs are.
+    """
+    parser = _parser()
+    said = vars(parser.parse_args(arguments))
+    for key, variable in (("database", DATABASE), ("blobs", BLOBS)):
+        said[key] = said[key] or environment.get(variable)
+        if not said[key]:
+            raise RequestError(f"give --{key} or set {variable}", param=key)
+    lifeline, signs, name = said.pop("lifeline"), said.pop("signs"), said.pop("name")
+    habits = {key: said.pop(key) for key in Habits.__dataclass_fields__}
+    habits["preview_every_s"] = habits["preview_every_s"] or None
+    habits["shows_prompts"] = bool(habits["shows_prompts"])
+    said["models"] = tuple(filter(None, said["models"].split(",")))
+    ends = None if lifeline is None or signs is None else Ends(lifeline, signs)
+    try:
+        settings = WorkerSettings(**said, habits=Habits(**habits))
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    return Started(settings=settings, name=name, ends=ends)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reelgrid.fleet", description="A worker.")
+    defaults: dict[str, Any] = {
+        "models": "embedded",
+        "device": "auto",
+        "dtype": "auto",
+        "log_level": "WARNING",
+        "name": f"{os.uname().nodename[:40]}-{os.getpid()}",
+    }
+    for flag in ("database", "blobs"):
+        parser.add_argument(f"--{flag}")
+    for flag, value in defaults.items():
+        parser.add_argument(f"--{flag.replace('_', '-')}", default=value)
+    for flag in ("scratch", "journal"):
+        parser.add_argument(f"--{flag}", type=Path, required=flag == "scratch")
+    for flag in ("lifeline", "signs"):
+        parser.add_argument(f"--{flag}", type=int)
+    parser.add_argument("--grace-s", type=float, default=8.0)
+    for flag, number in _habit_defaults().items():
+        parser.add_argument(f"--{flag.replace('_', '-')}", type=float, default=number)
+    return parser
+
+
+def _habit_defaults() -> dict[str, float]:
+    habits = Habits()
+    return {name: float(getattr(habits, name) or 0) for name in Habits.__dataclass_fields__}

@@ -1,0 +1,447 @@
+"""One worker and the real desk: a job from its claim to its end, and everything that may come between."""
+
+import numpy as np
+import pytest
+
+from reelgrid.engine.generation import Generation
+from reelgrid.errors import FullError, ModelError
+from reelgrid.fleet import attempt
+from reelgrid.fleet.habits import Habits
+from reelgrid.jobs.job import Phase
+from reelgrid.jobs.policy import Priority
+from reelgrid.jobs.work import WorkerInfo
+from reelgrid.media import read_provenance
+from reelgrid.media.frames import iterate_frames
+from reelgrid.spec import Request
+from tests.families.tiny import tiny_model
+from tests.fleet.rig import PROMPT
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def frames_of(rig, job_id):
+    with rig.blobs.as_file(rig.desk.get(job_id).files["video"]) as path:
+        return np.stack(list(iterate_frames(path)))
+
+
+def test_a_job_becomes_a_video_with_its_pictures(rig):
+    job = rig.submit()
+    assert rig.worker().work_once()
+    done = rig.desk.get(job.id)
+    assert done.phase is Phase.COMPLETED
+    assert set(done.files) == {"video", "thumbnail", "spritesheet"}
+    assert len(frames_of(rig, job.id)) == 9
+    assert rig.steps() == [1, 2, 3, 4]
+
+
+def test_nothing_but_the_files_is_left_of_a_finished_job(rig):
+    job = rig.submit()
+    rig.worker(habits={"preview_every_s": 1e-6}).work_once()
+    assert rig.names() == sorted(rig.desk.get(job.id).files.values())
+    assert list((rig.folder / "scratch-one").iterdir()) == []
+
+
+def test_a_file_holds_no_prompt_unless_the_operator_wants_it(rig):
+    for shows in (False, True):
+        job = rig.submit()
+        rig.worker(habits={"shows_prompts": shows}).work_once()
+        with rig.blobs.as_file(rig.desk.get(job.id).files["video"]) as path:
+            assert read_provenance(path).get("prompt") == (PROMPT if shows else None)
+
+
+def test_the_frames_are_those_that_the_engine_makes(rig, model):
+    job = rig.submit()
+    rig.worker().work_once()
+    with Generation(model, Request(PROMPT, seed=3, num_steps=4)) as generation:
+        for _ in generation:
+            pass
+        made = generation.frames
+    assert abs(frames_of(rig, job.id).astype(int) - made).mean() < 12  # 4:2:0 of noise
+
+
+def test_without_work_there_is_nothing_to_do(rig):
+    assert not rig.worker().work_once()
+
+
+def test_a_cancelled_job_stops_at_the_next_step_and_leaves_nothing(rig):
+    job = rig.submit()
+    rig.at_step(2, lambda claim: rig.desk.cancel(job.id))
+    rig.worker(habits={"preview_every_s": 1e-6}).work_once()
+    done = rig.desk.get(job.id)
+    assert (done.phase, done.error_code) == (Phase.FAILED, "cancelled")
+    assert rig.steps() == [1, 2]
+    assert rig.names() == []
+
+
+def test_a_job_that_is_deleted_while_it_runs_leaves_nothing(rig):
+    job = rig.submit()
+    rig.at_step(2, lambda claim: rig.desk.delete(job.id))
+    rig.worker().work_once()
+    assert rig.steps() == [1, 2]
+    assert rig.names() == []
+    assert not rig.desk.list().jobs
+
+
+def test_a_paused_job_is_saved_and_nobody_can_take_it(rig):
+    job = rig.submit()
+    rig.at_step(2, lambda claim: rig.desk.pause(job.id))
+    rig.worker().work_once()
+    assert rig.desk.get(job.id).phase is Phase.PAUSED
+    assert not rig.worker("two").work_once()
+    assert rig.steps() == [1, 2]
+
+
+def test_a_paused_job_goes_on_as_if_nothing_had_been(rig):
+    job = rig.submit()
+    rig.at_step(2, lambda claim: rig.desk.pause(job.id))
+    rig.worker().work_once()
+    rig.desk.resume(job.id)
+    rig.worker("two").work_once()
+    assert rig.steps() == [1, 2, 3, 4]
+    assert rig.content(job.id) == rig.whole()
+
+
+def test_a_long_job_gives_way_to_a_short_one_within_two_steps(rig):
+    long = rig.submit(rig.order(num_steps=400), estimate_s=40.0)
+    short = []
+
+    def ask_for_a_short_one(claim):
+        short.append(rig.submit(rig.order(num_steps=10), estimate_s=1.0, priority=Priority.HIGH))
+
+    worker = rig.worker(habits={"save_every_s": 60.0})
+    rig.at_step(20, ask_for_a_short_one)
+    assert worker.work_once()
+    assert len(rig.steps(long.id)) <= 22
+    assert worker.work_once()
+    assert rig.desk.get(short[0].id).phase is Phase.COMPLETED
+    assert rig.desk.get(long.id).phase is Phase.WAITING
+    rig.desk.cancel(long.id)
+
+
+def test_a_job_that_gave_way_loses_no_step(rig):
+    long = rig.submit(rig.order(num_steps=12), estimate_s=40.0)
+    rig.at_step(5, lambda claim: rig.submit(rig.order(2), estimate_s=0.1, priority=Priority.HIGH))
+    worker = rig.worker(habits={"save_every_s": 60.0})
+    while worker.work_once():
+        pass
+    assert rig.steps(long.id) == list(range(1, 13))
+    assert [line["job"] == long.id for line in rig.events("claimed")] == [True, False, True]
+    assert rig.content(long.id) == rig.whole(rig.order(num_steps=12))
+
+
+def test_a_worker_that_is_to_leave_saves_and_gives_its_job_back(rig):
+    job = rig.submit()
+    rig.at_step(3, lambda claim: rig.departing.set())
+    rig.worker(habits={"save_every_s": 60.0}).work()
+    back = rig.desk.get(job.id)
+    assert (back.phase, back.reason, back.state.step) == (Phase.WAITING, "stopped", 3)
+    rig.departing.clear()
+    rig.worker("two").work_once()
+    assert rig.steps() == [1, 2, 3, 4]
+
+
+def test_a_worker_whose_job_is_another_s_drops_it_and_writes_nothing(rig):
+    job = rig.submit()
+    files = []
+
+    def overtake(claim):
+        rig.desk.bury("one")
+        rig.worker("two").work_once()
+        files.append({name: rig.blobs.read(name) for name in rig.names()})
+
+    rig.at_step(2, overtake)
+    rig.worker(habits={"save_every_s": 60.0}).work_once()
+    assert [line["epoch"] for line in rig.events("dropped")] == [1]
+    assert rig.desk.get(job.id).epoch == 2
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+    assert {name: rig.blobs.read(name) for name in rig.names()} == files[0]
+
+
+def test_a_stale_save_is_not_left_behind(rig):
+    rig.submit()
+    rig.at_step(2, lambda claim: (rig.desk.bury("one"), rig.worker("two").work_once()))
+    rig.worker().work_once()
+    assert rig.names("states/") == []
+
+
+def lose_at_step(rig, number):
+    """A worker that is gone after some steps, all of them saved."""
+
+    class Lost(BaseException):
+        pass
+
+    def vanish(claim):
+        raise Lost
+
+    rig.at_step(number, vanish)
+    with pytest.raises(Lost):
+        rig.worker("lost").work_once()
+    rig.desk.bury("lost")
+
+
+def spoil(rig, blob):
+    content = bytearray(rig.blobs.read(blob))
+    content[-20] ^= 255
+    rig.blobs.put(blob, bytes(content))
+
+
+def test_a_lost_worker_s_job_goes_on_from_its_last_save(rig):
+    job = rig.submit(rig.order(num_steps=8))
+    lose_at_step(rig, 5)
+    saved = rig.desk.get(job.id).state.step
+    assert 2 <= saved <= 5
+    rig.worker().work_once()
+    assert rig.steps() == [*range(1, 6), *range(saved + 1, 9)]
+    assert rig.content(job.id) == rig.whole(rig.order(num_steps=8))
+
+
+def test_the_newest_two_states_are_kept(rig):
+    job = rig.submit(rig.order(num_steps=8))
+    lose_at_step(rig, 6)
+    states = rig.desk.get(job.id).states
+    assert sorted(state.blob for state in states) == rig.names("states/")
+    assert len(states) == 2
+
+
+@pytest.mark.parametrize("num_spoilt", [1, 2])
+def test_a_spoilt_state_is_passed_over_and_counted(rig, num_spoilt, caplog):
+    job = rig.submit(rig.order(num_steps=8))
+    lose_at_step(rig, 6)
+    states = rig.desk.get(job.id).states
+    for state in states[:num_spoilt]:
+        spoil(rig, state.blob)
+    rig.worker().work_once()
+    begun_at = states[1].step if num_spoilt == 1 else 0
+    assert rig.steps()[6:] == list(range(begun_at + 1, 9))
+    assert rig.content(job.id) == rig.whole(rig.order(num_steps=8))
+    counts = {tally.name: tally.num for tally in rig.desk.tallies()}
+    assert counts["states_refused"] == num_spoilt
+    assert "cannot be taken up" in caplog.text
+
+
+def test_a_state_of_another_model_is_passed_over(rig):
+    job = rig.submit(rig.order(num_steps=8))
+    lose_at_step(rig, 6)
+    other = tiny_model("wan_euler")
+    rig.worker(shelf=rig.shelf(lambda name: other)).work_once()
+    assert rig.steps()[6:] == list(range(1, 9))
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+
+
+def short_of_memory(monkeypatch, num_times):
+    left = iter(range(num_times))
+    make_step = attempt.Iteration.frames
+
+    def frames(*arguments):
+        if next(left, None) is not None:
+            raise attempt.MemoryShortError("cuda ran out of memory")
+        return make_step(*arguments)
+
+    monkeypatch.setattr(attempt.Iteration, "frames", frames)
+
+
+def test_idle_models_make_room_for_a_job_that_runs_out_of_memory(rig, monkeypatch):
+    shelf = rig.shelf()
+    shelf.take("idle")
+    short_of_memory(monkeypatch, 1)
+    job = rig.submit()
+    rig.worker(shelf=shelf).work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+    assert shelf.names == {"tiny"}
+
+
+def test_a_job_that_runs_out_of_memory_alone_is_failed_with_the_reason(rig, monkeypatch):
+    short_of_memory(monkeypatch, 5)
+    job = rig.submit()
+    rig.worker().work_once()
+    failed = rig.desk.get(job.id)
+    assert (failed.error_code, failed.error_message) == ("out_of_memory", "cuda ran out of memory")
+
+
+def test_a_job_that_runs_out_of_memory_waits_for_a_larger_worker(rig, monkeypatch):
+    rig.desk.claim(WorkerInfo(id="large", machine="there", memory_gib=80.0))
+    short_of_memory(monkeypatch, 5)
+    job = rig.submit()
+    rig.worker().work_once()
+    assert rig.desk.get(job.id).phase is Phase.WAITING
+    assert not rig.worker().work_once()
+
+
+def test_a_network_that_fails_fails_the_job_in_one_line(rig, monkeypatch):
+    def fail(passage):
+        raise RuntimeError("shapes do not match\nand much more")
+
+    monkeypatch.setattr("reelgrid.engine.hook.Passage.make_step", fail)
+    job = rig.submit()
+    rig.worker().work_once()
+    failed = rig.desk.get(job.id)
+    assert failed.error_code == "generation_failed"
+    assert "shapes do not match" in failed.error_message
+    assert "\n" not in failed.error_message
+    assert rig.names() == []
+
+
+def test_a_model_that_does_not_load_fails_the_job(rig):
+    def load(name):
+        raise ModelError(f"no model {name}")
+
+    job = rig.submit()
+    rig.worker(shelf=rig.shelf(load)).work_once()
+    assert rig.desk.get(job.id).error_code == "model_unavailable"
+
+
+def test_a_mistake_of_ours_fails_the_job_and_not_the_worker(rig, monkeypatch, caplog):
+    monkeypatch.setattr(attempt.Delivery, "video", lambda *_: {}["missing"])
+    first = rig.submit()
+    worker = rig.worker()
+    assert worker.work_once()
+    failed = rig.desk.get(first.id)
+    assert (failed.error_code, failed.error_message) == ("internal_error", "KeyError")
+    monkeypatch.undo()
+    second = rig.submit()
+    assert worker.work_once()
+    assert rig.desk.get(second.id).phase is Phase.COMPLETED
+    assert "failed unexpectedly" in caplog.text
+
+
+def test_a_job_that_cannot_be_read_is_failed(rig):
+    job = rig.submit(request={"nonsense": 1})
+    rig.worker().work_once()
+    assert rig.desk.get(job.id).error_code == "internal_error"
+
+
+def without_room(rig, monkeypatch, num_times, prefix):
+    put, left = rig.blobs.put, iter(range(num_times))
+
+    def refuse(name, content):
+        if name.startswith(prefix) and next(left, None) is not None:
+            raise FullError("no space left on device")
+        put(name, content)
+
+    monkeypatch.setattr(rig.blobs, "put", refuse)
+
+
+def test_states_that_find_no_room_do_not_end_the_work(rig, monkeypatch, caplog):
+    without_room(rig, monkeypatch, 1_000, "states/")
+    job = rig.submit()
+    rig.worker().work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+    assert "no space left" in caplog.text
+
+
+def test_files_that_find_no_room_wait_for_it(rig, monkeypatch, caplog):
+    without_room(rig, monkeypatch, 3, "files/")
+    naps = []
+    job = rig.submit()
+    rig.worker(sleep=naps.append).work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+    assert rig.steps() == [1, 2, 3, 4]
+    assert naps == [attempt.ROOM_EVERY_S] * 3
+    assert "waits for room" in caplog.text
+
+
+def test_a_job_that_waits_for_room_can_be_cancelled(rig, monkeypatch):
+    without_room(rig, monkeypatch, 1_000, "files/")
+    job = rig.submit()
+    rig.worker(sleep=lambda _: rig.desk.cancel(job.id)).work_once()
+    assert rig.desk.get(job.id).error_code == "cancelled"
+
+
+def test_a_clip_begins_with_a_given_picture(rig, tmp_path):
+    from PIL import Image
+
+    model = tiny_model("wan_image_to_video")
+    Image.new("RGB", (32, 32), (200, 30, 30)).save(tmp_path / "first.png")
+    rig.blobs.put("inputs/first.png", tmp_path / "first.png")
+    order = rig.order(num_steps=2, card=model.card, first_frame="inputs/first.png")
+    shelf = rig.shelf(lambda name: model)
+    job = rig.submit(order)
+    rig.worker(shelf=shelf).work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+    with Generation(
+        model, Request(PROMPT, seed=3, num_steps=2, input_reference=tmp_path / "first.png")
+    ) as generation:
+        for _ in generation:
+            pass
+        made = generation.frames
+    assert abs(frames_of(rig, job.id).astype(int) - made).mean() < 12
+
+
+def test_a_first_frame_that_is_gone_fails_the_job(rig):
+    model = tiny_model("wan_image_to_video")
+    job = rig.submit(rig.order(card=model.card, first_frame="inputs/gone.png"))
+    rig.worker(shelf=rig.shelf(lambda name: model)).work_once()
+    assert "is gone" in rig.desk.get(job.id).error_message
+
+
+def test_an_extension_is_the_source_and_what_follows_its_last_frame(rig):
+    source = rig.submit()
+    rig.worker().work_once()
+    model = tiny_model("wan_image_to_video")
+    video = rig.desk.get(source.id).files["video"]
+    longer = rig.submit(rig.order(num_steps=2, card=model.card, extends=video))
+    rig.worker(shelf=rig.shelf(lambda name: model)).work_once()
+    frames = frames_of(rig, longer.id)
+    assert len(frames) == 9 + 8
+    assert np.array_equal(frames[:9], frames_of(rig, source.id))
+
+
+def test_every_image_of_a_series_is_the_one_of_its_seed(rig):
+    order = rig.order(num_steps=2, num_images=3, request={"num_frames": 1})
+    job = rig.submit(order)
+    rig.worker().work_once()
+    files = rig.desk.get(job.id).files
+    assert list(files) == ["image_0", "image_1", "image_2"]
+    assert rig.steps() == [1, 2, 3, 4, 5, 6]
+    single = rig.order(num_steps=2, seed=4, request={"num_frames": 1})
+    assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
+
+
+def test_a_series_of_images_goes_on_with_the_one_it_was_interrupted_in(rig):
+    job = rig.submit(rig.order(num_steps=4, num_images=3, request={"num_frames": 1}))
+    lose_at_step(rig, 6)
+    saved = rig.desk.get(job.id).state.step
+    assert 4 <= saved <= 6
+    rig.worker().work_once()
+    assert rig.steps()[6:] == list(range(max(saved, 4) + 1, 13))
+    single = rig.order(num_steps=4, seed=4, request={"num_frames": 1})
+    assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpeg"])
+def test_images_come_in_the_format_that_was_asked_for(rig, image_format):
+    order = rig.order(2, image_format=image_format, request={"num_frames": 1})
+    job = rig.submit(order)
+    rig.worker().work_once()
+    assert rig.desk.get(job.id).files["image_0"].endswith(f".{image_format}")
+
+
+def test_partial_images_are_spread_over_the_steps(rig):
+    order = rig.order(num_steps=6, num_partial_images=2, request={"num_frames": 1})
+    job = rig.submit(order)
+    rig.worker().work_once()
+    assert rig.names("previews/") == [
+        f"previews/{job.id}/partial-0-{number}.webp" for number in (0, 1)
+    ]
+
+
+def test_a_preview_is_there_while_the_job_runs(rig):
+    job = rig.submit(rig.order(num_steps=8))
+    seen = []
+    rig.at_step(6, lambda claim: seen.append(rig.names("previews/")))
+    rig.worker(habits={"preview_every_s": 1e-6}).work_once()
+    assert seen == [[f"previews/{job.id}/00001.webp"]]
+
+
+def test_measured_times_go_to_the_desk(rig):
+    rig.submit()
+    rig.worker().work_once()
+    profiles = {profile.part: profile for profile in rig.desk.profiles()}
+    assert set(profiles) == {"step", "load", "encode", "decode", "write"}
+    assert profiles["step"].machine == "here"
+    assert profiles["step"].workload == "32x32x9"
+
+
+def test_a_beat_has_to_come_before_the_lease_is_over():
+    with pytest.raises(ValueError, match="does not keep a lease"):
+        Habits(lease_s=5.0, beat_every_s=5.0)
