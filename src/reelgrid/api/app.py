@@ -1,0 +1,42 @@
+"""The ASGI application: routes, errors, the edge around them, the document that describes them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+import reelgrid
+from reelgrid.api import content, errors, health, images, models, openapi, ours, videos
+from reelgrid.api.edge import Edge
+from reelgrid.api.service import Service
+
+NUM_THREADS = 24
+"""Requests that are worked on at a time; the desk has a connection for each of them."""
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application of a service."""
+    app = FastAPI(
+        lifespan=_lifespan,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=None,
+    )
+    app.state.service = service
+    for room in (videos, ours, content, images, models, health):
+        app.include_router(room.router)
+    errors.register(app)
+    openapi.install(app, reelgrid.__version__)
+    app.add_middleware(
+        Edge, max_body_bytes=service.limits.max_body_bytes, observe=service.meter.observe
+    )
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
+    yield
+    app.state.service.hub.close()

@@ -1,0 +1,142 @@
+"""Who asks: the key of a request, looked up by its digest and remembered for a few seconds.
+
+Without any key the server serves whoever is on the same machine; then a request must also name this
+machine as its host, and come from no foreign page, so that no web site a user visits can use it.
+Not here: how keys are made and kept (`jobs.keys`).
+"""
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+
+from reelgrid.api.errors import Refusal
+from reelgrid.jobs.job import LOCAL_OWNER, Limits
+from reelgrid.jobs.keys import Keys
+
+REMEMBERED_S = 5.0
+"""A key that is revoked works no longer than this."""
+
+_MAX_REMEMBERED = 10_000
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
+
+
+class NoKey(Refusal):
+    """A request without a key that is known."""
+
+    def __init__(self, message: str) -> None:
+        headers = {"www-authenticate": "Bearer"}
+        super().__init__(401, message, code="invalid_api_key", headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent a request.
+
+    Attributes:
+        owner: Id of the key.
+        limits: What the key may have.
+    """
+
+    owner: str
+    limits: Limits = field(default_factory=Limits)
+
+
+class Door:
+    """Lets requests in.
+
+    Args:
+        keys: Where keys are looked up.
+        may_be_open: Whether whoever is on this machine may come in as long as there is no key.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self, keys: Keys, *, may_be_open: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._remembered: dict[bytes, tuple[float, Caller]] = {}
+        self._lock = threading.Lock()
+        self._may_be_open = may_be_open
+        self._open_until_s = -math.inf
+
+    def known(self, token: str) -> Caller | None:
+        """Return who has this key, if that was asked a moment ago."""
+        found = self._remembered.get(_digest(token))
+        return found[1] if found and found[0] > self._clock() else None
+
+    def find(self, token: str) -> Caller | None:
+        """Return who has this key; asks the database."""
+        key = self._keys.authenticate(token)
+        if key is None:
+            return None
+        caller = Caller(key.id, key.limits)
+        with self._lock:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[_digest(token)] = (self._clock() + REMEMBERED_S, caller)
+        return caller
+
+    @property
+    def was_open(self) -> bool:
+        """Whether no key was needed a moment ago."""
+        return self._clock() < self._open_until_s
+
+    def is_open(self) -> bool:
+        """Return whether no key is needed; asks the database. Once there was a key, one is."""
+        if not self._may_be_open:
+            return False
+        if self._keys.has_any():
+            self._may_be_open, self._open_until_s = False, -math.inf
+            return False
+        self._open_until_s = self._clock() + REMEMBERED_S
+        return True
+
+
+async def identify(request: Request) -> Caller:
+    """Return who sent the request.
+
+    Raises:
+        NoKey: Nobody that is known.
+    """
+    door: Door = request.app.state.service.door
+    if door.was_open or await run_in_threadpool(door.is_open):
+        _check_local(request)
+        return Caller(LOCAL_OWNER)
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise NoKey("no API key was given: send the header Authorization: Bearer KEY")
+    token = token.strip()
+    caller = door.known(token) or await run_in_threadpool(door.find, token)
+    if caller is None:
+        raise NoKey("the API key is unknown or revoked")
+    return caller
+
+
+Asker = Annotated[Caller, Depends(identify)]
+
+
+def _check_local(request: Request) -> None:
+    """Refuse what a foreign web page sends through a user's browser (DNS rebinding, forms)."""
+    host = urlsplit(f"//{request.headers.get('host', 'localhost')}").hostname
+    origin = request.headers.get("origin")
+    from_page = None if origin is None else urlsplit(origin).hostname
+    if host not in _LOOPBACK or from_page not in {None, *_LOOPBACK}:
+        raise Refusal(
+            403,
+            "without keys this server answers to its own machine only: make one with "
+            "reelgrid keys create",
+            code="not_local",
+        )
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

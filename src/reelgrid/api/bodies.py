@@ -1,0 +1,150 @@
+"""Multipart, form and JSON bodies to one value: names to texts, numbers, files, and groups of them.
+
+A form says everything in texts: `a[b]` is the entry b of the group a, `a[]` or a repeated name makes
+a list. Not here: which names a route knows, and turning texts into numbers (`fields`).
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any, BinaryIO
+
+from fastapi import Depends, Request
+from starlette.datastructures import FormData, UploadFile
+
+from reelgrid.api.errors import Refusal
+
+MAX_FIELDS = 200
+MAX_FILES = 20
+MAX_DEPTH = 20
+
+_NAME = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of a form; it lies in memory up to a megabyte, beyond that on disk.
+
+    Attributes:
+        file: Open, at its beginning, until the request is answered.
+        filename: What the client calls it; never used as a path.
+    """
+
+    file: BinaryIO
+    filename: str
+    size_bytes: int
+
+
+Values = dict[str, Any]
+
+
+async def read_values(request: Request) -> AsyncIterator[Values]:
+    """Yield the body's values; files stay open while the request is handled.
+
+    Yields:
+        Names to texts, uploads, groups and lists of them; whatever JSON holds.
+
+    Raises:
+        Refusal: The body is broken, or of another kind than the three.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in _FORMS:
+        limit = request.app.state.service.limits.max_body_bytes
+        async with request.form(
+            max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=limit
+        ) as form:
+            yield _form_values(form)
+        return
+    if kind not in {"application/json", ""} and not kind.endswith("+json"):
+        raise Refusal(
+            415,
+            f"a body of {kind[:80]!r} cannot be read: send application/json or multipart/form-data",
+            code="unsupported_media_type",
+        )
+    yield _json_values(await request.body())
+
+
+BodyValues = Annotated[Values, Depends(read_values)]
+
+
+def _json_values(body: bytes) -> Values:
+    if not body:
+        return {}
+    try:
+        values = json.loads(body, parse_constant=_refuse_constant)
+        _check_plain(values)
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0] if isinstance(error, ValueError) else "too deep"
+        raise Refusal(400, f"the body is not JSON: {reason[:200]}", code="invalid_json") from None
+    if not isinstance(values, dict):
+        raise Refusal(400, "the body is not a JSON object", code="invalid_json")
+    return values
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_plain(value: object, depth: int = 0) -> None:
+    """Refuse texts that no database takes, and nesting that no request needs."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, dict):
+        for name, child in value.items():
+            _check_text(name)
+            _check_plain(child, depth + 1)
+    elif isinstance(value, list):
+        for child in value:
+            _check_plain(child, depth + 1)
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise ValueError("a text holds a NUL character")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("a text holds half a character")
+
+
+def _form_values(form: FormData) -> Values:
+    values: Values = {}
+    for name, item in form.multi_items():
+        value = _upload(item) if isinstance(item, UploadFile) else _text(name, item)
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise Refusal(400, f"{name[:80]!r} is no name of a field", code="invalid_field")
+        _put(values, match[1], match[2], value)
+    return values
+
+
+def _text(name: str, text: str) -> str:
+    try:
+        _check_text(text)
+    except ValueError as error:
+        raise Refusal(400, f"{name[:80]}: {error}", code="invalid_field") from None
+    return text
+
+
+def _upload(item: UploadFile) -> Upload:
+    return Upload(item.file, item.filename or "", item.size or 0)
+
+
+def _put(values: Values, name: str, key: str | None, value: object) -> None:
+    """Add one item of a form: `name`, `name[]` or `name[key]`."""
+    if key:
+        group = values.setdefault(name, {})
+        if isinstance(group, Upload) and not group.size_bytes:
+            group = values[name] = {}  # the client's way to send an id where it insists on a file
+        if not isinstance(group, dict) or key in group:
+            raise Refusal(400, f"{name} is given twice", code="invalid_field", param=name)
+        group[key] = value
+    elif key == "" or name in values:
+        before = values.get(name, [])
+        if isinstance(before, dict) and isinstance(value, Upload) and not value.size_bytes:
+            return
+        values[name] = [*(before if isinstance(before, list) else [before]), value]
+    else:
+        values[name] = value

@@ -1,0 +1,183 @@
+"""Finished files over HTTP: whole or in part, streamed from the blobs."""
+
+import itertools
+import mimetypes
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from reelgrid.api import describe
+from reelgrid.api.auth import Asker, identify
+from reelgrid.api.errors import Refusal
+from reelgrid.api.references import own_completed, own_job
+from reelgrid.api.service import Service, ServiceHere
+from reelgrid.errors import NotFoundError
+from reelgrid.jobs.job import Job, Kind
+from reelgrid.jobs.request import file_variant
+
+router = APIRouter(tags=["content"])
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_IMAGES = ("image/png", "image/webp", "image/jpeg")
+RangeHeader = Annotated[str | None, Header(alias="range", description="One range of bytes.")]
+IfRange = Annotated[str | None, Header(alias="if-range")]
+
+
+@router.get(
+    "/v1/videos/{video_id}/content",
+    **describe.stream("The file.", "video/mp4", *_IMAGES, more=(206, 404, 416)),
+)
+def download_video(
+    service: ServiceHere,
+    caller: Asker,
+    video_id: str,
+    variant: Literal["video", "thumbnail", "spritesheet"] = "video",
+    byte_range: RangeHeader = None,
+    if_range: IfRange = None,
+) -> Response:
+    """Download a completed video, its thumbnail or its sprite sheet."""
+    job = own_completed(service, caller, video_id)
+    return send_file(service, job, variant, byte_range, if_range)
+
+
+@router.get(
+    "/v1/videos/{video_id}/preview",
+    **describe.stream("A picture of the middle of the clip.", *_IMAGES, more=(404,)),
+)
+def preview_video(service: ServiceHere, caller: Asker, video_id: str) -> Response:
+    """Look at a frame as it would end from the current step."""
+    job = own_job(service, caller, video_id)
+    name = job.preview or job.files.get("thumbnail")
+    if name is None:
+        raise Refusal(404, f"{job.id} has no preview yet", code="no_preview")
+    response = _stream(service, job, name, None, None)
+    response.headers["reelgrid-step"] = str(job.step)
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+@router.get(
+    "/v1/images/{image_id}/content",
+    **describe.stream("The image.", *_IMAGES, more=(206, 404, 416)),
+)
+async def download_image(
+    service: ServiceHere,
+    request: Request,
+    image_id: str,
+    index: Annotated[int, Query(ge=0, le=9)] = 0,
+    expires: Annotated[int | None, Query(ge=0, le=2**40)] = None,
+    signature: Annotated[str | None, Query(max_length=100)] = None,
+    byte_range: RangeHeader = None,
+    if_range: IfRange = None,
+) -> Response:
+    """Download an image by the address that its answer gave, or with the key."""
+    from fastapi.concurrency import run_in_threadpool
+
+    path = image_path(image_id, index)
+    is_linked = service.links.is_good(path, expires, signature)
+    owner = None if is_linked else (await identify(request)).owner
+    return await run_in_threadpool(
+        _send_image, service, owner, image_id, index, byte_range, if_range
+    )
+
+
+def image_path(image_id: str, index: int) -> str:
+    """Return where an image is."""
+    return f"/v1/images/{image_id}/content?index={index}"
+
+
+def send_file(
+    service: Service, job: Job, variant: str, byte_range: str | None, if_range: str | None
+) -> StreamingResponse:
+    """Return a file of a completed job.
+
+    Raises:
+        Refusal: It has expired, or the range is not within it.
+    """
+    if variant not in job.files:
+        raise Refusal(404, f"{job.id} has no {variant}", code="no_such_variant", param="variant")
+    return _stream(service, job, job.files[variant], byte_range, if_range)
+
+
+def _send_image(
+    service: Service,
+    owner: str | None,
+    image_id: str,
+    index: int,
+    byte_range: str | None,
+    if_range: str | None,
+) -> Response:
+    from reelgrid.api.auth import Caller
+
+    if owner is None:
+        job = service.desk.get(image_id)
+        if job.kind is not Kind.IMAGE:
+            raise NotFoundError(f"there is no image {image_id[:80]!r}", param="id")
+    else:
+        job = own_completed(service, Caller(owner), image_id, Kind.IMAGE)
+    return send_file(service, job, file_variant(index), byte_range, if_range)
+
+
+def _stream(
+    service: Service, job: Job, name: str, byte_range: str | None, if_range: str | None
+) -> StreamingResponse:
+    etag = f'"{name.replace("/", "-")}"'  # a blob never changes: its name says which epoch made it
+    try:
+        size = service.blobs.size(name)
+        start, stop = 0, size
+        if byte_range is not None and if_range in {None, etag}:
+            start, stop = _bounds(byte_range, size)
+        pieces = service.blobs.stream(name, start, stop)
+        first = next(pieces, b"")  # opens it: from here on it can be read to its end
+    except FileNotFoundError:
+        raise Refusal(404, f"the file of {job.id} has expired", code="expired") from None
+    headers = {
+        "content-length": str(stop - start),
+        "accept-ranges": "bytes",
+        "etag": etag,
+        "cache-control": "private, max-age=3600",
+        "content-disposition": f'attachment; filename="{job.id}{_suffix(name)}"',
+    }
+    if stop - start < size:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+    kind = mimetypes.types_map.get(_suffix(name), "application/octet-stream")
+    status = 206 if stop - start < size else 200
+    return StreamingResponse(_joined(first, pieces), status, headers, media_type=kind)
+
+
+def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    return itertools.chain([first], rest)
+
+
+def _suffix(name: str) -> str:
+    return "." + name.rpartition(".")[2]
+
+
+def _bounds(byte_range: str, size: int) -> tuple[int, int]:
+    """Return the first byte and the one behind the last; what is no single range is the whole file.
+
+    Raises:
+        Refusal: The range begins behind the end.
+    """
+    match = _RANGE.fullmatch(byte_range.strip())
+    if match is None or match[1] == match[2] == "":
+        return 0, size
+    if match[1] == "":
+        length = int(match[2])
+        start, stop = max(0, size - length), size
+    else:
+        start = int(match[1])
+        stop = min(size, int(match[2]) + 1) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return 0, size
+    if start >= size or start >= stop:
+        raise Refusal(
+            416,
+            f"the file has {size:,} bytes",
+            code="range_not_satisfiable",
+            headers={"content-range": f"bytes */{size}"},
+        )
+    return start, stop

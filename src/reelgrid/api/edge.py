@@ -1,0 +1,122 @@
+"""The outermost layer: a name for every request, a bound on every body, an answer to every crash.
+
+A body is refused by its announced length, or, sent without one, as soon as it has grown too long;
+what is left of it is read and dropped, so that the client gets to see the answer. Not here: whether
+the request makes sense.
+"""
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reelgrid.api.errors import Refusal, error_body
+
+_log = logging.getLogger(__name__)
+
+_OUR_KIND_OF_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+_MAX_DROPPED_BYTES = 1 << 30
+
+Observer = Callable[[Scope, int, float], None]
+"""Is told of every answer: its scope, status, and the seconds it took to begin."""
+
+
+class Edge:
+    """Wraps an application; `observe` hears of every answer."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, observe: Observer) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(scope, send, self._observe)
+        body = _Body(scope, receive, self._max_body_bytes)
+        try:
+            await self._app(scope, body.receive, answer.send)
+        except Exception:  # noqa: BLE001  # the last line of defence: nothing else would answer
+            _log.exception("request failed", extra={"request_id": answer.request_id})
+            if not answer.has_begun:
+                await answer.send_error(500, "the server failed; see its log", "internal_error")
+
+
+class _Body:
+    """Counts what comes in."""
+
+    def __init__(self, scope: Scope, receive: Receive, max_bytes: int) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
+        announced = Headers(scope=scope).get("content-length", "0")
+        self._announced = int(announced) if announced.isdecimal() else 0
+
+    async def receive(self) -> Message:
+        """Return the next message.
+
+        Raises:
+            Refusal: The body is too long.
+        """
+        if self._announced > self._max_bytes:
+            await self._refuse()
+        message = await self._receive()
+        self._num_bytes += len(message.get("body", b""))
+        if self._num_bytes > self._max_bytes:
+            await self._refuse(more=message.get("more_body", False))
+        return message
+
+    async def _refuse(self, *, more: bool = True) -> None:
+        while more and self._num_bytes < _MAX_DROPPED_BYTES:
+            message = await self._receive()
+            self._num_bytes += len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
+        self._announced = 0
+        limit_mib = self._max_bytes / 2**20
+        raise Refusal(
+            413,
+            f"the body is too large: max_body_bytes allows {limit_mib:.3g} MiB",
+            code="max_body_bytes",
+        )
+
+
+class _Answer:
+    """Puts the request's name on what goes out, and reports it."""
+
+    def __init__(self, scope: Scope, send: Send, observe: Observer) -> None:
+        self._scope = scope
+        self._send = send
+        self._observe = observe
+        self._started_s = time.perf_counter()
+        given = Headers(scope=scope).get("x-request-id", "")
+        is_ours = _OUR_KIND_OF_ID.fullmatch(given)
+        self.request_id = given if is_ours else f"req_{secrets.token_hex(12)}"
+        self.has_begun = False
+        scope["reelgrid.request_id"] = self.request_id
+
+    async def send(self, message: Message) -> None:
+        """Send a message on."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = MutableHeaders(raw=message["headers"])
+            headers["x-request-id"] = self.request_id
+            headers.setdefault("x-content-type-options", "nosniff")
+            self._observe(self._scope, message["status"], time.perf_counter() - self._started_s)
+        await self._send(message)
+
+    async def send_error(self, status: int, message: str, code: str) -> None:
+        """Send an error object."""
+        body = json.dumps(error_body(status, message, code)).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})

@@ -1,0 +1,264 @@
+"""What a request would take: seconds with an interval, memory and money, before anything runs.
+
+A measured profile of this server comes first, then what the user's own benchmarks and the planner
+predict for the machine, and where nothing is known a rule of thumb that says so. Not here: the wait
+in the queue, which the desk knows.
+"""
+
+import math
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from reelgrid.api.wire import interval
+from reelgrid.catalog import ModelCard
+from reelgrid.errors import ReelgridError
+from reelgrid.jobs.books import Profile
+from reelgrid.jobs.desk import Books
+from reelgrid.jobs.job import Job
+from reelgrid.jobs.request import JobRequest
+from reelgrid.jobs.work import KnownWorker
+from reelgrid.measurement import BenchRecord
+from reelgrid.plan.architectures import find_architecture
+from reelgrid.plan.hardware import Gpu, find_gpu, read_hardware
+from reelgrid.plan.predict import Z_80, Workload, predict, total_flops
+
+PROFILE_AGE_S = 5.0
+_LEAST_SIGMA = 0.05
+_ONE_MEASUREMENT_SIGMA = 0.3
+_SCALED_SIGMA = 0.4
+_GUESS_SIGMA = 1.5
+_GUESS_FLOPS_PER_S = 2e10  # of an ordinary processor: a rule of thumb, not a measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a job takes on one worker of this server, the model loaded.
+
+    Attributes:
+        seconds: The likely time.
+        sigma: Standard deviation of its logarithm.
+        memory_gib: Device memory.
+        load_s: Seconds to load the model, where no worker has it in memory.
+        basis: What this rests on, in words.
+    """
+
+    seconds: float
+    sigma: float
+    memory_gib: float
+    load_s: float
+    basis: str
+
+    @property
+    def spread(self) -> float:
+        """Factor from the likely value to the bounds of an 80 % interval."""
+        return math.exp(Z_80 * self.sigma)
+
+    @property
+    def interval_s(self) -> dict[str, float]:
+        """The 80 % interval of the seconds."""
+        return interval(self.seconds, self.spread)
+
+    def cost_usd(self, usd_per_gpu_h: float) -> dict[str, float]:
+        """Return the 80 % interval of the cost at a price."""
+        return interval(self.seconds / 3_600 * usd_per_gpu_h, self.spread, num_digits=6)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the desk said a moment ago."""
+
+    until_s: float
+    profiles: tuple[Profile, ...]
+    workers: tuple[KnownWorker, ...]
+
+
+class Estimator:
+    """Estimates; cheap enough for every submission.
+
+    Args:
+        desk: Measured times and live workers.
+        measurements: The user's own benchmarks.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        desk: Books,
+        measurements: Sequence[BenchRecord] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._desk = desk
+        self._measurements = tuple(measurements)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: _Known | None = None
+
+    def estimate(self, card: ModelCard, order: JobRequest) -> Estimate:
+        """Return what the order takes."""
+        known = self._look()
+        profiles = [each for each in known.profiles if each.model == card.name]
+        seconds, sigma, basis = (
+            _measured(profiles, order)
+            or _scaled(profiles, order, card)
+            or self._predicted(known.workers, order, card)
+            or _guessed(order, card)
+        )
+        return Estimate(
+            seconds=seconds,
+            sigma=sigma,
+            memory_gib=card.memory_gib,
+            load_s=self._load_s(card, known, profiles),
+            basis=basis,
+        )
+
+    def spread(self, job: Job) -> float:
+        """Return the factor from the likely time that is left to the bounds of its interval."""
+        order = JobRequest.from_json(job.request)
+        alike = [
+            profile
+            for profile in self._look().profiles
+            if profile.part == "step"
+            and (profile.model, profile.workload) == (job.model, order.workload)
+        ]
+        return math.exp(Z_80 * (_sigma(alike) if alike else _SCALED_SIGMA))
+
+    def workers(self) -> tuple[KnownWorker, ...]:
+        """Return the live workers."""
+        return self._look().workers
+
+    def _look(self) -> _Known:
+        known = self._known
+        if known is not None and known.until_s > self._clock():
+            return known
+        with self._lock:
+            if self._known is None or self._known.until_s <= self._clock():
+                self._known = _Known(
+                    self._clock() + PROFILE_AGE_S,
+                    tuple(self._desk.profiles()),
+                    tuple(worker for worker in self._desk.workers() if worker.is_live),
+                )
+            return self._known
+
+    def _load_s(self, card: ModelCard, known: _Known, profiles: Sequence[Profile]) -> float:
+        if any(card.name in worker.info.warm_models for worker in known.workers):
+            return 0.0
+        measured = [profile.median_s for profile in profiles if profile.part == "load"]
+        told = [worker.info.load_s for worker in known.workers]
+        return statistics.median(measured or told or [0.0])
+
+    def _predicted(
+        self, workers: Sequence[KnownWorker], order: JobRequest, card: ModelCard
+    ) -> tuple[float, float, str] | None:
+        gpu = _gpu_of(workers)
+        workload = _workload(order, card)
+        if gpu is None or workload is None:
+            return None
+        said = predict(workload, gpu, measurements=self._measurements)
+        return said.seconds.likely, said.sigma, f"predicted for {gpu.name}: {'; '.join(said.basis)}"
+
+
+def _measured(profiles: Sequence[Profile], order: JobRequest) -> tuple[float, float, str] | None:
+    """Take the times that this server measured for the same model, size and frames."""
+    alike = [profile for profile in profiles if profile.workload == order.workload]
+    steps = [profile for profile in alike if profile.part == "step"]
+    if not steps:
+        return None
+    seconds = order.num_steps * _pooled(steps) + _around(alike, order)
+    num = sum(profile.num for profile in steps)
+    return seconds, _sigma(steps), f"measured on this server, {num} jobs of the same size"
+
+
+def _scaled(
+    profiles: Sequence[Profile], order: JobRequest, card: ModelCard
+) -> tuple[float, float, str] | None:
+    """Scale the times of another size by the work that the network has with each."""
+    steps = [profile for profile in profiles if profile.part == "step"]
+    if not steps:
+        return None
+    nearest = min(steps, key=lambda profile: abs(math.log(_size_ratio(profile, order))))
+    ratio = _size_ratio(nearest, order)
+    around_s = _around([each for each in profiles if each.workload == nearest.workload], order)
+    seconds = ratio * (order.num_steps * nearest.median_s + around_s)
+    sigma = math.hypot(_sigma([nearest]), _SCALED_SIGMA)
+    return seconds, sigma, f"scaled by pixels and frames from {nearest.workload}, measured here"
+
+
+def _guessed(order: JobRequest, card: ModelCard) -> tuple[float, float, str]:
+    workload = _workload(order, card)
+    if workload is None:
+        tokens = _volume(order.workload) / 4 / card.size_multiple**2
+        forwards = 2 if (order.request.guidance_scale or 0) > 1 else 1
+        flops = 2e9 * card.params_b * tokens * order.num_steps * forwards
+    else:
+        flops = total_flops(workload)
+    return flops / _GUESS_FLOPS_PER_S, _GUESS_SIGMA, "a guess: nothing was measured here yet"
+
+
+def _around(profiles: Sequence[Profile], order: JobRequest) -> float:
+    """Return the seconds before and after the steps."""
+    times = {
+        part: _pooled([profile for profile in profiles if profile.part == part])
+        for part in ("encode", "decode", "write")
+        if any(profile.part == part for profile in profiles)
+    }
+    return times.get("encode", 0.0) + order.num_images * (
+        times.get("decode", 0.0) + times.get("write", 0.0)
+    )
+
+
+def _pooled(profiles: Sequence[Profile]) -> float:
+    """Return the geometric mean over machines, each counted by its jobs."""
+    num = sum(profile.num for profile in profiles)
+    return math.exp(sum(profile.num * profile.mean_log for profile in profiles) / num)
+
+
+def _sigma(profiles: Sequence[Profile]) -> float:
+    """Return the standard deviation of the logarithm of one more time: of the spread, and of ours."""
+    num = sum(profile.num for profile in profiles)
+    if num < 2:
+        return _ONE_MEASUREMENT_SIGMA
+    variance = sum(profile.num * profile.sigma**2 for profile in profiles) / num
+    doubt = _ONE_MEASUREMENT_SIGMA**2 / num
+    return max(_LEAST_SIGMA, math.sqrt(variance * (1 + 1 / num) + doubt))
+
+
+def _size_ratio(profile: Profile, order: JobRequest) -> float:
+    return _volume(order.workload) / _volume(profile.workload)
+
+
+def _volume(workload: str) -> float:
+    """Return pixels times frames times passes of `832x480x81` or `832x480x81 unguided`."""
+    shape, _, words = workload.partition(" ")
+    volume = math.prod(int(side) for side in shape.split("x"))
+    return volume * (0.5 if words == "unguided" else 1.0)
+
+
+def _workload(order: JobRequest, card: ModelCard) -> Workload | None:
+    request = order.request
+    if request.size is None or request.num_frames is None or request.num_steps is None:
+        return None
+    try:
+        architecture = find_architecture(card.name)
+    except ReelgridError:
+        return None
+    return Workload(
+        model=architecture,
+        size=request.size,
+        num_frames=request.num_frames,
+        num_steps=request.num_steps,
+        forwards_per_step=2 if (request.guidance_scale or 0) > 1 else 1,
+        fps=request.fps or 1.0,
+        num_images=order.num_images,
+    )
+
+
+def _gpu_of(workers: Sequence[KnownWorker]) -> Gpu | None:
+    for worker in workers:
+        try:
+            return find_gpu(worker.info.machine, read_hardware())
+        except ReelgridError:
+            continue
+    return None

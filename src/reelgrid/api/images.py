@@ -1,0 +1,320 @@
+"""The images of the openai package: generations, whole or as a stream, and edits.
+
+An image is a job like any other, first in the queue because somebody holds a connection open; when
+the client goes away, the job is cancelled. Not here: downloading (`content`).
+"""
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from reelgrid import spec
+from reelgrid.api import describe, schemas
+from reelgrid.api.admission import Wish, admit, check_caps, check_queue, place_of, price
+from reelgrid.api.auth import Asker, Caller
+from reelgrid.api.bodies import BodyValues
+from reelgrid.api.cards import Lacking, choose_size, complete
+from reelgrid.api.content import image_path
+from reelgrid.api.errors import Refusal
+from reelgrid.api.events import Listener
+from reelgrid.api.fields import ImageEditFields, ImageFields, check
+from reelgrid.api.service import Service, ServiceHere
+from reelgrid.catalog import ModelCard
+from reelgrid.errors import NotFoundError, ReelgridError
+from reelgrid.jobs.job import Job, Kind, Phase
+from reelgrid.jobs.policy import Priority
+from reelgrid.jobs.request import JobRequest, file_variant, partial_blob
+
+LOOK_EVERY_S = 0.2
+LONGEST_WAIT_S = 570.0
+"""The openai package gives up after 600 s and sends the request again."""
+
+_MAX_DRAWN_SEED = 2**31
+_DEFAULT_QUALITY = 90
+
+router = APIRouter(prefix="/v1/images", tags=["images"])
+
+
+@router.post(
+    "/generations",
+    **describe.route(schemas.Images, body=ImageFields, forms=True, made=True, more=(422,)),
+)
+async def generate_images(
+    service: ServiceHere, caller: Asker, request: Request, values: BodyValues
+) -> Response:
+    """Make images and wait for them, or follow them as server-sent events."""
+    fields = check(ImageFields, values)
+    job = await run_in_threadpool(_admit, service, caller, fields)
+    if fields.stream:
+        events = _Stream(service, job, fields)
+        return StreamingResponse(
+            events.run(),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+    finished = await _wait(service, request, job)
+    base_url = str(request.base_url).rstrip("/")
+    return JSONResponse(await run_in_threadpool(_images, service, finished, fields, base_url))
+
+
+@router.post(
+    "/edits", **describe.route(schemas.Images, body=ImageEditFields, forms=True, made=True)
+)
+def edit_images(service: ServiceHere, caller: Asker, values: BodyValues) -> JSONResponse:
+    """Change an image: refused, as no model here can."""
+    fields = check(ImageEditFields, values)
+    card = service.offer.find(fields.model, kind="image")
+    reason = "no model here takes an image and gives one back"
+    raise Lacking(card, "edit an image", reason, "image")
+
+
+def _admit(service: Service, caller: Caller, fields: ImageFields) -> Job:
+    card = service.offer.find(fields.model, kind="image")
+    _check_looks(card, fields)
+    wish = Wish(
+        kind=Kind.IMAGE,
+        card=card,
+        order=_order(card, fields),
+        priority=Priority[(fields.priority or "high").upper()],
+    )
+    check_caps(service, caller, wish.order)
+    estimate = price(service, wish)
+    place = place_of(service, wish, estimate)
+    check_queue(service, place, service.limits.max_image_wait_s, "max_image_wait_s")
+    return admit(service, caller, wish, estimate)
+
+
+def _order(card: ModelCard, fields: ImageFields) -> JobRequest:
+    size = None if fields.size == "auto" else fields.size
+    seed = secrets.randbelow(_MAX_DRAWN_SEED) if fields.seed is None else fields.seed
+    asked = spec.Request(
+        prompt=fields.prompt,
+        negative_prompt=fields.negative_prompt,
+        size=choose_size(size, fields.width, fields.height),
+        num_frames=1,
+        num_steps=fields.num_inference_steps,
+        guidance_scale=fields.guidance_scale,
+        seed=seed,
+    )
+    quality = fields.output_compression
+    return JobRequest(
+        request=complete(card, asked, has_first_frame=False),
+        num_images=fields.n or 1,
+        image_format=fields.output_format or "png",  # type: ignore[arg-type]  # checked before
+        image_quality=_DEFAULT_QUALITY if quality is None else quality,
+        num_partial_images=(fields.partial_images or 0) if fields.stream else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A field whose value not every server can honour: what can be said, and why nothing else."""
+
+    name: str
+    possible: tuple[object, ...]
+    reason: str
+
+
+_LOOKS = (
+    _Look("quality", ("auto", "standard", "medium"), "set num_inference_steps instead"),
+    _Look("background", ("auto", "opaque"), "it paints every pixel"),
+    _Look("moderation", ("low",), "this server has no filter: low is what it honours"),
+    _Look("output_format", ("png", "webp", "jpeg"), "ask for a video to get more than one frame"),
+    _Look("style", (), "it has no styles: say it in the prompt"),
+    _Look("frame_count", (), "ask for a video"),
+    _Look("frame_duration_ms", (), "ask for a video"),
+    _Look("complexity", (), "it draws no svg"),
+    _Look("svg", (), "it draws no svg"),
+)
+
+
+def _check_looks(card: ModelCard, fields: ImageFields) -> None:
+    for look in _LOOKS:
+        value = getattr(fields, look.name)
+        if value is not None and value not in look.possible:
+            raise Lacking(card, f"do {look.name} {str(value)[:40]!r}", look.reason, look.name)
+    if fields.output_compression is not None and fields.output_format in {None, "png"}:
+        raise Lacking(card, "compress png", "png loses nothing", "output_compression")
+    if fields.partial_images and not fields.stream:
+        raise Lacking(card, "send partial images", "set stream", "partial_images")
+    if fields.stream and fields.response_format == "url":
+        raise Lacking(card, "stream addresses", "a stream holds the images", "response_format")
+
+
+async def _wait(service: Service, request: Request, job: Job) -> Job:
+    """Return the completed job.
+
+    Raises:
+        Refusal: It failed, or takes too long.
+    """
+    give_up_s = time.monotonic() + LONGEST_WAIT_S
+    async with service.hub.listen(job) as listener:
+        while not _is_over(listener):
+            await listener.wait(LOOK_EVERY_S)
+            if service.hub.is_closed:
+                raise Refusal(503, "the server stops: try again", code="stopping", retry_after_s=10)
+            is_late = time.monotonic() > give_up_s
+            if is_late or await request.is_disconnected():
+                await run_in_threadpool(_drop, service, job)
+                raise Refusal(
+                    429,
+                    f"it took longer than {LONGEST_WAIT_S:.0f} s and was cancelled",
+                    code="image_timeout",
+                    headers={"x-should-retry": "false"},
+                )
+    return _completed(listener)
+
+
+def _is_over(listener: Listener) -> bool:
+    return listener.is_gone or (listener.job is not None and listener.job.phase.is_final)
+
+
+def _completed(listener: Listener) -> Job:
+    """Return the job that a listener has seen to its end.
+
+    Raises:
+        Refusal: It failed: 422, which no client sends again by itself.
+    """
+    job = listener.job
+    if job is None or job.phase is not Phase.COMPLETED:
+        code = (job.error_code if job is not None else None) or "cancelled"
+        message = (job.error_message if job is not None else None) or "the job was removed"
+        raise Refusal(422, message, code=code, headers={"x-should-retry": "false"})
+    return job
+
+
+def _drop(service: Service, job: Job) -> None:
+    try:
+        service.desk.cancel(job.id)
+    except ReelgridError:  # it has ended meanwhile
+        return
+
+
+def _images(service: Service, job: Job, fields: ImageFields, base_url: str) -> dict[str, Any]:
+    order = JobRequest.from_json(job.request)
+    numbers = range(order.num_images)
+    if fields.response_format == "url":
+        data = [{"url": _url(service, job, number, base_url)} for number in numbers]
+    else:
+        data = [{"b64_json": _read(service, job, number)} for number in numbers]
+    return {
+        "id": job.id,
+        "created": int(job.created_at),
+        "data": data,
+        **_looks(order),
+        "usage": _usage(),
+        "model": job.model,
+        "seed": order.request.seed,
+        "gpu_seconds": round(job.gpu_s, 3),
+        "safety_identifier": fields.safety_identifier or fields.user or None,
+    }
+
+
+def _looks(order: JobRequest) -> dict[str, str]:
+    return {
+        "size": str(order.request.size),
+        "quality": "auto",
+        "background": "opaque",
+        "output_format": order.image_format,
+    }
+
+
+def _usage() -> dict[str, Any]:
+    """Return what the client's types ask for: nothing here is counted in tokens."""
+    return {
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "total_tokens": 0,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    }
+
+
+def _url(service: Service, job: Job, number: int, base_url: str) -> str:
+    path = image_path(job.id, number)
+    return f"{base_url}{path}&{service.links.query(path)}"
+
+
+def _read(service: Service, job: Job, number: int) -> str:
+    return base64.b64encode(service.blobs.read(job.files[file_variant(number)])).decode()
+
+
+class _Stream:
+    """One streamed request: partial images as they come, then each image, then the end."""
+
+    def __init__(self, service: Service, job: Job, fields: ImageFields) -> None:
+        self._service = service
+        self._job = job
+        self._order = JobRequest.from_json(job.request)
+        self._identifier = fields.safety_identifier or fields.user
+        self._waiting = [
+            (image, number)
+            for image in range(self._order.num_images)
+            for number in range(self._order.num_partial_images)
+        ]
+
+    async def run(self) -> AsyncIterator[bytes]:
+        """Yield the events; a client that goes away cancels the job.
+
+        Yields:
+            Bytes to send.
+        """
+        is_over = False
+        try:
+            async with self._service.hub.listen(self._job) as listener:
+                while not _is_over(listener) and not self._service.hub.is_closed:
+                    await listener.wait(LOOK_EVERY_S)
+                    for event in await run_in_threadpool(self._partial_events):
+                        yield event
+                is_over = True
+                for event in await run_in_threadpool(self._last_events, listener):
+                    yield event
+        finally:
+            if not is_over:
+                _drop(self._service, self._job)
+
+    def _partial_events(self) -> list[bytes]:
+        """Return the events of the partial images that have come since the last look."""
+        events = []
+        while self._waiting:
+            image, number = self._waiting[0]
+            try:
+                picture = self._service.blobs.read(partial_blob(self._job.id, image, number))
+            except FileNotFoundError:
+                break
+            del self._waiting[0]
+            partial = {"partial_image_index": number, "output_format": "webp"}
+            events.append(self._event("partial_image", picture, image, **partial))
+        return events
+
+    def _last_events(self, listener: Listener) -> list[bytes]:
+        try:
+            job = _completed(listener)
+            events = self._partial_events()
+            for image in range(self._order.num_images):
+                picture = self._service.blobs.read(job.files[file_variant(image)])
+                said = {"usage": _usage(), "safety_identifier": self._identifier}
+                events.append(self._event("completed", picture, image, **said))
+        except (Refusal, NotFoundError, OSError) as error:
+            code = getattr(error, "code", None) or "expired"
+            body = {"message": str(error), "type": "server_error", "param": None, "code": code}
+            events = [f"event: error\ndata: {json.dumps({'error': body})}\n\n".encode()]
+        return [*events, b"data: [DONE]\n\n"]
+
+    def _event(self, name: str, picture: bytes, image: int, **more: object) -> bytes:
+        data = {
+            "type": f"image_generation.{name}",
+            "b64_json": base64.b64encode(picture).decode(),
+            "created_at": int(time.time()),
+            "image_index": image,
+            **_looks(self._order),
+            **more,
+        }
+        return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()

@@ -1,0 +1,177 @@
+"""What Prometheus reads: the desk's figures, this process's answers, and what they amount to.
+
+The desk's counts are kept in its database, so they survive restarts and are the same for every
+process; only answers and refusals are counted here. Not here: who may read them (`health`).
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from starlette.types import Scope
+
+from reelgrid.jobs.books import Tally
+from reelgrid.jobs.desk import Books
+from reelgrid.measurement import minutes_per_gpu_hour
+
+# Name in the desk: what it says, and what its label is.
+_TALLIES = {
+    "submitted": ("Jobs admitted", "model"),
+    "completed": ("Jobs completed", "model"),
+    "failed": ("Jobs failed or cancelled, by the code of their error", "code"),
+    "saves": ("States saved", "model"),
+    "resumes": ("Generations taken up at a saved step", "model"),
+    "lost": ("Workers lost in the middle of a job, by stage", "stage"),
+    "given_back": ("Jobs that a worker gave back", "reason"),
+    "wait_s": ("Wait from admission or release to a claim", "model"),
+    "step_s": ("Mean denoising step of a job", "model"),
+    "turnaround_s": ("From admission to completion", "model"),
+    "gpu_s": ("Worker time of completed jobs", "model"),
+    "clip_s": ("Length of completed videos", "model"),
+}
+
+
+class Meter:
+    """Counts answers, and collects everything when asked."""
+
+    def __init__(self, desk: Books) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._answers = Counter(
+            "reelgrid_http_answers",
+            "Answers by route, method and status",
+            ["route", "method", "status"],
+            registry=self.registry,
+        )
+        self._refusals = Counter(
+            "reelgrid_refusals", "Refusals by code", ["code"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "reelgrid_http_seconds",
+            "Time until an answer began",
+            ["route"],
+            registry=self.registry,
+            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+        )
+        self._desk = _DeskFigures(desk)
+        self.registry.register(self._desk)
+
+    def observe(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer."""
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if route != "none" else "any"
+        self._answers.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        if status >= 400 and (code := scope.get("reelgrid.code")):
+            self._refusals.labels(code).inc()
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format.
+
+        Raises:
+            DeskError: The desk cannot be read.
+        """
+        return generate_latest(self.registry)
+
+
+class _DeskFigures:
+    """Reads the desk when Prometheus asks."""
+
+    def __init__(self, desk: Books) -> None:
+        self._desk = desk
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: what there is is known only when it is collected."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all figures.
+
+        Yields:
+            One family after the other.
+        """
+        yield from self._queue()
+        yield from self._workers()
+        tallies = self._desk.tallies()
+        for name, group in itertools.groupby(tallies, key=lambda tally: tally.name):
+            yield _family(name, list(group))
+        yield _rate(tallies)
+
+    def _queue(self) -> Iterator[Metric]:
+        jobs = GaugeMetricFamily("reelgrid_jobs", "Jobs by phase", labels=["phase", "model"])
+        work = GaugeMetricFamily(
+            "reelgrid_work_left_seconds", "Estimated work left", labels=["phase", "model"]
+        )
+        for count in self._desk.counts():
+            jobs.add_metric([count.phase, count.model], count.num)
+            work.add_metric([count.phase, count.model], count.remaining_s)
+        yield jobs
+        yield work
+        yield GaugeMetricFamily(
+            "reelgrid_oldest_wait_seconds",
+            "How long the job has waited that has waited longest",
+            value=self._desk.oldest_wait_s(),
+        )
+
+    def _workers(self) -> Iterator[Metric]:
+        live = [worker for worker in self._desk.workers() if worker.is_live]
+        family = GaugeMetricFamily(
+            "reelgrid_workers", "Live workers by machine", labels=["machine", "state"]
+        )
+        states = [(each.info.machine, "idle" if each.is_idle else "busy") for each in live]
+        for machine, state in sorted(set(states)):
+            family.add_metric([machine, state], states.count((machine, state)))
+        yield family
+
+
+def _family(name: str, tallies: Sequence[Tally]) -> Metric:
+    words, label = _TALLIES.get(name, (f"Counted by workers: {name}", "label"))
+    if all(math.isinf(tally.bound) for tally in tallies) and not name.endswith("_s"):
+        counter = CounterMetricFamily(f"reelgrid_{name}", words, labels=[label])
+        for tally in tallies:
+            counter.add_metric([tally.label], tally.num)
+        return counter
+    family = HistogramMetricFamily(
+        f"reelgrid_{name.removesuffix('_s')}_seconds", words, labels=[label]
+    )
+    for value, group in itertools.groupby(tallies, key=lambda tally: tally.label):
+        buckets, total = _cumulated(list(group))
+        family.add_metric([value], buckets, total)
+    return family
+
+
+def _cumulated(tallies: Sequence[Tally]) -> tuple[list[tuple[str, float]], float]:
+    """Return buckets that count everything up to their bound, the last one without any."""
+    ordered = sorted(tallies, key=lambda tally: tally.bound)
+    sums = itertools.accumulate(tally.num for tally in ordered)
+    buckets = [
+        ("+Inf" if math.isinf(tally.bound) else f"{tally.bound:g}", float(num))
+        for tally, num in zip(ordered, sums, strict=True)
+    ]
+    if not math.isinf(ordered[-1].bound):
+        buckets.append(("+Inf", buckets[-1][1]))
+    return buckets, sum(tally.total for tally in ordered)
+
+
+def _rate(tallies: Iterable[Tally]) -> Metric:
+    """Return the one measure of the house, over all completed videos."""
+    family = GaugeMetricFamily(
+        "reelgrid_video_minutes_per_gpu_hour",
+        "Minutes of video made in an hour of a worker, over all completed jobs",
+        labels=["model"],
+    )
+    sums: dict[tuple[str, str], float] = {}
+    for tally in tallies:
+        key = (tally.name, tally.label)
+        sums[key] = sums.get(key, 0.0) + tally.total
+    for (name, model), clip_s in sums.items():
+        gpu_s = sums.get(("gpu_s", model), 0.0)
+        if name == "clip_s" and clip_s > 0 and gpu_s > 0:
+            family.add_metric([model], minutes_per_gpu_hour(clip_s, gpu_s))
+    return family

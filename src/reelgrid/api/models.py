@@ -1,0 +1,72 @@
+"""The models of this server, and what each of them can do."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from reelgrid.api import describe, schemas
+from reelgrid.api.auth import Asker
+from reelgrid.api.cards import kinds
+from reelgrid.api.service import Service, ServiceHere
+from reelgrid.catalog import ModelCard
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+STARTED = int(time.time())
+"""What the field `created` says: when this server began to offer them."""
+
+
+@router.get("", **describe.route(schemas.ModelList))
+def list_models(service: ServiceHere, caller: Asker) -> JSONResponse:
+    """List the models; the first is the default."""
+    data = [_model(service, card) for card in service.offer.cards]
+    return JSONResponse({"object": "list", "data": data})
+
+
+@router.get("/{model:path}", **describe.route(schemas.Model, missing=True))
+def retrieve_model(service: ServiceHere, caller: Asker, model: str) -> JSONResponse:
+    """Look at one model."""
+    return JSONResponse(_model(service, service.offer.find(model)))
+
+
+def _model(service: Service, card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": STARTED,
+        "owned_by": (card.repository or "reelgrid").partition("/")[0],
+        "licence": card.licence,
+        "capabilities": _capabilities(service, card),
+    }
+
+
+def _capabilities(service: Service, card: ModelCard) -> dict[str, Any]:
+    allowed = card.allowed_sizes
+    most = card.max_frames or max(card.allowed_frames or (service.limits.max_frames,))
+    makes = kinds(card)
+    return {
+        "kinds": list(makes),
+        "sizes": {
+            "allowed": None if allowed is None else [str(size) for size in allowed],
+            "multiple": card.size_multiple,
+            "default": str(card.default.size),
+        },
+        "frames": card.frames_rule,
+        "default_frames": card.default.num_frames,
+        "max_frames": min(most, service.limits.max_frames),
+        "min_fps": card.min_fps,
+        "max_fps": card.max_fps,
+        "default_fps": card.default.fps,
+        "default_steps": card.default.num_steps,
+        "default_guidance_scale": card.default.guidance_scale,
+        "first_frame": card.can_first_frame,
+        "needs_first_frame": card.needs_first_frame,
+        "remix": "video" in makes,
+        "extension": "video" in makes and card.can_first_frame,
+        "edit": False,
+        "characters": False,
+        "image_edit": False,
+        "image_formats": ["png", "webp", "jpeg"] if "image" in makes else [],
+        "memory_gib": card.memory_gib,
+    }

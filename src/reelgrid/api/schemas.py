@@ -1,0 +1,225 @@
+"""The answers as OpenAPI describes them.
+
+Answers are built as plain values, for speed; the tests hold them against these.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """What every answer has in common."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorDetail(Answer):
+    """Why a request was refused."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(Answer):
+    """OpenAI's error object."""
+
+    error: ErrorDetail
+
+
+class JobError(Answer):
+    """Why a job failed; `cancelled` is one of the codes."""
+
+    code: str
+    message: str
+
+
+class Interval(Answer):
+    """An 80 % interval."""
+
+    low: float
+    likely: float
+    high: float
+
+
+class Standing(Answer):
+    """Where a job stands."""
+
+    detail: Literal["paused", "resuming", "pausing", "cancelling", "yielding"] | None
+    stage: str | None
+    step: int
+    num_steps: int
+    queue_position: int | None = Field(description="1 is next; of a waiting job.")
+    eta_seconds: Interval | None = Field(description="Until it is finished.")
+    gpu_seconds: float
+
+
+class Video(Standing):
+    """A video job: the fields of the openai package, then ours."""
+
+    id: str
+    object: Literal["video"]
+    created_at: int
+    status: Literal["queued", "in_progress", "completed", "failed"]
+    progress: int = Field(ge=0, le=100)
+    model: str
+    seconds: str
+    size: str
+    completed_at: int | None
+    expires_at: int | None
+    error: JobError | None
+    prompt: str | None
+    remixed_from_video_id: str | None
+    extended_from_video_id: str | None
+    seed: int
+    fps: float
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str | None
+    priority: Literal["low", "normal", "high"]
+    deadline: float | None
+
+
+class VideoList(Answer):
+    """A page of videos."""
+
+    object: Literal["list"]
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedVideo(Answer):
+    """What is left of a deleted video."""
+
+    id: str
+    object: Literal["video.deleted"]
+    deleted: Literal[True]
+
+
+class ImageData(Answer):
+    """One image."""
+
+    b64_json: str | None = None
+    url: str | None = None
+
+
+class TokenDetails(Answer):
+    """Nothing here is counted in tokens."""
+
+    image_tokens: int
+    text_tokens: int
+
+
+class Usage(Answer):
+    """Nothing here is counted in tokens: all are 0."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_tokens_details: TokenDetails
+
+
+class Images(Answer):
+    """Finished images."""
+
+    id: str = Field(description="Names the images for `input_reference[file_id]`.")
+    created: int
+    data: list[ImageData]
+    size: str
+    quality: Literal["auto"]
+    background: Literal["opaque"]
+    output_format: Literal["png", "webp", "jpeg"]
+    usage: Usage
+    model: str
+    seed: int
+    gpu_seconds: float
+    safety_identifier: str | None
+
+
+class Sizes(Answer):
+    """Which sizes a model makes."""
+
+    allowed: list[str] | None = Field(description="The only ones, where they are few.")
+    multiple: int = Field(description="Width and height are multiples of this.")
+    default: str
+
+
+class Capabilities(Answer):
+    """What a model can do on this server."""
+
+    kinds: list[Literal["video", "image"]]
+    sizes: Sizes
+    frames: str
+    default_frames: int
+    max_frames: int
+    min_fps: float
+    max_fps: float
+    default_fps: float
+    default_steps: int
+    default_guidance_scale: float
+    first_frame: bool
+    needs_first_frame: bool
+    remix: bool
+    extension: bool
+    edit: bool
+    characters: bool
+    image_edit: bool
+    image_formats: list[str]
+    memory_gib: float
+
+
+class Model(Answer):
+    """A model of this server."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    licence: str
+    capabilities: Capabilities
+
+
+class ModelList(Answer):
+    """All of them."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class EstimateAnswer(Answer):
+    """What a request would take; nothing has been run or reserved."""
+
+    object: Literal["estimate"]
+    model: str
+    size: str
+    num_frames: int
+    num_inference_steps: int
+    seconds: Interval = Field(description="Of work on a worker, the model loaded.")
+    load_seconds: float = Field(description="Before that, where no worker has the model.")
+    wait_seconds: float | None = Field(description="In the queue; none without a live worker.")
+    queue_position: int
+    memory_gib: float
+    gpu_seconds: Interval
+    cost_usd: Interval | None = Field(description="None where no price is set.")
+    basis: str
+
+
+class Health(Answer):
+    """The process answers."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Readiness(Answer):
+    """Whether it can take work, and if not why."""
+
+    status: Literal["ok", "unavailable"]
+    database: str
+    blobs: str
+    workers: str

@@ -1,0 +1,149 @@
+"""A service over a real desk and real blobs, and a worker that makes grey clips at once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from reelgrid import catalog
+from reelgrid.api.app import create_app
+from reelgrid.api.auth import Door
+from reelgrid.api.cards import Offer
+from reelgrid.api.estimates import Estimator
+from reelgrid.api.events import Hub
+from reelgrid.api.limits import ServerLimits
+from reelgrid.api.links import Links
+from reelgrid.api.metrics import Meter
+from reelgrid.api.service import Service
+from reelgrid.jobs.job import Job
+from reelgrid.jobs.keys import Keys
+from reelgrid.jobs.request import JobRequest, file_variant, partial_blob
+from reelgrid.jobs.sql import SqlDesk, open_desk
+from reelgrid.jobs.work import Claim, Progress, Timing, WorkerInfo
+from reelgrid.media import Provenance, write_clip, write_image
+from reelgrid.store.blobs import Blobs
+
+EMBEDDED = catalog.find("embedded")
+assert EMBEDDED is not None
+MAKER = WorkerInfo(
+    id="maker", machine="a test", memory_gib=4.0, warm_models=frozenset({"embedded"})
+)
+ORIGIN = Provenance(prompt="a test", seed=0, model="none", software="test")
+
+
+@dataclass
+class Maker:
+    """A worker without an engine: every step is one call."""
+
+    desk: SqlDesk
+    blobs: Blobs
+    folder: Path
+
+    def take(self) -> Claim | None:
+        return self.desk.claim(MAKER)
+
+    def step(self, claim: Claim, step: int) -> None:
+        preview = self.picture(f"previews/{claim.id}/{step}.webp")
+        self.desk.beat(claim, Progress(stage="denoise", step=step, preview=preview))
+
+    def finish(self, claim: Claim) -> Job:
+        order = JobRequest.from_json(claim.job.request)
+        if claim.job.kind == "image":
+            files = {}
+            for number in range(order.num_images):
+                for k in range(order.num_partial_images):
+                    self.picture(partial_blob(claim.id, number, k))
+                name = f"files/{claim.id}/{file_variant(number)}.{order.image_format}"
+                files[file_variant(number)] = self.picture(name)
+        else:
+            files = {
+                "video": self.clip(f"files/{claim.id}/video.mp4", order.request.num_frames or 1),
+                "thumbnail": self.picture(f"files/{claim.id}/thumbnail.webp"),
+                "spritesheet": self.picture(f"files/{claim.id}/spritesheet.webp"),
+            }
+        timing = Timing(workload=order.workload, step_s=0.1, decode_s=0.2)
+        return self.desk.finish(claim, files, timing=timing)
+
+    def work_off(self) -> int:
+        """Finish all that waits; return how many jobs that were."""
+        num = 0
+        while (claim := self.take()) is not None:
+            self.finish(claim)
+            num += 1
+        return num
+
+    def picture(self, name: str) -> str:
+        file = self.folder / f"picture.{name.rpartition('.')[2]}"
+        write_image(np.full((64, 64, 3), 128, np.uint8), file, provenance=ORIGIN)
+        self.blobs.put(name, file)
+        return name
+
+    def clip(self, name: str, num_frames: int) -> str:
+        file = self.folder / "clip.mp4"
+        frames = np.full((num_frames, 128, 128, 3), 128, np.uint8)
+        write_clip(frames, file, fps=8.0, provenance=ORIGIN)
+        self.blobs.put(name, file)
+        return name
+
+
+@dataclass
+class House:
+    """The service with all that stands behind it."""
+
+    service: Service
+    desk: SqlDesk
+    keys: Keys
+    maker: Maker
+    woken: list[None] = field(default_factory=list)
+
+    def client(self, **headers: str) -> TestClient:
+        return TestClient(create_app(self.service), headers=headers, raise_server_exceptions=False)
+
+
+Build = Callable[..., House]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    """Make a house; keyword arguments change its service, `limits` and `open` its door."""
+    desk = open_desk(tmp_path / "desk.sqlite")
+    blobs = Blobs(tmp_path / "blobs")
+    (tmp_path / "making").mkdir()
+
+    def make(*, is_open: bool = True, **changes: Any) -> House:
+        keys = Keys(desk.database)
+        woken: list[None] = []
+        parts: dict[str, Any] = {
+            "desk": desk,
+            "blobs": blobs,
+            "offer": Offer((EMBEDDED,)),  # type: ignore[arg-type]  # asserted above
+            "door": Door(keys, may_be_open=is_open),
+            "limits": ServerLimits(),
+            "estimator": Estimator(desk),
+            "hub": Hub(desk.get),
+            "meter": Meter(desk),
+            "links": Links(b"0123456789abcdef"),
+            "wake": lambda: woken.append(None),
+        }
+        service = Service(**{**parts, **changes})
+        return House(service, desk, keys, Maker(desk, blobs, tmp_path / "making"), woken)
+
+    yield make
+    desk.close()
+
+
+@pytest.fixture
+def house(build: Build) -> House:
+    """A house that needs no key."""
+    return build()
+
+
+@pytest.fixture
+def client(house: House) -> Iterator[TestClient]:
+    """A client of it."""
+    with house.client() as client:
+        yield client
