@@ -127,6 +127,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
             "hub": Hub(desk.get),
             "meter": Meter(desk),
             "links": Links(b"0123456789abcdef"),
+            "version": "0.0.0",
             "wake": lambda: woken.append(None),
         }
         service = Service(**{**parts, **changes})

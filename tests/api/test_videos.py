@@ -3,7 +3,6 @@
 from io import BytesIO
 
 import av
-import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import House

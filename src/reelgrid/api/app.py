@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 
-import reelgrid
 from reelgrid.api import content, errors, health, images, models, openapi, ours, videos
 from reelgrid.api.edge import Edge
 from reelgrid.api.service import Service
@@ -28,7 +27,7 @@ def create_app(service: Service) -> FastAPI:
     for room in (videos, ours, content, images, models, health):
         app.include_router(room.router)
     errors.register(app)
-    openapi.install(app, reelgrid.__version__)
+    openapi.install(app, service.version)
     app.add_middleware(
         Edge, max_body_bytes=service.limits.max_body_bytes, observe=service.meter.observe
     )

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-import reelgrid
 from reelgrid.api import describe, schemas
 from reelgrid.api.auth import Asker
 from reelgrid.api.service import Service, ServiceHere
@@ -19,9 +18,9 @@ PROBE = "probe/ready.txt"
 
 
 @router.get("/health", response_model=schemas.Health)
-async def health() -> JSONResponse:
+async def health(service: ServiceHere) -> JSONResponse:
     """Say that the process answers."""
-    return JSONResponse({"status": "ok", "version": reelgrid.__version__})
+    return JSONResponse({"status": "ok", "version": service.version})
 
 
 @router.get(

@@ -39,6 +39,7 @@ class Service:
         hub: Tells listeners of changes.
         meter: Counts what the desk does not.
         links: Addresses of images that need no key.
+        version: Of Reelgrid.
         wake: Tells workers that there may be work.
         failures: What keeps workers from starting, in words.
         check_room: Raises FullError while there is no room for new work.
@@ -56,6 +57,7 @@ class Service:
     hub: Hub
     meter: Meter
     links: Links
+    version: str
     wake: Callable[[], None] = field(default=_nothing)
     failures: Callable[[], tuple[str, ...]] = field(default=_no_failures)
     check_room: Callable[[], None] = field(default=_nothing)
