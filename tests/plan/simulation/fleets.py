@@ -22,6 +22,7 @@ def pool(count, **changes):
         "name": "h100 in one",
         "kind": 0,
         "count": count,
+        "num_gpus": 1,
         "usd_per_h": 2.0,
         "is_start_up_billed": True,
         "life_shape": 1.0,
@@ -59,7 +60,7 @@ def queueing(num_servers, load, *, work="exponential", hours=200.0, seed=0, **ch
 
 def random_experiment(seed, **changes):
     """Return a small fleet with a bit of everything; times in coarse units, so that ties abound."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     models = ["wan", "ltx", "hunyuan"][: draw.randint(1, 3)]
     owners = draw.choice([None, 1, 3])
     streams = tuple(

@@ -7,10 +7,13 @@ the figures come from (`build`), and any random draw (`tape`).
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from reelgrid.errors import RequestError
 from reelgrid.jobs.policy import Priority, Waiting, Worker, fits
-from reelgrid.plan.simulation.scenario import Estimates, Work
+from reelgrid.plan.simulation.scenario import Estimates
+
+Work = Literal["constant", "exponential", "log-normal"]
 
 US = 1_000_000
 """Microseconds in a second."""
@@ -44,11 +47,12 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Nodes of one kind in one zone; times as in `scenario.NodePool`."""
+    """Nodes of one kind in one zone, of `num_gpus` each; the rest as in `scenario.NodePool`."""
 
     name: str
     kind: int
     count: int
+    num_gpus: int
     usd_per_h: float
     is_start_up_billed: bool
     life_shape: float
