@@ -7,7 +7,7 @@ import pytest
 
 from reelgrid.jobs.posting import Forbidden, PostError, Target, is_public, post
 from tests.jobs.receiver import receiving
-from tests.media.certificates import PEM, Authority, private_pem
+from tests.media.certificates import KEYS, PEM, Authority, named, private_pem
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,7 @@ def test_a_name_that_changes_its_mind_is_asked_once_and_the_answer_is_what_is_us
     """DNS rebinding: the second answer would be another."""
     asked = []
     with receiving() as receiver:
+
         def resolve(host, port, *args, **kwargs):
             asked.append(host)
             address = "127.0.0.1" if len(asked) == 1 else "10.0.0.1"
@@ -174,12 +175,11 @@ def tls(tmp_path, monkeypatch):
 
     authority = Authority()
     signer_key = authority._key
-    from tests.media.certificates import KEYS
 
     key = KEYS["es256"]()
     leaf = (
         x509.CertificateBuilder()
-        .subject_name(authority.certificate.subject)
+        .subject_name(named("hooks"))
         .issuer_name(authority.certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())

@@ -99,7 +99,7 @@ CREATE TABLE usage (
 CREATE TABLE tally (
     name TEXT NOT NULL,
     label TEXT NOT NULL,
-    bound DOUBLE PRECISION NOT NULL,
+    bound TEXT NOT NULL,
     num INTEGER NOT NULL,
     total DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (name, label, bound)

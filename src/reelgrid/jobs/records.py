@@ -72,10 +72,10 @@ class SqlBooks:
 
     def tallies(self) -> Sequence[Tally]:
         """See `desk.Books`."""
-        table = schema.tally
-        statement = select(table).order_by(*table.primary_key.columns)
         with self._database.read() as connection:
-            return [Tally(**row) for row in connection.execute(statement).mappings()]
+            found = connection.execute(select(schema.tally)).mappings().all()
+        tallies = (Tally(**row) for row in found)
+        return sorted(tallies, key=lambda tally: (tally.name, tally.label, tally.bound))
 
     def count(self, name: str, label: str = "", value: float | None = None) -> None:
         """See `desk.Books`."""

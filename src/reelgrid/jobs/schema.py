@@ -45,6 +45,23 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class Bound(TypeDecorator[float]):
+    """A number in a text column, infinity too, for which SQL has no word: a dump holds it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: object) -> str | None:
+        """Return the shortest text that is read back as the same number."""
+        del dialect
+        return None if value is None else repr(float(value))
+
+    def process_result_value(self, value: str | None, dialect: object) -> float | None:
+        """Return the number."""
+        del dialect
+        return None if value is None else float(value)
+
+
 metadata = MetaData()
 
 job = Table(
@@ -128,7 +145,7 @@ tally = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("label", Text, primary_key=True),
-    Column("bound", Float, primary_key=True),
+    Column("bound", Bound, primary_key=True),
     Column("num", Integer, nullable=False),
     Column("total", Float, nullable=False),
 )

@@ -1,0 +1,181 @@
+"""What becomes of a desk whose database is locked, read-only, full, gone, or killed half way."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reelgrid.errors import BusyError, DeskError, FullError, ReelgridError, RequestError
+from reelgrid.jobs import database as database_module
+from reelgrid.jobs.database import Database
+from reelgrid.jobs.sql import FILE, open_database, open_desk
+from tests.jobs.given import new_job, new_worker
+
+
+def test_what_was_admitted_is_there_after_kill_9_and_half_a_transaction_is_not(
+    tmp_path: Path,
+) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from reelgrid.jobs import schema
+from reelgrid.jobs.sql import open_desk
+from tests.jobs.given import new_job
+desk = open_desk(Path(sys.argv[1]))
+print(desk.submit(new_job()).id, flush=True)
+with desk.database.write() as connection:
+    connection.execute(schema.job.update().values(phase="paused"))
+    connection.execute(schema.usage.delete())
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    died = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / FILE],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": "src"},
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    desk = open_desk(tmp_path)
+    taken = desk.claim(new_worker())
+    assert taken is not None
+    assert taken.id == died.stdout.strip()
+    assert desk.usage()[0].num_jobs == 1
+    desk.close()
+
+
+def test_a_file_is_flushed_at_every_commit_and_read_while_it_is_written(tmp_path: Path) -> None:
+    database = open_database(tmp_path / FILE)
+    with database.read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    with database.write(), database.read() as connection:
+        connection.exec_driver_sql("SELECT * FROM job")
+    database.close()
+
+
+def test_a_locked_file_is_one_clear_error_and_readers_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "PATIENCE_S", 0.2)
+    desk = open_desk(tmp_path)
+    job = desk.submit(new_job())
+    holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(BusyError, match="is held by another transaction: try again"):
+        desk.submit(new_job())
+    assert desk.get(job.id) == job
+    holder.execute("ROLLBACK")
+    holder.close()
+    desk.submit(new_job())
+    desk.close()
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    job = desk.submit(new_job())
+    with desk.database.read() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    desk.close()
+    desk = open_desk(tmp_path)
+    with desk.database.read() as connection:  # the connection that the pool gives out next
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(FullError, match="its disk is full: make room"):
+        desk.submit(new_job(request={"prompt": "x" * 50_000}))
+    assert desk.get(job.id) == job
+    with desk.database.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    desk.submit(new_job(request={"prompt": "x" * 50_000}))
+    desk.close()
+
+
+def test_a_log_that_may_not_grow_is_one_clear_error(tmp_path: Path) -> None:
+    """A real refusal by the system: the process may not write files beyond a size."""
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from reelgrid.errors import ReelgridError
+from reelgrid.jobs.sql import open_desk
+from tests.jobs.given import new_job
+desk = open_desk(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = Path(sys.argv[1] + "-wal").stat().st_size + 20_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+admitted = []
+try:
+    while len(admitted) < 1_000:
+        admitted.append(desk.submit(new_job()).id)
+except ReelgridError as error:
+    print(len(admitted), type(error).__name__, error, flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / FILE],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": "src"},
+    )
+    assert done.returncode == 0, done.stderr
+    num, kind, message = done.stdout.split(maxsplit=2)
+    assert kind in {"FullError", "DeskError"}
+    assert message.count("\n") == 1
+    desk = open_desk(tmp_path)
+    assert len(desk.list(limit=1_000).jobs) == int(num)
+    desk.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DeskError):
+        open_desk(tmp_path / FILE)
+
+
+def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database at all" * 100)
+    with pytest.raises(DeskError, match="refused: file is not a database"):
+        open_desk(tmp_path)
+
+
+def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() -> None:
+    with pytest.raises(DeskError, match="refused: connection") as refused:
+        open_desk("postgresql://ann:hunter2@127.0.0.1:1/desk")
+    assert "hunter2" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://a/b", "no desk on mysql"),
+        ("sqlite://", "lost at once"),
+        ("postgresql://a:b:c:d@:x/", "no URL such as"),
+    ],
+)
+def test_an_address_of_another_kind_is_refused(url: str, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        open_desk(url)
+
+
+def test_a_desk_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="there is no desk"):
+        open_desk(tmp_path / FILE, must_exist=True)
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("url", ["postgres://a@b/c", "postgresql://a@b/c", "sqlite:///x.sqlite"])
+def test_addresses_are_taken_as_people_write_them(url: str) -> None:
+    database = Database(url)
+    assert database.dialect == ("sqlite" if "sqlite" in url else "postgresql")
+    database.close()
+
+
+def test_every_error_of_the_desk_is_in_the_tree() -> None:
+    assert all(issubclass(kind, ReelgridError) for kind in (BusyError, DeskError, FullError))

@@ -1,0 +1,143 @@
+"""A database comes to this version from any earlier one, once, whoever starts at the same time."""
+
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import Inspector, make_url
+
+from reelgrid.errors import DeskError, ReelgridError
+from reelgrid.jobs import migrations, schema
+from reelgrid.jobs.database import Database
+from reelgrid.jobs.job import Phase
+from reelgrid.jobs.migrations import STEPS, migrate
+from reelgrid.jobs.sql import open_desk
+from tests.jobs.given import new_job, new_worker
+
+FIXTURE = Path(__file__).parent / "desk_v1.sql"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that nobody has used."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'desk.sqlite'}"
+    url = make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg")
+    name = f"fresh_{abs(hash(tmp_path))}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+def shape(inspector: Inspector) -> dict[str, dict[str, tuple[str, bool]]]:
+    return {
+        table: {
+            column["name"]: (column["type"].as_generic().__class__.__name__, column["nullable"])
+            for column in inspector.get_columns(table)
+        }
+        for table in inspector.get_table_names()
+        if table != "schema_version"
+    }
+
+
+def test_the_migrated_tables_are_those_that_the_statements_mean(fresh_url: str) -> None:
+    database = Database(fresh_url)
+    migrate(database)
+    with database.read() as connection:
+        found = shape(inspect(connection))
+    meant = {
+        name: {
+            column.name: (_generic(column.type), bool(column.nullable)) for column in table.columns
+        }
+        for name, table in schema.metadata.tables.items()
+    }
+    for name, columns in meant.items():
+        assert {key: _family(*value) for key, value in found[name].items()} == columns
+    assert found.keys() == meant.keys()
+    database.close()
+
+
+def _generic(kind: object) -> str:
+    return "Text" if isinstance(kind, schema.Json | schema.Bound) else type(kind).__name__
+
+
+def _family(kind: str, nullable: bool) -> tuple[str, bool]:
+    return {"Double": "Float", "DOUBLE_PRECISION": "Float"}.get(kind, kind), nullable
+
+
+def test_migrating_again_does_nothing(fresh_url: str) -> None:
+    database = Database(fresh_url)
+    assert migrate(database) == len(STEPS)
+    assert migrate(database) == 0
+    database.close()
+
+
+def test_a_newer_database_is_refused_in_one_line(fresh_url: str) -> None:
+    database = Database(fresh_url)
+    migrate(database)
+    with database.write() as connection:
+        connection.execute(text("UPDATE schema_version SET version = 99"))
+    with pytest.raises(DeskError, match=f"version 99, this program knows up to {len(STEPS)}"):
+        migrate(database)
+    database.close()
+
+
+def test_a_step_that_breaks_off_leaves_nothing(
+    fresh_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(fresh_url)
+    migrate(database)
+    broken = (*STEPS, "CREATE TABLE half (x INTEGER); CREATE TABLE job (x INTEGER)")
+    monkeypatch.setattr(migrations, "STEPS", broken)
+    with pytest.raises(DeskError, match="already exists"):
+        migrate(database, up_to=len(broken))
+    with database.read() as connection:
+        assert not inspect(connection).has_table("half")
+        version = connection.execute(text("SELECT version FROM schema_version")).scalar_one()
+    assert version == len(STEPS)
+    database.close()
+
+
+def _open(url: str, barrier: object, results: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    try:
+        open_desk(url).close()
+        results.put("")  # type: ignore[attr-defined]
+    except ReelgridError as error:
+        results.put(repr(error))  # type: ignore[attr-defined]
+
+
+def test_processes_that_start_at_once_do_not_meet(fresh_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(4), context.Queue()
+    starters = [context.Process(target=_open, args=(fresh_url, barrier, results)) for _ in range(4)]
+    for each in starters:
+        each.start()
+    assert [results.get(timeout=60) for _ in starters] == [""] * 4
+    for each in starters:
+        each.join()
+    open_desk(fresh_url).close()
+
+
+def test_a_database_of_the_first_version_comes_up_with_its_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "desk.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(FIXTURE.read_text(encoding="utf-8"))
+    connection.close()
+    desk = open_desk(path)
+    jobs = {job.phase: job for job in desk.list(limit=100).jobs}
+    assert set(jobs) == set(Phase)
+    assert jobs[Phase.COMPLETED].files == {"video": "made/one.mp4"}
+    assert jobs[Phase.FAILED].error_code == "generation_failed"
+    lost = jobs[Phase.RUNNING]
+    taken = [desk.claim(new_worker(f"w{n}")) for n in range(2)]
+    assert {lost.id, jobs[Phase.WAITING].id} == {claim.id for claim in taken if claim}
+    (again,) = [claim for claim in taken if claim and claim.id == lost.id]
+    assert (again.epoch, again.state) == (lost.epoch + 1, lost.state)
+    desk.resume(jobs[Phase.PAUSED].id)
+    desk.submit(new_job())
+    desk.close()
