@@ -1,0 +1,73 @@
+"use strict";
+(async () => {
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const plots = [...document.querySelectorAll(".plot")];
+  const figures = plots.map((plot) => JSON.parse(plot.nextElementSibling.textContent));
+
+  const tint = (token) => {
+    const match = /^\$(\d)\/([\d.]+)$/.exec(token);
+    if (!match) return token;
+    const hex = css(`--c${match[1]}`).replace(/^#(.)(.)(.)$/, "#$1$1$2$2$3$3");
+    const part = (at) => parseInt(hex.slice(at, at + 2), 16);
+    return `rgba(${part(1)},${part(3)},${part(5)},${match[2]})`;
+  };
+  const themed = (value) => {
+    if (typeof value === "string") return tint(value);
+    if (Array.isArray(value)) return value.map(themed);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, themed(each)]));
+  };
+  const template = () => {
+    const axis = {
+      automargin: true, gridcolor: css("--line"), linecolor: css("--soft"), tickcolor: css("--line"),
+      zerolinecolor: css("--line"), zerolinewidth: 1, title: { standoff: 8 },
+    };
+    return { layout: {
+      colorway: [1, 2, 3, 4, 5, 6, 7, 8].map((index) => css(`--c${index}`)),
+      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      xaxis: { ...axis, showgrid: false, ticks: "outside" }, yaxis: axis,
+      hoverlabel: { bgcolor: css("--tint"), bordercolor: css("--line"), font: { color: css("--ink") } },
+      legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom" },
+      margin: { l: 8, r: 12, t: 8, b: 8 }, bargap: 0.35, separators: ".,",
+    } };
+  };
+  const draw = () => Promise.all(plots.map((plot, at) => {
+    const { data, layout = {} } = themed(figures[at]);
+    const options = { responsive: true, displayModeBar: false, scrollZoom: false };
+    return Plotly.react(plot, data, { ...layout, template: template() }, options);
+  }));
+
+  const unpack = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+  try {
+    const script = document.createElement("script");
+    script.textContent = await unpack(document.getElementById("plotly").textContent);
+    document.head.append(script);
+    await draw();
+  } catch (error) {
+    for (const plot of plots) {
+      plot.classList.add("failed");
+      plot.textContent = plot.getAttribute("aria-label");
+    }
+    for (const details of document.querySelectorAll("details")) details.open = true;
+    return;
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  const shut = [];
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details:not([open])")) {
+      shut.push(details);
+      details.open = true;
+    }
+    draw();
+  });
+  addEventListener("afterprint", () => {
+    for (const details of shut.splice(0)) details.open = false;
+    draw();
+  });
+  document.documentElement.dataset.drawn = String(plots.length);
+})();
