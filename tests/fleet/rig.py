@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from reelgrid.fleet.habits import Habits
 from reelgrid.fleet.journal import Journal
@@ -79,7 +80,9 @@ class Rig:
         return Workplace(**{**parts, **changes})
 
     def shelf(self, load=None) -> Shelf:
-        return Shelf(load or (lambda name: self.model), lambda: 1e9, lambda name: None, int)
+        return Shelf(
+            load or (lambda name: self.model), lambda: 1e9, lambda name: None, lambda: None
+        )
 
     def worker(self, name: str = "one", **changes) -> Worker:
         place = self.place(name, **changes)
@@ -100,7 +103,7 @@ class Rig:
 
         self.desk.on_signal = on_signal
 
-    def events(self, kind: str) -> list[dict]:
+    def events(self, kind: str) -> list[dict[str, Any]]:
         if not self.journal.exists():
             return []
         lines = map(json.loads, self.journal.read_text(encoding="utf-8").splitlines())

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from reelgrid.engine.generation import Generation
-from reelgrid.errors import FullError, ModelError
+from reelgrid.errors import FullError, MemoryShortError, ModelError
 from reelgrid.fleet import attempt
+from reelgrid.fleet.delivery import Delivery
 from reelgrid.fleet.habits import Habits
+from reelgrid.fleet.iteration import Iteration
 from reelgrid.jobs.job import Phase
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.work import WorkerInfo
@@ -159,7 +161,7 @@ def test_a_worker_whose_job_is_another_s_drops_it_and_writes_nothing(rig):
 
 def test_a_stale_save_is_not_left_behind(rig):
     rig.submit()
-    rig.at_step(2, lambda claim: (rig.desk.bury("one"), rig.worker("two").work_once()))
+    rig.at_step(2, lambda claim: rig.desk.bury("one") and rig.worker("two").work_once())
     rig.worker().work_once()
     assert rig.names("states/") == []
 
@@ -230,14 +232,14 @@ def test_a_state_of_another_model_is_passed_over(rig):
 
 def short_of_memory(monkeypatch, num_times):
     left = iter(range(num_times))
-    make_step = attempt.Iteration.frames
+    make_step = Iteration.frames
 
     def frames(*arguments):
         if next(left, None) is not None:
-            raise attempt.MemoryShortError("cuda ran out of memory")
+            raise MemoryShortError("cuda ran out of memory")
         return make_step(*arguments)
 
-    monkeypatch.setattr(attempt.Iteration, "frames", frames)
+    monkeypatch.setattr(Iteration, "frames", frames)
 
 
 def test_idle_models_make_room_for_a_job_that_runs_out_of_memory(rig, monkeypatch):
@@ -291,7 +293,8 @@ def test_a_model_that_does_not_load_fails_the_job(rig):
 
 
 def test_a_mistake_of_ours_fails_the_job_and_not_the_worker(rig, monkeypatch, caplog):
-    monkeypatch.setattr(attempt.Delivery, "video", lambda *_: {}["missing"])
+    missing: dict[str, str] = {}
+    monkeypatch.setattr(Delivery, "video", lambda *_: missing["video"])
     first = rig.submit()
     worker = rig.worker()
     assert worker.work_once()
@@ -331,7 +334,7 @@ def test_states_that_find_no_room_do_not_end_the_work(rig, monkeypatch, caplog):
 
 def test_files_that_find_no_room_wait_for_it(rig, monkeypatch, caplog):
     without_room(rig, monkeypatch, 3, "files/")
-    naps = []
+    naps: list[float] = []
     job = rig.submit()
     rig.worker(sleep=naps.append).work_once()
     assert rig.desk.get(job.id).phase is Phase.COMPLETED
@@ -427,7 +430,7 @@ def test_partial_images_are_spread_over_the_steps(rig):
 
 def test_a_preview_is_there_while_the_job_runs(rig):
     job = rig.submit(rig.order(num_steps=8))
-    seen = []
+    seen: list[list[str]] = []
     rig.at_step(6, lambda claim: seen.append(rig.names("previews/")))
     rig.worker(habits={"preview_every_s": 1e-6}).work_once()
     assert seen == [[f"previews/{job.id}/00001.webp"]]

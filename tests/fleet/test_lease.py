@@ -1,0 +1,257 @@
+"""The lease against a desk that is told what to say, on a clock that the test moves."""
+
+import threading
+
+import pytest
+
+from reelgrid.errors import DeskError, StaleClaim
+from reelgrid.fleet.lease import Lease, Leaving
+from reelgrid.fleet.pulse import MIN_PATIENCE_S, Pulse
+from reelgrid.jobs.job import Job, Kind, Phase
+from reelgrid.jobs.policy import Priority
+from reelgrid.jobs.work import Answer, Claim, Progress
+
+LEASE_S = 20.0
+
+
+def a_claim():
+    job = Job(
+        id="video_1",
+        kind=Kind.VIDEO,
+        owner="local",
+        model="tiny",
+        request={},
+        phase=Phase.RUNNING,
+        num_steps=4,
+        created_at=0.0,
+        updated_at=0.0,
+        priority=Priority.NORMAL,
+        estimate_s=1.0,
+        memory_gib=1.0,
+        clip_s=1.0,
+        turn_s=0.0,
+        rank=0.0,
+        epoch=1,
+        worker="one",
+        lease_until=LEASE_S,
+    )
+    return Claim(job, "one", LEASE_S)
+
+
+class TalkingDesk:
+    """Says what it is told to say; an exception is raised."""
+
+    def __init__(self):
+        self.says = Answer.GO
+        self.num_beats = 0
+        self.num_asked = 0
+
+    def beat(self, claim, progress):
+        self.num_beats += 1
+        return self._say()
+
+    def signal(self, claim):
+        self.num_asked += 1
+        return self._say()
+
+    def _say(self):
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+
+class Time:
+    def __init__(self):
+        self.now_s = 100.0
+        self.on_sleep = lambda: None
+
+    def __call__(self):
+        return self.now_s
+
+    def sleep(self, for_s):
+        self.now_s += for_s
+        self.on_sleep()
+
+
+@pytest.fixture
+def desk():
+    return TalkingDesk()
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+def lease(desk, time):
+    return Lease(desk, a_claim(), beat_every_s=5.0, clock=time, sleep=time.sleep)
+
+
+def test_the_desk_is_not_asked_at_every_one_of_many_quick_steps(lease, desk, time):
+    for _ in range(100):
+        assert lease.answer() is Answer.GO
+        time.now_s += 0.01
+    assert 15 <= desk.num_asked <= 21
+
+
+def test_a_slow_desk_is_asked_for_a_fiftieth_of_the_time_only(lease, desk, time):
+    def slowly(claim):
+        time.now_s += 0.1
+        desk.num_asked += 1
+        return Answer.GO
+
+    desk.signal = slowly
+    begun = time.now_s
+    while time.now_s < begun + 18:
+        lease.answer()
+        time.now_s += 0.01
+    assert desk.num_asked <= 4
+
+
+def test_a_wish_is_passed_on(lease, desk):
+    desk.says = Answer.PAUSE
+    assert lease.answer() is Answer.PAUSE
+
+
+def test_a_stale_claim_is_raised_at_every_step(lease, desk):
+    desk.says = StaleClaim("gone")
+    for _ in range(2):
+        with pytest.raises(StaleClaim):
+            lease.answer()
+    assert not lease.is_good
+
+
+def test_work_goes_on_without_a_desk_for_as_long_as_the_lease_is_good(lease, desk, time):
+    desk.says = DeskError("refused")
+    for _ in range(19):
+        assert lease.answer() is Answer.GO
+        time.now_s += 1.0
+    assert lease.is_good
+
+
+def test_past_its_lease_a_worker_waits_for_the_desk_and_goes_on_if_the_job_is_still_its_own(
+    lease, desk, time
+):
+    desk.says = DeskError("refused")
+    time.now_s += LEASE_S + 1
+    assert not lease.is_good
+    waits = iter(range(5))
+
+    def come_back():
+        if next(waits, None) is None:
+            desk.says = Answer.GO
+
+    time.on_sleep = come_back
+    assert lease.answer() is Answer.GO
+    assert lease.is_good
+    assert desk.num_beats == 7
+
+
+def test_past_its_lease_a_worker_drops_what_is_another_s(lease, desk, time):
+    time.now_s += LEASE_S + 1
+    desk.says = StaleClaim("gone")
+    with pytest.raises(StaleClaim):
+        lease.answer()
+
+
+def test_a_worker_that_is_to_leave_does_not_wait_for_a_desk(desk, time):
+    lease = Lease(
+        desk,
+        a_claim(),
+        beat_every_s=5.0,
+        clock=time,
+        sleep=time.sleep,
+        is_leaving=lambda: True,
+    )
+    desk.says = DeskError("refused")
+    time.now_s += LEASE_S + 1
+    with pytest.raises(Leaving):
+        lease.answer()
+
+
+def test_a_lease_counts_from_when_the_beat_was_sent(lease, desk, time):
+    def late(claim, progress):
+        time.now_s += 4.0
+        return Answer.GO
+
+    desk.beat = late
+    lease.beat()
+    time.now_s += LEASE_S - 4.0
+    assert not lease.is_good
+
+
+def test_a_write_is_tried_until_the_desk_takes_it(lease, time):
+    refusals = [DeskError("refused"), DeskError("refused")]
+
+    def write():
+        if refusals:
+            raise refusals.pop()
+        return "done"
+
+    assert lease.insist(write) == "done"
+    assert time.now_s == pytest.approx(100.0 + 0.2 + 0.4)
+
+
+def test_a_write_is_not_tried_again_past_the_lease_before_the_desk_has_confirmed_it(
+    lease, desk, time
+):
+    def write():
+        desk.says = StaleClaim("gone")
+        time.now_s += LEASE_S
+        raise DeskError("refused")
+
+    with pytest.raises(StaleClaim):
+        lease.insist(write)
+
+
+def test_a_stage_is_told_at_once(lease, desk):
+    lease.enter(Progress(stage="decode", step=4))
+    assert desk.num_beats == 1
+    desk.says = StaleClaim("gone")
+    with pytest.raises(StaleClaim):
+        lease.enter(Progress(stage="write", step=4))
+
+
+def test_beats_come_from_a_thread_while_a_step_takes_its_time(desk):
+    has_beaten = threading.Event()
+
+    def beat(claim, progress):
+        has_beaten.set()
+        return Answer.GO
+
+    desk.beat = beat
+    with Lease(desk, a_claim(), beat_every_s=0.01):
+        assert has_beaten.wait(10)
+
+
+def test_work_that_hangs_is_not_kept_alive_by_beats(desk):
+    was_asked = threading.Event()
+
+    def is_well():
+        was_asked.set()
+        return False
+
+    with Lease(desk, a_claim(), beat_every_s=0.001, is_well=is_well):
+        assert was_asked.wait(10)
+    assert desk.num_beats == 0
+
+
+def test_a_step_may_take_twenty_times_as_long_as_the_ones_before(time):
+    pulse = Pulse(time)
+    pulse.step(100.0)
+    time.now_s += 1999.0
+    assert pulse.is_well
+    time.now_s += 2.0
+    assert not pulse.is_well
+    pulse.step(0.01)
+    time.now_s += MIN_PATIENCE_S - 1
+    assert pulse.is_well
+
+
+def test_loading_and_decoding_may_take_any_time(time):
+    pulse = Pulse(time)
+    pulse.step(0.01)
+    pulse.rest()
+    time.now_s += 1e9
+    assert pulse.is_well
