@@ -19,6 +19,7 @@ from reelgrid.errors import RequestError
 from reelgrid.plan import facts
 from reelgrid.spec import Size
 
+_BYTES = 2
 _KINDS = ("video", "image")
 _ATTENTIONS = ("joint", "cross", "linear")
 
@@ -114,6 +115,12 @@ class Architecture:
         projections = 4 if self.attention == "joint" else 6
         d = self.width
         return self.layers * (projections * d * d + self.ffn_matrices * d * self.ffn_width)
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of all weights in 16 bits: every expert, the text encoders and the codec."""
+        all_b = self.params_b * self.experts + self.text_encoder_params_b + self.vae_params_b
+        return all_b * 1e9 * _BYTES
 
     def latent_frames(self, num_frames: int) -> int:
         """Return the latent frames of a clip."""

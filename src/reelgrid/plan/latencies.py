@@ -17,6 +17,8 @@ from reelgrid.spec import Size
 
 KernelClass = Literal["portable", "native", "low-bit"]
 
+Offload = Literal["", "once", "steps"]
+
 KERNELS: dict[str, KernelClass] = {
     "sdpa": "portable",
     "fa2": "portable",
@@ -45,14 +47,15 @@ class Stack:
         num_gpus: GPUs that work on one generation together.
         kernel: Class of the attention kernel; none if unknown.
         software: Serving software, such as `xdit`; none if unknown.
-        is_streamed: Whether weights are read from the host's memory at every step.
+        offload: `once` where parts of the model take turns on the GPU within a generation, `steps`
+            where weights are read from the host's memory at every step, or nothing.
     """
 
     gpu: Gpu
     num_gpus: int = 1
     kernel: KernelClass | None = None
     software: str | None = None
-    is_streamed: bool = False
+    offload: Offload = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_gpus <= 1_024:
@@ -130,7 +133,7 @@ def _latency(row: facts.Row, gpu: Gpu) -> Observation:
             num_gpus=int(facts.needed(row, "num_gpus", where)),
             kernel=kernel_class(row["kernel"] or None),
             software=row["software"] or None,
-            is_streamed=row["streamed"] == "yes",
+            offload=_offload(row, where),
         ),
         seconds=facts.needed(row, "seconds", where),
         is_whole="s/step" not in row["note"] and "without codec" not in row["note"],
@@ -139,6 +142,22 @@ def _latency(row: facts.Row, gpu: Gpu) -> Observation:
         date=row["date"],
         group=f"{ML_ENERGY} {model.name}" if row["source"].startswith(ML_ENERGY) else None,
     )
+
+
+def _offload(row: facts.Row, where: str) -> Offload:
+    """Return how weights were kept.
+
+    Raises:
+        RequestError: The cell holds something else.
+    """
+    match row["offload"]:
+        case "":
+            return ""
+        case "once":
+            return "once"
+        case "steps":
+            return "steps"
+    raise RequestError(f"{where}: offload is {row['offload']!r}, expected once, steps or nothing")
 
 
 def _batch(row: facts.Row, gpu: Gpu) -> Observation:

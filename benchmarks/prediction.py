@@ -1,0 +1,160 @@
+"""How good `reelgrid plan predict` is: the fit, cross-validation, and points it was not fitted to.
+
+    python benchmarks/prediction.py [--write] [--date 2026-11-23]
+
+Leaves out whole sources, then whole GPUs, each time with a fit of its own, and then guesses the
+published latencies of `prediction_check.csv`, which no fit has seen. `--write` files the fitted
+coefficients in the package and the figures here.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import reelgrid
+from reelgrid.measurement import processor_name
+from reelgrid.plan import calibration_check as check
+from reelgrid.plan.calibration import Calibration
+from reelgrid.plan.calibration_check import Guess
+from reelgrid.plan.calibration_fit import fit, training_set
+from reelgrid.plan.calibration_fit import to_json as calibration_json
+from reelgrid.plan.latencies import Observation, read_latencies, read_ml_energy
+from reelgrid.plan.power import fit_power
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+COEFFICIENTS = HERE.parent / "src/reelgrid/plan/facts/calibration.json"
+
+
+def check_set() -> tuple[Observation, ...]:
+    """Return the published latencies that no fit has seen."""
+    fitted = {each.name for each in read_latencies()}
+    both = read_latencies([HERE / "prediction_check.csv"])
+    return tuple(each for each in both if each.name not in fitted)
+
+
+def summary(guesses: Sequence[Guess], widening: float = 1.0) -> dict[str, float] | None:
+    """Return the errors of guesses, rounded; none of none."""
+    if not guesses:
+        return None
+    figures = dataclasses.asdict(check.errors(guesses, widening))
+    return {key: round(value, 3) for key, value in figures.items()}
+
+
+def is_published(guess: Guess) -> bool:
+    """Return whether it is a row of `latencies.csv`, not one of ML.ENERGY's own table."""
+    return guess.observation.name.startswith("p")
+
+
+def sources_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
+    """Return errors over sources left out, as a whole, by what was seen, and by fold."""
+    rows = [each for each in guesses if is_published(each)]
+    seen = [each for each in rows if each.is_stack_seen]
+    return {
+        "published rows": summary(rows),
+        "stack seen (GPU generation and kernel class)": summary(seen),
+        "stack and GPU seen": summary([each for each in seen if each.is_gpu_seen]),
+        "GPU not seen": summary([each for each in rows if not each.is_gpu_seen]),
+        "ML.ENERGY rows, 1 to 8 GPUs": summary([g for g in guesses if not is_published(g)]),
+        "coverage, each fold widened by the others": round(
+            check.covered(guesses, check.source_of), 3
+        ),
+        "coverage with the filed widening": summary(rows, widening),
+        "by fold": {
+            fold: summary([each for each in guesses if each.fold == fold])
+            for fold in sorted({each.fold for each in guesses})
+        },
+    }
+
+
+def gpus_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
+    """Return errors over GPUs left out, as a whole and by fold."""
+    rows = [each for each in guesses if is_published(each)]
+    resident = [each for each in rows if each.observation.stack.offload != "steps"]
+    return {
+        "published rows": summary(rows),
+        "without those that stream weights every step": summary(resident),
+        "coverage, each fold widened by the others": round(check.covered(rows, check.gpu_of), 3),
+        "coverage with the filed widening": summary(rows, widening),
+        "by fold": {
+            fold: summary([each for each in rows if check.gpu_of(each.observation) == fold])
+            for fold in sorted({check.gpu_of(each.observation) for each in rows})
+        },
+    }
+
+
+def check_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
+    """Return errors on the points that no fit has seen, and each of them."""
+    alone = [each for each in guesses if each.observation.stack.num_gpus == 1]
+    return {
+        "all": summary(guesses, widening),
+        "one GPU": summary(alone, widening),
+        "stack and GPU seen": summary(
+            [each for each in guesses if each.is_stack_seen and each.is_gpu_seen], widening
+        ),
+        "GPU not seen": summary([each for each in guesses if not each.is_gpu_seen], widening),
+        "points": [point(each) for each in guesses],
+    }
+
+
+def point(guess: Guess) -> dict[str, object]:
+    """Return one guess in figures."""
+    seen = guess.observation
+    return {
+        "model": seen.workload.model.name,
+        "gpu": seen.stack.gpu.name,
+        "num_gpus": seen.stack.num_gpus,
+        "size": str(seen.workload.size),
+        "frames": seen.workload.num_frames,
+        "kernel": seen.stack.kernel,
+        "seconds": seen.seconds,
+        "relative_error": round(guess.relative_error, 3),
+        "sigma": round(guess.sigma, 3),
+        "source": seen.source,
+        "note": seen.note,
+    }
+
+
+def measure(date: str) -> tuple[Calibration, dict[str, object]]:
+    """Return the fit and how good it is."""
+    fitted = training_set()
+    by_source = check.leave_out(fitted, check.source_of)
+    by_gpu = check.leave_out(fitted, check.gpu_of)
+    widening = check.widening(by_source)
+    start = time.perf_counter()
+    calibration = fit(fitted, date=date, widening=widening)
+    fit_s = time.perf_counter() - start
+    plain = dataclasses.replace(calibration, widening=1.0)
+    unseen = check.guess(plain, fitted, check_set())
+    return calibration, {
+        "measured_at": date,
+        "machine": processor_name(),
+        "reelgrid": reelgrid.__version__,
+        "observations": len(fitted),
+        "fit_s": round(fit_s, 3),
+        "widening": round(widening, 4),
+        "leave out sources": sources_table(by_source, widening),
+        "leave out GPUs": gpus_table(by_gpu, widening),
+        "points not fitted to": check_table(unseen, widening),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--date", default="2026-11-23")
+    asked = parser.parse_args()
+    calibration, result = measure(asked.date)
+    text = json.dumps(result, indent=1)
+    print(text)
+    if asked.write:
+        filed = calibration_json(calibration, fit_power(read_ml_energy()))
+        COEFFICIENTS.write_text(filed, encoding="utf-8")
+        (RESULTS / f"{asked.date}_prediction.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
