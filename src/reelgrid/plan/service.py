@@ -234,7 +234,7 @@ def _service(case: _Case) -> Service:
         clip_s=clip_s,
         steps=steps,
         clip_input=case.clip_input,
-        speed_input=f"hardware.{case.gpu.name}.speed",
+        speed_input=f"hardware.{case.hardware.gpu}.speed",
         given=None,
         sigma=likely.sigma,
         power_w=likely.wh.likely * 3600 / (likely.seconds.likely * case.hardware.gpus_per_clip),

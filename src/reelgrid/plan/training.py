@@ -4,6 +4,7 @@ Not here: training itself (the room `train`).
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,11 +16,13 @@ from reelgrid.plan.quantity import Draws, Quantity
 from reelgrid.plan.scenario import Scenario, Training
 from reelgrid.plan.service import Facts, public_price_usd_per_h
 
+N = TypeVar("N", float, Draws)
+
 FLOP_A_PARAM_AND_TOKEN = 6.0
 """Two forward, four backward: Kaplan et al. 2020, arXiv:2001.08361, section 2.1."""
 
 
-def training_gpu_hours(flop: Draws, *, tflops: float, utilisation: Draws) -> Draws:
+def training_gpu_hours(flop: N, *, tflops: float, utilisation: N) -> N:
     """Return hours of one GPU.
 
     Args:
