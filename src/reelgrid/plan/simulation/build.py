@@ -1,0 +1,230 @@
+"""A scenario becomes an experiment: its demand as streams of jobs, its nodes as pools.
+
+Every quantity in doubt is taken at its likely value: the simulation answers what chance does to a
+given demand, `reelgrid plan demand` how sure that demand is. Not here: running it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from reelgrid.jobs.policy import Priority
+from reelgrid.plan.hardware import Gpu, find_gpu
+from reelgrid.plan.montecarlo import Values
+from reelgrid.plan.scenario import Platform, Scenario
+from reelgrid.plan.service import Facts, Key, Service, price_usd_per_h, services
+from reelgrid.plan.simulation.experiment import Experiment, Kind, Pool, Stream, in_us
+from reelgrid.plan.simulation.scenario import JobMix, NodePool, Simulation
+
+_HOURS_A_DAY = 24
+_BUSIEST_HOUR = 20
+
+
+def read_simulation(scenario: Scenario) -> Simulation:
+    """Return the `[simulation]` part of a scenario.
+
+    Raises:
+        RequestError: There is none, or it is wrong; the message has line and key.
+    """
+    if scenario.simulation is None:
+        raise scenario.place.error("expected a table [simulation] to simulate")
+    simulation = scenario.simulation.read(Simulation)
+    names = {platform.name for platform in scenario.platforms}
+    for index, mix in enumerate(simulation.jobs):
+        if mix.platform not in names:
+            place = scenario.place / "simulation" / "jobs" / index / "platform"
+            raise place.error(
+                f"expected the name of a platform ({', '.join(sorted(names))}), "
+                f"got {mix.platform!r}"
+            )
+    return simulation
+
+
+def experiment_of(scenario: Scenario, simulation: Simulation, facts: Facts) -> Experiment:
+    """Return what the engines run.
+
+    Args:
+        scenario: Who wants which clips, on which GPUs.
+        simulation: The fleet.
+        facts: What is known of GPUs and models.
+
+    Raises:
+        RequestError: A name is not known, a GPU cannot make a clip, or a job fits nowhere.
+    """
+    return _Building(scenario, simulation, facts).experiment()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sort:
+    """Jobs of one platform and one kind of clip, of one priority and one need of trust."""
+
+    platform: int
+    clip: int
+    priority: Priority
+    is_private: bool
+    share: float
+
+
+class _Building:
+    def __init__(self, scenario: Scenario, simulation: Simulation, facts: Facts) -> None:
+        self.scenario, self.simulation, self.facts = scenario, simulation, facts
+        self.served: Mapping[Key, Service] = services(scenario, facts)
+        self.values: Values = {
+            name: np.array([quantity.likely])
+            for service in self.served.values()
+            for name, quantity in service.inputs.items()
+        }
+        self.hardware = [self._hardware_of(pool, n) for n, pool in enumerate(simulation.nodes)]
+        self.mixes = {mix.platform: mix for mix in simulation.jobs}
+
+    def experiment(self) -> Experiment:
+        simulation = self.simulation
+        sorts = [sort for sort in self._sorts() if sort.share > 0]
+        kinds = list(dict.fromkeys(map(self._kind_key, range(len(simulation.nodes)))))
+        return Experiment(
+            kinds=tuple(self._kind(key, sorts) for key in kinds),
+            pools=tuple(
+                self._pool(number, kinds.index(self._kind_key(number)))
+                for number in range(len(simulation.nodes))
+            ),
+            streams=tuple(self._stream(sort) for sort in sorts),
+            horizon_us=in_us(simulation.hours * 3600),
+            warm_up_us=in_us(simulation.warm_up_h * 3600),
+            seed=simulation.seed,
+            save_us=in_us(simulation.save_s),
+            resume_us=in_us(simulation.resume_s),
+            lease_us=in_us(simulation.lease_s),
+            has_preemption=simulation.has_preemption,
+            estimates=simulation.estimates,
+            is_fleet_ready=simulation.is_fleet_ready,
+            chart_every_us=in_us(simulation.chart_every_s),
+        )
+
+    # the fleet
+
+    def _hardware_of(self, pool: NodePool, number: int) -> int:
+        """Return which of the scenario's hardware a pool is."""
+        place = self.scenario.place / "simulation" / "nodes" / number / "gpu"
+        gpu = find_gpu(pool.gpu, self.facts.hardware)
+        for index in range(len(self.scenario.hardware)):
+            if self._gpu(index) == gpu:
+                return index
+        names = ", ".join(part.gpu for part in self.scenario.hardware)
+        raise place.error(f"expected a GPU of [[hardware]] ({names}), got {pool.gpu!r}")
+
+    def _gpu(self, index: int) -> Gpu:
+        return self.served[0, 0, index].gpu
+
+    def _kind_key(self, number: int) -> tuple[int, float, float, bool]:
+        pool, hardware = self.simulation.nodes[number], self.hardware[number]
+        memory_gib = pool.memory_gib or self._gpu(hardware).memory_gb * 1e9 / 2**30
+        return (hardware, pool.load_s, memory_gib, pool.is_trusted)
+
+    def _kind(self, key: tuple[int, float, float, bool], sorts: list[_Sort]) -> Kind:
+        hardware, load_s, memory_gib, is_trusted = key
+        return Kind(
+            name=self._gpu(hardware).name,
+            load_us=in_us(load_s),
+            memory_gib=memory_gib,
+            is_trusted=is_trusted,
+            slowness=tuple(
+                self._seconds(sort, hardware) / self._seconds(sort, 0) for sort in sorts
+            ),
+        )
+
+    def _pool(self, number: int, kind: int) -> Pool:
+        pool, part = self.simulation.nodes[number], self.scenario.hardware[self.hardware[number]]
+        price = price_usd_per_h(part, self._gpu(self.hardware[number]))
+        likely = 0.0 if price is None else price.likely
+        return Pool(
+            name=f"{pool.gpu} in {pool.zone}",
+            kind=kind,
+            count=pool.count,
+            num_gpus=part.gpus_per_clip,
+            usd_per_h=likely if pool.usd_per_h is None else pool.usd_per_h,
+            is_start_up_billed=pool.is_start_up_billed,
+            life_shape=pool.life_shape,
+            life_scale_us=float(in_us(pool.life_scale_s)),
+            correlation=pool.correlation,
+            struck_share=pool.struck_share,
+            notice_us=in_us(pool.notice_s),
+            absence_mean_us=in_us(pool.absence_mean_s),
+            startup_median_us=in_us(pool.startup_median_s),
+            startup_sigma=pool.startup_sigma,
+            save_every_us=in_us(self.simulation.saves_every_s(pool)),
+        )
+
+    # the jobs
+
+    def _sorts(self) -> Iterator[_Sort]:
+        for i, platform in enumerate(self.scenario.platforms):
+            mix = self._mix(platform)
+            total = math.fsum(clip.share.likely for clip in platform.clips)
+            for j, clip in enumerate(platform.clips):
+                for priority, share in zip(Priority, (mix.low, mix.normal, mix.high), strict=True):
+                    share *= clip.share.likely / total
+                    yield _Sort(i, j, priority, False, share * (1 - mix.private_share))
+                    yield _Sort(i, j, priority, True, share * mix.private_share)
+
+    def _mix(self, platform: Platform) -> JobMix:
+        return self.mixes.get(platform.name, JobMix(platform=platform.name))
+
+    def _seconds(self, sort: _Sort, hardware: int) -> float:
+        service = self.served[sort.platform, sort.clip, hardware]
+        return float(service.seconds_per_clip(self.values)[0])
+
+    def _stream(self, sort: _Sort) -> Stream:
+        platform = self.scenario.platforms[sort.platform]
+        clip, mix = platform.clips[sort.clip], self._mix(platform)
+        service = self.served[sort.platform, sort.clip, 0]
+        clip_s = float(service.clip_seconds(self.values)[0])
+        minutes = platform.minutes_per_day.likely * platform.share_made_by_ai.likely
+        jobs_per_h = minutes * platform.clips_per_kept.likely * 60 / clip_s / _HOURS_A_DAY
+        return Stream(
+            platform=platform.name,
+            model=service.model,
+            jobs_per_h=tuple(jobs_per_h * sort.share * part for part in demand_by_hour(platform)),
+            mean_work_us=max(1, in_us(self._seconds(sort, 0))),
+            work="log-normal" if clip.work_cv > 0 else "constant",
+            work_sigma=math.sqrt(math.log1p(clip.work_cv**2)),
+            clip_s=clip_s,
+            memory_gib=mix.memory_gib,
+            needs_trust=sort.is_private,
+            priority=sort.priority,
+            first_owner=self._first_owner(sort.platform),
+            num_owners=mix.num_owners,
+            deadline_us=None if mix.deadline_s is None else in_us(mix.deadline_s),
+        )
+
+    def _first_owner(self, number: int) -> int:
+        before = self.scenario.platforms[:number]
+        return sum(self._mix(platform).num_owners or 0 for platform in before)
+
+
+def demand_by_hour(platform: Platform) -> tuple[float, ...]:
+    """Return the demand of each hour over its mean.
+
+    Where only the peak over the mean is known, the day is a bell around 20:00 whose busiest hour
+    has it: weights exp(k cos(hour)), von Mises's distribution, with k found by bisection.
+    """
+    if platform.demand_by_hour is not None:
+        return platform.demand_by_hour
+    peak = 1.0 if platform.peak_to_mean is None else platform.peak_to_mean.likely
+    return _bell(min(peak, _HOURS_A_DAY * 0.999)) if peak > 1 else (1.0,)
+
+
+def _bell(peak: float) -> tuple[float, ...]:
+    low, high = 0.0, 1e5
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if max(_weights(middle)) < peak else (low, middle)
+    return _weights(low)
+
+
+def _weights(k: float) -> tuple[float, ...]:
+    angles = [2 * math.pi * (hour - _BUSIEST_HOUR) / _HOURS_A_DAY for hour in range(_HOURS_A_DAY)]
+    weights = [math.exp(k * (math.cos(angle) - 1)) for angle in angles]
+    mean = math.fsum(weights) / _HOURS_A_DAY
+    return tuple(weight / mean for weight in weights)
