@@ -11,13 +11,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from reelgrid.api import describe, schemas
 from reelgrid.api.admission import check_caps, place_of, price
+from reelgrid.api.answers import answer, remove_blobs, shown
 from reelgrid.api.auth import Asker
 from reelgrid.api.bodies import BodyValues
 from reelgrid.api.errors import Refusal
 from reelgrid.api.fields import EstimateFields, check
 from reelgrid.api.references import own_job
 from reelgrid.api.service import Service, ServiceHere
-from reelgrid.api.videos import answer, remove_blobs, shown, video_wish
+from reelgrid.api.wishes import video_wish
 from reelgrid.jobs.job import Job, Phase
 
 HEARTBEAT_S = 10.0

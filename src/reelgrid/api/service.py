@@ -46,6 +46,7 @@ class Service:
         usd_per_gpu_h: What an hour of a worker is charged with; none is not said.
         retain_videos_s: Files of videos go this long after they are finished; none is never.
         retain_images_s: Those of images.
+        webhooks_to_private: Whether webhooks may go to addresses that are not public.
     """
 
     desk: Desk
@@ -64,6 +65,7 @@ class Service:
     usd_per_gpu_h: float | None = None
     retain_videos_s: float | None = None
     retain_images_s: float | None = None
+    webhooks_to_private: bool = False
 
 
 async def _service_of(request: Request) -> Service:
