@@ -30,7 +30,7 @@ _LEAST_SIGMA = 0.05
 _ONE_MEASUREMENT_SIGMA = 0.3
 _SCALED_SIGMA = 0.4
 _GUESS_SIGMA = 1.5
-_GUESS_FLOPS_PER_S = 2e10  # of an ordinary processor: a rule of thumb, not a measurement
+_GUESS_FLOPS_PER_S = 5e9  # of an ordinary processor: a rule of thumb, not a measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
