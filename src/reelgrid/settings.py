@@ -30,6 +30,7 @@ class Settings(BaseSettings):
         desk: URL of the database of jobs, postgresql://...; none is a file in `data`.
         blobs: URL of served files and states, such as s3://bucket/prefix; none is a folder in `data`.
         quota_gb: What all blobs together may take; none is the whole disk.
+        evicts_when_full: Whether the oldest finished files give way when there is no room.
         min_free_gb: With less free than this on the disk no new job is taken.
         retain_videos_s: Videos go this long after they are finished; `inf` is never.
         retain_images_s: Images, likewise.
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     blobs: str | None = None
     quota_gb: float | None = Field(default=None, gt=0.0)
     min_free_gb: float = Field(default=1.0, ge=0.0)
+    evicts_when_full: bool = False
     retain_videos_s: float = Field(default=7 * 86_400.0, gt=0.0)
     retain_images_s: float = Field(default=86_400.0, gt=0.0)
     retain_jobs_s: float = Field(default=90 * 86_400.0, gt=0.0)

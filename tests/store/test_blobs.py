@@ -109,6 +109,8 @@ def test_a_list_has_the_names_below_a_prefix_in_order_with_size_and_time(blobs):
         "video_2/clip.mp4",
     ]
     listed = blobs.list("video_1/")
+    assert [blobs.find(blob.name) for blob in listed] == listed
+    assert blobs.find("video_1/none") is None
     assert [blob.size_bytes for blob in listed] == [16, 13]
     assert all(before_s < blob.modified_s < time.time() + 5 for blob in listed)
     assert blobs.total_bytes() == 13 + 16 + 13 + 16

@@ -162,6 +162,18 @@ class Blobs:
             return path.stat().st_size
         return int(self._files.info(path)["size"])
 
+    def find(self, name: str) -> Blob | None:
+        """Return what is known of a blob, if there is one."""
+        path = self._path(name)
+        try:
+            if not isinstance(path, Path):
+                known = self._files.info(path)
+                return Blob(name, int(known["size"]), _modified_s(known))
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        return Blob(name, stat.st_size, stat.st_mtime)
+
     def exists(self, name: str) -> bool:
         """Whether a blob has this name."""
         path = self._path(name)
