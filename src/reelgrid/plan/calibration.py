@@ -33,7 +33,10 @@ Array = npt.NDArray[np.float64]
 FUSED = frozenset({"compiled", "cosmos", "fastvideo", "lightx2v", "ltx", "sglang"})
 """Software that fuses or compiles what stands between the matrix products."""
 
-_HOST_BYTES = 2.0
+UNTUNED = frozenset({"volta", "turing", "cdna2", "rdna3"})
+"""Generations that FlashAttention-2 was not written for."""
+
+_BYTES = 2.0
 _REFERENCE_W_PER_TFLOPS = 0.9
 _REFERENCE_MATMUL = 0.8
 _REFERENCE_BYTES_PER_S = 3.35e12  # of an H100, for which the decoder's rate is quoted
@@ -46,8 +49,8 @@ STRUCTURE: dict[str, tuple[float, float]] = {
     "portable_on_hopper": (-1.2, 0.5),
     "portable_on_cut_hopper": (-0.4, 0.4),
     "portable_on_blackwell": (-2.0, 0.5),
-    "before_ampere": (-0.8, 0.4),
-    "amd": (-0.3, 0.4),
+    "untuned": (-0.8, 0.4),
+    "amd": (-0.5, 0.4),
     "low_bit": (0.5, 0.3),
     "head": (-0.3, 0.3),
     "power": (0.4, 0.4),
@@ -226,7 +229,7 @@ class Design:
             k["portable_on_hopper"] * c["portable_on_hopper"]
             + k["portable_on_cut_hopper"] * c["portable_on_cut_hopper"]
             + k["portable_on_blackwell"] * c["portable_on_blackwell"]
-            + k["before_ampere"] * c["before_ampere"]
+            + k["untuned"] * c["untuned"]
             + k["head"] * c["head"]
         )
         linear = _logistic(k["linear"] + z)
@@ -263,7 +266,7 @@ def _numbers(case: Case) -> dict[str, float]:
     model = work.model
     forward = forward_flops(model, work.size, work.num_frames)
     tokens = model.video_tokens(work.size, work.num_frames)
-    activations = _HOST_BYTES * tokens * model.width * model.layers * work.num_images
+    activations = _BYTES * tokens * model.width * model.layers * work.num_images
     pixels = work.size.width * work.size.height * work.num_frames * work.num_images
     n = case.stack.num_gpus
     return {
@@ -295,7 +298,7 @@ def _gpu_numbers(gpu: Gpu) -> dict[str, float]:
         "power": min(max(power, -1.2), 1.2),
         "matmul": 2 * math.log(measured / _REFERENCE_MATMUL),
         "is_amd": float(gpu.vendor == "amd"),
-        "before_ampere": float(gpu.generation in {"volta", "turing"}),
+        "untuned": float(gpu.generation in UNTUNED),
     }
 
 

@@ -221,11 +221,20 @@ def _surpasses(one: Gpu, other: Gpu) -> bool:
 
 
 def _z(gpu: Gpu, mean: Array, place: dict[str, int]) -> float:
-    """Return the part of the attention's logit that the GPU's own effect adds to."""
+    """Return the logit of portable attention without the GPU's own effect.
+
+    Of all that is worked with it is the least efficient; where a GPU is ahead in it, it is in all.
+    """
     power = math.log(gpu.tdp_w / gpu.dense_tflops / 0.9)
     measured = (gpu.best_measured_matmul_tflops or 0.0) / gpu.dense_tflops or 0.8
+    penalty = {
+        "hopper": "portable_on_hopper",
+        "hopper-cut": "portable_on_cut_hopper",
+        "blackwell": "portable_on_blackwell",
+    }.get(gpu.generation)
     return float(
         mean[place["attention"]]
+        + (mean[place[penalty]] if penalty else 0.0)
         + mean[place["power"]] * min(max(power, -1.2), 1.2)
         + mean[place["matmul"]] * 2 * math.log(measured / 0.8)
     )

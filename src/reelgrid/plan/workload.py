@@ -75,10 +75,13 @@ def workload_of(
 ) -> Workload:
     """Return a workload, the model's defaults filled in.
 
+    Sizes and frames that the model cannot make are counted as the next larger that it can; who has
+    to refuse them calls `refuse_impossible`.
+
     Raises:
-        RequestError: The model cannot do it; the message names the nearest that it can.
+        RequestError: A number is out of range.
     """
-    workload = Workload(
+    return Workload(
         model=model,
         size=size or model.size,
         num_frames=model.frames if num_frames is None else num_frames,
@@ -89,9 +92,16 @@ def workload_of(
         fps=model.fps if fps is None else fps,
         num_images=num_images,
     )
-    _check_size(model, workload.size)
-    _check_frames(model, workload.num_frames)
-    return workload
+
+
+def refuse_impossible(workload: Workload) -> None:
+    """Refuse a size or a number of frames that the model cannot make.
+
+    Raises:
+        RequestError: It cannot; the message names the nearest that it can.
+    """
+    _check_size(workload.model, workload.size)
+    _check_frames(workload.model, workload.num_frames)
 
 
 def workload_of_request(card: ModelCard, request: Request) -> Workload:
