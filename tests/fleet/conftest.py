@@ -1,6 +1,7 @@
 import pytest
 
 from reelgrid.fleet import lease
+from reelgrid.fleet.saving import Saving
 from tests.families.tiny import tiny_model
 from tests.fleet.rig import Rig
 
@@ -12,9 +13,10 @@ def model():
 
 @pytest.fixture
 def rig(tmp_path, model, monkeypatch):
-    """Everything in one process; the desk is asked at the edge of every step."""
+    """Everything in one process; at the edge of every step the desk is asked, and a save waited for."""
     monkeypatch.setattr(lease, "ASK_EVERY_S", 0.0)
     monkeypatch.setattr(lease, "ASK_SHARE", 1e9)
+    monkeypatch.setattr(Saving, "_is_writing", False)
     rig = Rig(tmp_path, model)
     yield rig
     rig.desk.close()

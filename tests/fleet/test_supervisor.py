@@ -101,6 +101,7 @@ def test_leases_are_ended_only_when_the_process_is_gone():
     )
     made.start()
     until(lambda: made.is_ready)
+    assert made.slots[0].process is not None
     pid = made.slots[0].process.pid
     os.kill(pid, signal.SIGKILL)
     until(lambda: seen)

@@ -190,10 +190,9 @@ def spoil(rig, blob):
 def test_a_lost_worker_s_job_goes_on_from_its_last_save(rig):
     job = rig.submit(rig.order(num_steps=8))
     lose_at_step(rig, 5)
-    saved = rig.desk.get(job.id).state.step
-    assert 2 <= saved <= 5
+    assert rig.desk.get(job.id).state.step == 4
     rig.worker().work_once()
-    assert rig.steps() == [*range(1, 6), *range(saved + 1, 9)]
+    assert rig.steps() == [1, 2, 3, 4, 5, 5, 6, 7, 8]
     assert rig.content(job.id) == rig.whole(rig.order(num_steps=8))
 
 
@@ -201,8 +200,8 @@ def test_the_newest_two_states_are_kept(rig):
     job = rig.submit(rig.order(num_steps=8))
     lose_at_step(rig, 6)
     states = rig.desk.get(job.id).states
+    assert [state.step for state in states] == [5, 4]
     assert sorted(state.blob for state in states) == rig.names("states/")
-    assert len(states) == 2
 
 
 @pytest.mark.parametrize("num_spoilt", [1, 2])
@@ -213,7 +212,7 @@ def test_a_spoilt_state_is_passed_over_and_counted(rig, num_spoilt, caplog):
     for state in states[:num_spoilt]:
         spoil(rig, state.blob)
     rig.worker().work_once()
-    begun_at = states[1].step if num_spoilt == 1 else 0
+    begun_at = 4 if num_spoilt == 1 else 0
     assert rig.steps()[6:] == list(range(begun_at + 1, 9))
     assert rig.content(job.id) == rig.whole(rig.order(num_steps=8))
     counts = {tally.name: tally.num for tally in rig.desk.tallies()}
@@ -403,10 +402,9 @@ def test_every_image_of_a_series_is_the_one_of_its_seed(rig):
 def test_a_series_of_images_goes_on_with_the_one_it_was_interrupted_in(rig):
     job = rig.submit(rig.order(num_steps=4, num_images=3, request={"num_frames": 1}))
     lose_at_step(rig, 6)
-    saved = rig.desk.get(job.id).state.step
-    assert 4 <= saved <= 6
+    assert rig.desk.get(job.id).state.step == 5
     rig.worker().work_once()
-    assert rig.steps()[6:] == list(range(max(saved, 4) + 1, 13))
+    assert rig.steps()[6:] == list(range(6, 13))
     single = rig.order(num_steps=4, seed=4, request={"num_frames": 1})
     assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
 
@@ -433,7 +431,9 @@ def test_a_preview_is_there_while_the_job_runs(rig):
     seen: list[list[str]] = []
     rig.at_step(6, lambda claim: seen.append(rig.names("previews/")))
     rig.worker(habits={"preview_every_s": 1e-6}).work_once()
-    assert seen == [[f"previews/{job.id}/00001.webp"]]
+    (names,) = seen
+    assert 1 <= len(names) <= 2
+    assert set(names) <= {f"previews/{job.id}/00001-{step:06}.webp" for step in range(1, 7)}
 
 
 def test_measured_times_go_to_the_desk(rig):

@@ -24,7 +24,7 @@ from reelgrid.fleet.iteration import Iteration, Stopped
 from reelgrid.fleet.lease import Lease, Leaving
 from reelgrid.fleet.opening import Opening
 from reelgrid.fleet.place import Workplace
-from reelgrid.fleet.previews import Previews
+from reelgrid.fleet.previews import Previews, previews_of
 from reelgrid.fleet.saving import Saving, states_folder
 from reelgrid.fleet.stopwatch import Stopwatch
 from reelgrid.jobs.job import Code, Job, Kind, Phase
@@ -228,7 +228,7 @@ class Attempt:
         """Remove the saved states, and what was made in vain, of a job that is at its end."""
         if not job.phase.is_final:
             return
-        prefixes = [states_folder(job.id), f"previews/{job.id}/{self._claim.epoch:05}"]
+        prefixes = [states_folder(job.id), previews_of(job.id, self._claim.epoch)]
         if job.phase is Phase.FAILED:
             prefixes.append(f"files/{job.id}/")
         try:

@@ -3,8 +3,10 @@
 Not here: the desk's row, which names the blobs only when all of them are stored.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +24,18 @@ from reelgrid.media import (
 )
 from reelgrid.store.blobs import Blobs
 
-Sign = Callable[[Path, Provenance], None]
-"""Signs a file in place."""
-
 Frames = NDArray[np.uint8]
 
 
-def leave_unsigned(path: Path, provenance: Provenance) -> None:
+class Sign(Protocol):
+    """Signs a finished file in place."""
+
+    def __call__(self, path: Path, provenance: Provenance, *, sources: Sequence[Path]) -> None:
+        """Put the provenance and the files that it was made from into `path`, over a signature."""
+        ...
+
+
+def leave_unsigned(path: Path, provenance: Provenance, *, sources: Sequence[Path]) -> None:
     """Sign nothing."""
 
 
@@ -106,10 +113,18 @@ class Delivery:
         return clip
 
     def _store(self, files: dict[str, Path], provenance: Provenance) -> dict[str, str]:
+        with self._sources() as sources:
+            for file in files.values():
+                self._sign(file, provenance, sources=sources)
         stored = {}
         for variant, file in files.items():
-            self._sign(file, provenance)
             blob = f"files/{self._claim.id}/{self._claim.epoch:05}/{variant}{file.suffix}"
             self._blobs.put(blob, file)
             stored[variant] = blob
         return stored
+
+    @contextmanager
+    def _sources(self) -> Iterator[list[Path]]:
+        with ExitStack() as held:
+            inputs = self._order.inputs
+            yield [held.enter_context(self._blobs.as_file(blob)) for blob in inputs]

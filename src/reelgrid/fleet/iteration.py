@@ -10,7 +10,7 @@ from reelgrid.engine.generation import Generation, Progress
 from reelgrid.fleet.delivery import Frames
 from reelgrid.fleet.lease import Lease
 from reelgrid.fleet.place import Workplace
-from reelgrid.fleet.previews import Previews
+from reelgrid.fleet.previews import Previews, previews_of
 from reelgrid.fleet.saving import Saving
 from reelgrid.fleet.stopwatch import Stopwatch
 from reelgrid.jobs import work
@@ -125,9 +125,10 @@ class Iteration:
         partial = self._partial(progress)
         if partial is not None:
             blob = partial_blob(claim.id, number, partial)
-            self.previews.make(generation, provenance, blob)
+            self.previews.make(generation, provenance, blob, is_kept=True)
         elif progress.step and self.previews.is_due:
-            blob = f"previews/{claim.id}/{claim.epoch:05}.webp"
+            step = self._before(number) + progress.step
+            blob = f"{previews_of(claim.id, claim.epoch)}{step:06}.webp"
             self.previews.make(generation, provenance, blob)
 
     def _partial(self, progress: Progress) -> int | None:

@@ -1,5 +1,7 @@
 """The life of a worker process: gather what it works with, load its model, work, leave."""
 
+import functools
+
 from reelgrid.errors import NoRoomError
 from reelgrid.fleet.delivery import Sign, leave_unsigned
 from reelgrid.fleet.departure import Departure
@@ -12,6 +14,9 @@ from reelgrid.fleet.scratch import empty_scratch
 from reelgrid.fleet.settings import Started
 from reelgrid.fleet.worker import Worker
 from reelgrid.jobs.sql import open_desk
+from reelgrid.media.manifest import sign
+from reelgrid.media.signer import signer_of
+from reelgrid.settings import Settings
 from reelgrid.store.blobs import Blobs
 
 
@@ -35,7 +40,7 @@ def live(started: Started, signs: Signs, pulse: Pulse, departure: Departure) -> 
         shelf=shelf,
         scratch=settings.scratch,
         habits=settings.habits,
-        sign=_signer(),
+        sign=_signing() if settings.is_signed else leave_unsigned,
         journal=Journal(settings.journal, started.name),
         is_leaving=lambda: departure.is_wanted,
         pulse=pulse,
@@ -62,5 +67,10 @@ def _refuse_what_never_fits(models: tuple[str, ...], machine: Machine) -> None:
             )
 
 
-def _signer() -> Sign:
-    return leave_unsigned
+def _signing() -> Sign:
+    """Return what signs with the certificate that the user's settings name.
+
+    Raises:
+        RequestError: The certificate will not do.
+    """
+    return functools.partial(sign, signer=signer_of(Settings()))

@@ -22,8 +22,14 @@ PREVIEW_EVERY_S = 1.0
 COST_SHARE = 0.02
 
 _QUALITY = 80
+_NUM_KEPT = 2  # a client may be about to fetch the one before
 
 _log = logging.getLogger(__name__)
+
+
+def previews_of(job_id: str, epoch: int) -> str:
+    """Return what the names of a claim's previews begin with."""
+    return f"previews/{job_id}/{epoch:05}-"
 
 
 class Previews:
@@ -54,7 +60,7 @@ class Previews:
         self._due_at = clock() + every_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="previews")
         self._writing: Future[None] | None = None
-        self.latest: str | None = None
+        self._kept: list[str] = []
 
     def __enter__(self) -> "Previews":
         return self
@@ -64,13 +70,27 @@ class Previews:
         self._thread.shutdown(wait=True)
 
     @property
+    def latest(self) -> str | None:
+        """The blob of the latest preview; none before the first."""
+        return self._kept[-1] if self._kept else None
+
+    @property
     def is_due(self) -> bool:
         """Whether it is time for one, and the last one is written."""
         is_writing = self._writing is not None and not self._writing.done()
         return not is_writing and self._clock() >= self._due_at
 
-    def make(self, generation: Generation, provenance: Provenance, blob: str) -> None:
-        """Begin to make a preview of a generation that stands between two steps."""
+    def make(
+        self, generation: Generation, provenance: Provenance, blob: str, *, is_kept: bool = False
+    ) -> None:
+        """Begin to make a preview of a generation that stands between two steps.
+
+        Args:
+            generation: What is shown.
+            provenance: Goes into the picture.
+            blob: Where it goes.
+            is_kept: Whether it outlives the previews after it.
+        """
         self.settle()
         start = self._clock()
         try:
@@ -81,7 +101,7 @@ class Previews:
             return
         end = self._clock()
         self._due_at = end + max(self._every_s, (end - start) / COST_SHARE)
-        self._writing = self._thread.submit(self._write, frame, provenance, blob)
+        self._writing = self._thread.submit(self._write, frame, provenance, blob, is_kept)
 
     def settle(self) -> None:
         """Return when the preview that is being written is written."""
@@ -89,14 +109,23 @@ class Previews:
         if writing is not None:
             writing.result()
 
-    def _write(self, frame: NDArray[np.uint8], provenance: Provenance, blob: str) -> None:
+    def _write(
+        self, frame: NDArray[np.uint8], provenance: Provenance, blob: str, is_kept: bool
+    ) -> None:
         file = self._scratch / Path(blob).name
         try:
             write_image(frame, file, provenance=provenance, quality=_QUALITY)
             if self._may_write():
                 self._blobs.put(blob, file)
-                self.latest = blob
+                if not is_kept:
+                    self._keep(blob)
         except (OSError, BusyError, GenerationError) as error:  # the work matters more
             _log.info("a preview is not kept: %s", error)
         finally:
             file.unlink(missing_ok=True)
+
+    def _keep(self, blob: str) -> None:
+        self._kept = [*(name for name in self._kept if name != blob), blob]
+        for name in self._kept[:-_NUM_KEPT]:
+            self._blobs.delete(name)
+        self._kept = self._kept[-_NUM_KEPT:]

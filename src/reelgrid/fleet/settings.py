@@ -18,6 +18,7 @@ from reelgrid.fleet.lifeline import Ends
 
 DATABASE = "REELGRID_DATABASE"
 BLOBS = "REELGRID_BLOBS"
+DATA = "REELGRID_DATA"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class WorkerSettings:
         models: The models that it may load, the first of them at the start; none is any.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: The models' precision, or `auto`.
+        data: The data folder, where the self-made certificate lies; none is the user's own.
+        is_signed: Whether finished files are signed.
         journal: File that steps and saves are noted in.
         grace_s: Told to leave, it leaves within this time, whatever it is doing.
         log_level: Least severe level that is logged.
@@ -42,6 +45,8 @@ class WorkerSettings:
     models: tuple[str, ...] = ("embedded",)
     device: str = "auto"
     dtype: str = "auto"
+    data: Path | None = None
+    is_signed: bool = True
     journal: Path | None = None
     grace_s: float = 8.0
     log_level: str = "WARNING"
@@ -50,7 +55,8 @@ class WorkerSettings:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the process needs beside its command line."""
-        return {DATABASE: self.database, BLOBS: self.blobs}
+        data = {} if self.data is None else {DATA: str(self.data)}
+        return {DATABASE: self.database, BLOBS: self.blobs, **data}
 
     def command(self, number: int) -> Callable[[str, Ends], list[str]]:
         """Return what gives the command line of worker `number` from its name and its pipe ends."""
@@ -74,6 +80,7 @@ class WorkerSettings:
             "models": ",".join(self.models),
             "device": self.device,
             "dtype": self.dtype,
+            "is_signed": int(self.is_signed),
             "journal": self.journal,
             "grace_s": self.grace_s,
             "log_level": self.log_level,
@@ -112,6 +119,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     habits = {key: said.pop(key) for key in Habits.__dataclass_fields__}
     habits["preview_every_s"] = habits["preview_every_s"] or None
     habits["shows_prompts"] = bool(habits["shows_prompts"])
+    said["is_signed"] = bool(said["is_signed"])
     said["models"] = tuple(filter(None, said["models"].split(",")))
     ends = None if lifeline is None or signs is None else Ends(lifeline, signs)
     try:
@@ -136,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{flag.replace('_', '-')}", default=value)
     for flag in ("scratch", "journal"):
         parser.add_argument(f"--{flag}", type=Path, required=flag == "scratch")
+    parser.add_argument("--is-signed", type=int, default=1)
     for flag in ("lifeline", "signs"):
         parser.add_argument(f"--{flag}", type=int)
     parser.add_argument("--grace-s", type=float, default=8.0)
