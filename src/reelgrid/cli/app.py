@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import reelgrid
-from reelgrid.cli import bench, generate, models, resume, serve, train, verify
+from reelgrid.cli import bench, generate, models, resume, serve, simulate, train, verify
 from reelgrid.errors import ReelgridError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -27,6 +27,7 @@ bench.register(app)
 train.register(app)
 verify.register(app)
 serve.register(app)
+simulate.register(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -50,6 +50,7 @@ def compare(
     num_runs: int = 1,
     engine: Engine = "auto",
     is_compared: bool = True,
+    promise_s: float | None = None,
     on_share: OnShare | None = None,
 ) -> Comparison:
     """Run an experiment with independent seeds, with saved state and without.
@@ -59,6 +60,7 @@ def compare(
         num_runs: Independent runs of each variant.
         engine: `auto` takes the plain one for small experiments.
         is_compared: Whether to run the variant without state too.
+        promise_s: A wait; the share of jobs that wait no longer is one of the figures.
         on_share: Told of progress, from any thread.
 
     Returns:
@@ -76,8 +78,8 @@ def compare(
     return Comparison(
         experiment=experiment,
         engine=chosen,
-        with_state=summarize(outcomes[:num_runs]),
-        without_state=summarize(outcomes[num_runs:]) if is_compared else None,
+        with_state=summarize(outcomes[:num_runs], promise_s),
+        without_state=summarize(outcomes[num_runs:], promise_s) if is_compared else None,
         num_events=sum(outcome.num_calendar_events for outcome in outcomes),
     )
 

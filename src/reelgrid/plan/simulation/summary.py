@@ -66,8 +66,13 @@ class Summary:
     digests: tuple[str, ...]
 
 
-def summarize(outcomes: Sequence[Outcome]) -> Summary:
-    """Return what independent runs of one experiment say."""
+def summarize(outcomes: Sequence[Outcome], promise_s: float | None = None) -> Summary:
+    """Return what independent runs of one experiment say.
+
+    Args:
+        outcomes: The runs.
+        promise_s: A wait, for the figure `within_promise_share`.
+    """
     experiment = outcomes[0].experiment
     costs = [_costs(outcome) for outcome in outcomes]
     return Summary(
@@ -76,6 +81,7 @@ def summarize(outcomes: Sequence[Outcome]) -> Summary:
         num_finished=_mean([int(outcome.events[Event.FINISH]) for outcome in outcomes]),
         num_unstarted=_mean([int((outcome.wait_us < 0).sum()) for outcome in outcomes]),
         figures=_waits(outcomes, None)
+        | _promise(outcomes, promise_s)
         | {key: over_runs([cost[key] for cost in costs]) for key in costs[0]},
         by_priority={
             priority.name.lower(): _waits(outcomes, priority)
@@ -125,6 +131,14 @@ def _waits(outcomes: Sequence[Outcome], priority: Priority | None) -> dict[str, 
         for name in samples[0]
         for key, estimate in _estimates([each[name] for each in samples], outcomes[0]).items()
     }
+
+
+def _promise(outcomes: Sequence[Outcome], promise_s: float | None) -> dict[str, Estimate]:
+    if promise_s is None:
+        return {}
+    waits = [dict(_samples(outcome, None))["wait"] for outcome in outcomes]
+    shares = [float((wait_s <= promise_s).mean()) if len(wait_s) else math.nan for wait_s in waits]
+    return {"within_promise_share": over_runs(shares)}
 
 
 def _samples(

@@ -1,0 +1,143 @@
+"""`reelgrid simulate`: a fleet in simulated time, under the service's own policy."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from reelgrid.cli import options
+from reelgrid.cli.console import duration, say
+
+if TYPE_CHECKING:
+    from reelgrid.plan.scenario import Scenario
+    from reelgrid.plan.simulation.run import Comparison
+    from reelgrid.plan.simulation.scenario import Simulation
+
+_SAY_EVERY_S = 10.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    scenario: Annotated[Path, typer.Argument(help="TOML file with a table [simulation].")],
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="In place of the file's; the same gives the same.")
+    ] = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Independent runs, for the intervals.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(help="Simulated hours.")] = None,
+    engine: Annotated[
+        Literal["auto", "plain", "compiled"],
+        typer.Option(help="plain needs no numba; compiled is for large fleets; same answers."),
+    ] = "auto",
+    compare: Annotated[
+        bool, typer.Option(help="Run the same without saved state, to compare.")
+    ] = True,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Simulate a fleet: waits, use, losses with and without saved state, cost."""
+    from reelgrid.plan.scenario import read_scenario
+    from reelgrid.plan.service import shipped_facts
+    from reelgrid.plan.simulation.build import experiment_of, read_simulation
+    from reelgrid.plan.simulation.run import compare as run_both
+
+    read = read_scenario(scenario)
+    simulation = _changed(read_simulation(read), seed, runs, hours)
+    experiment = experiment_of(read, simulation, shipped_facts())
+    begin_s = time.perf_counter()
+    with _progress_shown() as on_share:
+        comparison = run_both(
+            experiment,
+            num_runs=simulation.runs,
+            engine=engine,
+            is_compared=compare,
+            promise_s=read.promise.wait_s if read.promise else None,
+            on_share=on_share,
+        )
+    _say_pace(comparison, time.perf_counter() - begin_s)
+    _print(read, comparison, as_json=as_json)
+    if html is not None:
+        _write(html, read, comparison, scenario)
+
+
+def _changed(
+    simulation: "Simulation", seed: int | None, runs: int | None, hours: float | None
+) -> "Simulation":
+    wanted = {"seed": seed, "runs": runs, "hours": hours}
+    return replace(simulation, **{k: v for k, v in wanted.items() if v is not None})  # type: ignore[arg-type]
+
+
+def _say_pace(comparison: "Comparison", seconds: float) -> None:
+    say(
+        f"{comparison.num_events:,} events in {duration(seconds)}, {comparison.engine} engine, "
+        f"seed {comparison.experiment.seed}"
+    )
+
+
+def _print(read: "Scenario", comparison: "Comparison", *, as_json: bool) -> None:
+    from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.plan.simulation import show
+
+    if as_json:
+        print_json(show.as_json(read.name, comparison))
+        return
+    for table in show.tables(comparison):
+        print_table(table)
+    typer.echo(show.answer(comparison))
+
+
+def _write(html: Path, read: "Scenario", comparison: "Comparison", source: Path) -> None:
+    from reelgrid.plan.page import write_page
+    from reelgrid.plan.simulation import show
+
+    write_page(
+        html,
+        title=f"{read.name}: the fleet, simulated",
+        answer=show.answer(comparison),
+        key_figures=show.key_figures(comparison),
+        sections=show.sections(comparison, read.description),
+        origin=f"reelgrid simulate {source}, seed {comparison.experiment.seed}",
+    )
+    say(f"wrote {html}")
+
+
+@contextmanager
+def _progress_shown() -> Iterator[Callable[[float], None]]:
+    """Yield what is told the share that is done: a bar on a terminal, a line now and then else.
+
+    Yields:
+        The listener.
+    """
+    import sys
+
+    if not sys.stderr.isatty():
+        yield _Lines().show
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+class _Lines:
+    """A line at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def show(self, share: float) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s >= _SAY_EVERY_S:
+            self._last_s = now_s
+            say(f"{share:.0%} simulated")

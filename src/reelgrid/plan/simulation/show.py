@@ -1,0 +1,272 @@
+"""A comparison as tables, as JSON and as a page: the answer first, then the doubt, then the sums.
+
+Not here: drawing (`cli.tables`, `plan.page`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reelgrid.plan.page import Chart, KeyFigure, Section, colour, number
+from reelgrid.plan.simulation.experiment import US
+from reelgrid.plan.simulation.outcome import Seen, Spent
+from reelgrid.plan.simulation.run import Comparison
+from reelgrid.plan.simulation.summary import Estimate, Summary
+from reelgrid.plan.table import Cell, Column, Table
+
+_ROWS = {
+    "wait_p50_s": ("wait, half of the jobs at most", "s"),
+    "wait_p95_s": ("wait, 95 % at most", "s"),
+    "took_p95_s": ("from arrival to the end, 95 % at most", "s"),
+    "within_promise_share": ("share that waits no longer than promised", ""),
+    "useful_share": ("share of leased time that is useful work", ""),
+    "idle_share": ("share of leased time without a job", ""),
+    "lost_gpu_s": ("work that was lost", "GPU-s"),
+    "redone_gpu_s": ("work that was done again", "GPU-s"),
+    "leased_gpu_h": ("leased", "GPU-h"),
+    "usd": ("cost", "$"),
+    "minutes_made": ("video made", "min"),
+    "usd_per_minute": ("cost of a minute of video", "$"),
+    "minutes_per_leased_gpu_hour": ("minutes of video per leased GPU-hour", ""),
+}
+_SPENT = {
+    Spent.USEFUL: "useful work",
+    Spent.REDONE: "work done again",
+    Spent.LOST: "work that was lost",
+    Spent.SAVING: "saving and taking up",
+    Spent.LOADING: "loading models",
+    Spent.STARTING: "starting up",
+    Spent.IDLE: "no job",
+}
+
+
+def as_json(name: str, comparison: Comparison) -> dict[str, Any]:
+    """Return everything but how long it took to run: the same seed gives the same text."""
+    without = comparison.without_state
+    return {
+        "scenario": name,
+        "hours": comparison.experiment.horizon_us / US / 3600,
+        "seed": comparison.experiment.seed,
+        "num_nodes": comparison.experiment.num_nodes,
+        "num_events": comparison.num_events,
+        "with_state": _summary_json(comparison.with_state),
+        "without_state": None if without is None else _summary_json(without),
+    }
+
+
+def _summary_json(summary: Summary) -> dict[str, Any]:
+    return {
+        "num_runs": summary.num_runs,
+        "num_jobs": summary.num_jobs,
+        "num_finished": summary.num_finished,
+        "num_unstarted": summary.num_unstarted,
+        "figures": _figures_json(summary.figures),
+        "by_priority": {key: _figures_json(part) for key, part in summary.by_priority.items()},
+        "gpu_hours": dict(summary.gpu_hours),
+        "events": dict(summary.events),
+        "chart": {
+            "every_s": summary.chart_every_s,
+            **{seen.name.lower(): summary.chart[:, seen].tolist() for seen in Seen},
+        },
+        "digests": list(summary.digests),
+    }
+
+
+def _figures_json(figures: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {
+        key: {"value": _known(each.value), "low": each.low, "high": each.high}
+        for key, each in figures.items()
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def tables(comparison: Comparison) -> list[Table]:
+    """Return the waits, both variants side by side, and where the GPU-hours went."""
+    return [_variants(comparison), _waits(comparison.with_state), _hours(comparison)]
+
+
+def _variants(comparison: Comparison) -> Table:
+    """Return the figures of both variants, each with its interval."""
+    summaries = [comparison.with_state, comparison.without_state]
+    given = [summary for summary in summaries if summary is not None]
+    titles = ("state saved", "nothing saved")
+    rows = []
+    for key, (words, unit) in _ROWS.items():
+        if key not in comparison.with_state.figures:
+            continue
+        cells: list[Cell] = [words, unit]
+        for summary in given:
+            cells += [_known(summary.figures[key].value), _interval(summary.figures[key])]
+        rows.append(cells)
+    columns: list[Column | str] = ["figure", "unit"]
+    for title in titles[: len(given)]:
+        columns += [title, "95 % interval"]
+    return Table(title=_title(comparison), columns=columns, rows=rows, note=_note(comparison))
+
+
+def _title(comparison: Comparison) -> str:
+    experiment, summary = comparison.experiment, comparison.with_state
+    hours = experiment.horizon_us / US / 3600
+    runs = "1 run" if summary.num_runs == 1 else f"mean of {summary.num_runs} runs"
+    return (
+        f"{number(experiment.num_nodes)} nodes, {number(hours)} h, "
+        f"{number(round(summary.num_jobs))} jobs ({runs})"
+    )
+
+
+def _note(comparison: Comparison) -> str:
+    summary = comparison.with_state
+    lines = []
+    if summary.num_unstarted:
+        lines.append(
+            f"{number(summary.num_unstarted)} jobs were not started by the end; they count with "
+            "the wait they had."
+        )
+    if summary.figures["wait_p95_s"].low is None:
+        lines.append("One run of a day tells no interval: --runs 5 does.")
+    return " ".join(lines)
+
+
+def _interval(estimate: Estimate) -> Cell:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return (estimate.low, estimate.high)
+
+
+def _waits(summary: Summary) -> Table:
+    """Return quantiles of the waits by priority."""
+    columns = ("mean", "p50", "p90", "p95", "p99", "max")
+    classes = {"all": summary.figures, **dict(reversed(list(summary.by_priority.items())))}
+    return Table(
+        title="Wait from arrival to the first start, with saved state",
+        columns=["priority", *(Column(title=key, unit="s") for key in columns)],
+        rows=[
+            [name, *(_known(figures[f"wait_{key}_s"].value) for key in columns)]
+            for name, figures in classes.items()
+        ],
+    )
+
+
+def _hours(comparison: Comparison) -> Table:
+    """Return what the leased GPU-hours went into; the rows add up to the last."""
+    given = [s for s in (comparison.with_state, comparison.without_state) if s is not None]
+    rows: list[list[Cell]] = []
+    for spent, words in _SPENT.items():
+        rows.append([words])
+        for summary in given:
+            hours = summary.gpu_hours[spent.name.lower()]
+            rows[-1] += [hours, hours / _leased_h(summary) * 100]
+    rows.append(["leased"])
+    for summary in given:
+        rows[-1] += [_leased_h(summary), 100.0]
+    columns: list[Column | str] = ["what for"]
+    for title in ("state saved", "nothing saved")[: len(given)]:
+        columns += [Column(title=title, unit="GPU-h"), Column(title="of leased", unit="%")]
+    return Table(
+        title="What the leased hours went into", columns=columns, rows=rows, is_total_last=True
+    )
+
+
+def _leased_h(summary: Summary) -> float:
+    return math.fsum(summary.gpu_hours[spent.name.lower()] for spent in _SPENT) or math.nan
+
+
+def answer(comparison: Comparison) -> str:
+    """Return what a manager wants to know, in two or three sentences."""
+    figures = comparison.with_state.figures
+    usd = figures["usd_per_minute"].value
+    text = (
+        f"95 % of the clips wait at most {_span(figures['wait_p95_s'].value)}. "
+        f"A leased GPU-hour makes {number(figures['minutes_per_leased_gpu_hour'].value)} minutes "
+        f"of video, and a minute costs ${number(usd)}. "
+    )
+    without = comparison.without_state
+    if without is None:
+        return text.strip()
+    lost = figures["lost_gpu_s"].value / 3600
+    other = without.figures["lost_gpu_s"].value / 3600
+    return text + (
+        f"With saved state {number(lost)} GPU-hours of work are lost with nodes that go, "
+        f"without it {number(other)}."
+    )
+
+
+def _span(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    if seconds < 120:
+        return f"{number(seconds)} s"
+    return f"{number(seconds / 60)} min" if seconds < 7200 else f"{number(seconds / 3600)} h"
+
+
+def key_figures(comparison: Comparison) -> list[KeyFigure]:
+    """Return the numbers of the answer."""
+    wanted = {
+        "wait_p95_s": "95 % wait at most [s]",
+        "useful_share": "leased time that is useful work",
+        "minutes_per_leased_gpu_hour": "minutes of video per leased GPU-hour",
+        "usd_per_minute": "$ a minute of video",
+    }
+    figures = comparison.with_state.figures
+    return [
+        KeyFigure(label=words, value=number(figures[key].value), doubt=_doubt(figures[key]))
+        for key, words in wanted.items()
+    ]
+
+
+def _doubt(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{number(estimate.low)} to {number(estimate.high)}"
+
+
+def sections(comparison: Comparison, description: str) -> list[Section]:
+    """Return the parts of the page."""
+    variants, waits, hours = tables(comparison)
+    summary = comparison.with_state
+    charts = [
+        _chart(summary, (Seen.UP, Seen.BUSY), "Nodes that are ready, and those with a job", 1),
+        _chart(summary, (Seen.WAITING,), "Jobs that wait", 3),
+    ]
+    return [
+        Section(title="The day", parts=[description, *charts] if description else charts),
+        Section(title="How sure", parts=[variants]),
+        Section(title="The sums", parts=[waits, hours, _EXPLANATION]),
+    ]
+
+
+_EXPLANATION = (
+    "Every microsecond of every node is counted once. Work is lost when its node goes before the "
+    "state was saved, and is then done again; useful is what was done for the first time and kept. "
+    "Both columns meet the same jobs and the same losses of nodes."
+)
+
+
+def _chart(summary: Summary, seen: Sequence[Seen], title: str, first_colour: int) -> Chart:
+    hours = [point * summary.chart_every_s / 3600 for point in range(len(summary.chart))]
+    names = {Seen.UP: "ready", Seen.BUSY: "with a job", Seen.WAITING: "waiting"}
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": names[each],
+            "x": hours,
+            "y": summary.chart[:, each].tolist(),
+            "line": {"color": colour(first_colour + index), "width": 2, "shape": "hv"},
+        }
+        for index, each in enumerate(seen)
+    ]
+    most = max((max(trace["y"], default=0) for trace in data), default=0)
+    layout = {
+        "xaxis": {"title": {"text": "hour"}},
+        "yaxis": {"rangemode": "tozero", "title": {"text": "nodes" if len(seen) > 1 else "jobs"}},
+        "showlegend": len(seen) > 1,
+    }
+    return Chart(
+        title=title,
+        description=f"{title}, by the hour; at most {number(round(most))}.",
+        figure={"data": data, "layout": layout},
+    )
