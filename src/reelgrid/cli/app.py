@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 import reelgrid
-from reelgrid.cli import bench, generate, models, resume, serve, simulate, train, verify
+from reelgrid.cli import (
+    bench,
+    generate,
+    models,
+    resume,
+    serve,
+    sign,
+    simulate,
+    train,
+    verify,
+    webhooks,
+)
 from reelgrid.errors import ReelgridError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -25,7 +36,9 @@ resume.register(app)
 models.register(app)
 bench.register(app)
 train.register(app)
+sign.register(app)
 verify.register(app)
+webhooks.register(app)
 serve.register(app)
 simulate.register(app)
 
