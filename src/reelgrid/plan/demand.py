@@ -46,6 +46,7 @@ class Answer:
         gpus_hang_on: Inputs by their influence on the GPUs of the held fleet.
         usd_hangs_on: Inputs by their influence on the cost per published minute, held.
         inputs: All inputs by name.
+        held_percentiles: GPUs of the held fleet, 1st to 99th percentile.
     """
 
     scenario: Scenario
@@ -55,6 +56,7 @@ class Answer:
     gpus_hang_on: tuple[Influence, ...]
     usd_hangs_on: tuple[Influence, ...]
     inputs: Inputs
+    held_percentiles: tuple[float, ...]
     seed: int
     num_draws: int
 
@@ -96,6 +98,7 @@ def answer(
         gpus_hang_on=gpus_hang_on,
         usd_hangs_on=usd_hangs_on,
         inputs=model.inputs,
+        held_percentiles=_percentiles(outcome.totals.gpus_held),
         seed=seed,
         num_draws=num_draws,
     )
@@ -301,6 +304,10 @@ def _site_w(working_w: Draws, num_idle: Draws, idle_w: Draws, pue: Draws) -> Dra
 
 def _usd_of_energy(mwh: Draws, values: Values) -> Draws:
     return mwh * 1e3 * values.get("energy.usd_per_kwh", np.zeros_like(mwh))
+
+
+def _percentiles(draws: Draws) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.quantile(draws, np.arange(1, 100) / 100))
 
 
 def _sum(parts: Iterable[Draws]) -> Draws:

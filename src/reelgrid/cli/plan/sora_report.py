@@ -1,0 +1,40 @@
+"""`reelgrid plan sora-report`: the report that started this project, figure by figure."""
+
+import sys
+
+import typer
+
+from reelgrid.cli import options
+from reelgrid.cli.console import say
+from reelgrid.cli.plan import sources, waiting
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command."""
+    group.command("sora-report")(sora_report)
+
+
+def sora_report(
+    hardware_file: sources.HardwareFiles = None,
+    models_file: sources.ModelFiles = None,
+    as_json: options.Json = False,
+    html: sources.Html = None,
+) -> None:
+    """Recompute the Sora report of March 2024, and say where it does not hold and what is so today."""
+    import reelgrid
+    from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.plan import sora_page
+
+    facts = sources.read_facts(hardware_file, models_file)
+    with waiting.bar_shown("today's models") as listener:
+        found = sora_page.report(facts, listener)
+    if html is not None:
+        sora_page.write_sora_page(html, found, f"reelgrid {reelgrid.__version__}: plan sora-report")
+        say(f"wrote {html}")
+    if as_json:
+        print_json(sora_page.as_json(found))
+        return
+    sys.stdout.write(f"{sora_page.sentence(found)}\n\n")
+    for table in sora_page.tables(found):
+        print_table(table)
+        sys.stdout.write("\n")

@@ -1,0 +1,235 @@
+"""The answer to a scenario as tables and as JSON.
+
+Not here: sentences and charts (`demand_page`), and drawing on a terminal (`cli/tables`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from reelgrid.plan.demand import Answer
+from reelgrid.plan.montecarlo import Influence
+from reelgrid.plan.quantity import Quantity
+from reelgrid.plan.service import Key, Service
+from reelgrid.plan.table import Cell, Column, Table
+from reelgrid.plan.words import doubtful, percent, rough
+
+_NUM_RANKED = 8
+_INTERVALS = "In brackets 80 % intervals: one time in ten it is less, one time in ten more."
+
+
+def totals_table(answer: Answer) -> Table:
+    """Return what the whole demand takes."""
+    found = answer.intervals.totals
+    rows: list[list[Cell]] = [
+        ["video published a day", doubtful(found.minutes_kept_per_day), "minutes"],
+        ["video made for it a day", doubtful(found.minutes_made_per_day), "minutes"],
+        ["GPUs at the mean, by averages", doubtful(found.gpus_at_mean), "GPUs"],
+        ["GPUs at peak, by averages", doubtful(found.gpus_at_peak), "GPUs"],
+        [_held_words(answer), doubtful(found.gpus_held), "GPUs"],
+        ["cost, fleet follows demand", doubtful(found.usd_per_month_following), "$ a month"],
+        ["cost, fleet held", doubtful(found.usd_per_month_held), "$ a month"],
+        ["cost, fleet follows demand", doubtful(found.usd_per_minute_following), "$ a minute"],
+        ["cost, fleet held", doubtful(found.usd_per_minute_held), "$ a minute"],
+        ["power at peak", doubtful(found.kw_at_peak), "kW"],
+        ["energy", doubtful(found.mwh_per_month), "MWh a month"],
+        ["energy", doubtful(found.wh_per_minute), "Wh a minute"],
+    ]
+    if answer.scenario.energy.kg_co2_per_kwh is not None:
+        rows.append(["emissions", doubtful(found.kg_co2_per_month), "kg CO2 a month"])
+    return Table(
+        title=answer.scenario.name,
+        columns=("what", "how much", "unit"),
+        rows=rows,
+        note=f"A minute is one that is published. {_INTERVALS}",
+    )
+
+
+def _held_words(answer: Answer) -> str:
+    if any(answer.scenario.promise_of(each) for each in answer.scenario.platforms):
+        return "GPUs held, for the promise"
+    return "GPUs held, for the peak"
+
+
+def kinds_table(answer: Answer) -> Table:
+    """Return what it takes of each kind of GPU."""
+    rows = [
+        [
+            name,
+            doubtful(kind.minutes_per_gpu_hour),
+            doubtful(kind.gpus_at_mean),
+            doubtful(kind.gpus_at_peak),
+            doubtful(kind.gpus_for_promise) if kind.gpus_for_promise.likely else None,
+            percent(kind.busy_share_held.likely),
+            doubtful(kind.usd_per_h),
+            doubtful(kind.usd_per_month_held),
+        ]
+        for name, kind in answer.intervals.kinds.items()
+    ]
+    return Table(
+        title="GPUs by kind",
+        columns=(
+            "GPU",
+            "minutes of video per GPU-hour",
+            "at the mean",
+            "at peak",
+            "for the promise",
+            "busy if held",
+            Column(title="price", unit="$/h"),
+            Column(title="held", unit="$/month"),
+        ),
+        rows=rows,
+        note="At the mean and at peak count by averages, with the scenario's utilisation; for the "
+        "promise counts by queueing in the busiest hour, with its availability.",
+    )
+
+
+def influence_table(title: str, ranked: Sequence[Influence]) -> Table:
+    """Return what a result hangs on most."""
+    rows: list[list[Cell]] = [
+        [one.name, percent(one.first), percent(one.total), rough(one.swing[0]), rough(one.swing[1])]
+        for one in ranked[:_NUM_RANKED]
+        if one.total > 0
+    ]
+    return Table(
+        title=title,
+        columns=("input", "alone", "with others", "at its 10th percentile", "at its 90th"),
+        rows=rows,
+        note="Share of the variance of the logarithm (Sobol indices, first and total order); "
+        "then the result with this input low and high and all others likely.",
+    )
+
+
+def training_table(answer: Answer) -> Table:
+    """Return what training takes."""
+    runs = {run.name: run for run in answer.scenario.training}
+    return Table(
+        title="Training",
+        columns=(
+            "model", "GPU", "GPU-hours", "GPUs", "days", Column(title="cost", unit="$"),
+            Column(title="energy", unit="MWh"), "break-even, minutes made", "break-even, days",
+        ),
+        rows=[
+            [
+                name,
+                runs[name].gpu,
+                *(
+                    doubtful(getattr(run, key))
+                    for key in ("gpu_hours", "num_gpus", "days", "usd", "mwh",
+                                "break_even_minutes_made", "break_even_days")
+                ),
+            ]
+            for name, run in answer.intervals.training.items()
+        ],
+        note="Break-even: when serving has cost as much as the training, fleet following demand.",
+    )  # fmt: skip
+
+
+def growth_table(answer: Answer) -> Table:
+    """Return GPUs and cost month by month."""
+    return Table(
+        title="Growth",
+        columns=("month", "GPUs at the mean", "GPUs at peak", Column(title="cost", unit="$/month")),
+        rows=[
+            [
+                number,
+                doubtful(month.gpus_at_mean),
+                doubtful(month.gpus_at_peak),
+                doubtful(month.usd_per_month_at_peak),
+            ]
+            for number, month in enumerate(answer.intervals.months)
+        ],
+        note="By averages; cost of the GPUs of the busiest hour, held.",
+    )
+
+
+def services_table(answer: Answer) -> Table:
+    """Return what each kind of clip takes on each kind of GPU, inputs at their likely values."""
+    return Table(
+        title="What a clip takes",
+        columns=(
+            "platform", "model", "GPU", Column(title="clip", unit="s"),
+            Column(title="time", unit="s"), "minutes of video per GPU-hour", "it rests on",
+        ),
+        rows=[_service_row(answer, key, served) for key, served in answer.served.items()],
+        note="; ".join(notes(answer)),
+    )  # fmt: skip
+
+
+def notes(answer: Answer) -> list[str]:
+    """Return what a reader has to know of the clips, each once."""
+    return list(dict.fromkeys(note for each in answer.served.values() for note in each.notes))
+
+
+def _service_row(answer: Answer, key: Key, service: Service) -> list[Cell]:
+    speed = likely_speed(service)
+    seconds = service.clip_s.likely * 60 / (speed * service.gpus_per_clip)
+    return [
+        answer.scenario.platforms[key[0]].name,
+        service.model,
+        service.gpu.name + (f" x {service.gpus_per_clip}" if service.gpus_per_clip > 1 else ""),
+        service.clip_s.likely,
+        rough(seconds),
+        rough(speed),
+        "; ".join(service.basis),
+    ]
+
+
+def likely_speed(service: Service) -> float:
+    """Return minutes of video per GPU-hour with all inputs likely."""
+    from reelgrid.plan.montecarlo import likely
+
+    return float(service.minutes_per_gpu_hour(likely(service.inputs))[0])
+
+
+def inputs_table(answer: Answer) -> Table:
+    """Return every input as the scenario has it."""
+    return Table(
+        title="Inputs",
+        columns=("input", "value"),
+        rows=[[name, _input_words(name, value)] for name, value in answer.inputs.items()],
+        note="low / likely / high is a triangular distribution; a log-normal is given by its "
+        "median and the factor that two thirds stay within.",
+    )
+
+
+def _input_words(name: str, quantity: Quantity) -> str:
+    if name.endswith(".speed") and not quantity.is_exact:
+        return "predicted, with the doubt of the prediction"
+    return str(quantity)
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """Return the answer with all digits, for machines."""
+    return {
+        "scenario": answer.scenario.name,
+        "seed": answer.seed,
+        "num_draws": answer.num_draws,
+        "intervals": asdict(answer.intervals),
+        "likely": asdict(answer.likely),
+        "held_percentiles": list(answer.held_percentiles),
+        "gpus_hang_on": [asdict(one) for one in answer.gpus_hang_on],
+        "usd_hangs_on": [asdict(one) for one in answer.usd_hangs_on],
+        "services": [_service_json(answer, key, each) for key, each in answer.served.items()],
+        "inputs": {name: _quantity_json(each) for name, each in answer.inputs.items()},
+        "notes": notes(answer),
+    }
+
+
+def _service_json(answer: Answer, key: Key, service: Service) -> dict[str, Any]:
+    return {
+        "platform": answer.scenario.platforms[key[0]].name,
+        "model": service.model,
+        "gpu": service.gpu.name,
+        "gpus_per_clip": service.gpus_per_clip,
+        "clip_s": service.clip_s.likely,
+        "minutes_per_gpu_hour": likely_speed(service),
+        "sigma": service.sigma,
+        "power_w": service.power_w,
+        "basis": list(service.basis),
+    }
+
+
+def _quantity_json(quantity: Quantity) -> dict[str, float]:
+    values = {key: float(value) for key, value in asdict(quantity).items()}
+    return {key: value for key, value in values.items() if value != float("inf")}
