@@ -11,6 +11,7 @@ from reelgrid.cli import (
     bench,
     generate,
     models,
+    plan,
     resume,
     serve,
     sign,
@@ -40,6 +41,7 @@ sign.register(app)
 verify.register(app)
 webhooks.register(app)
 serve.register(app)
+plan.register(app)
 simulate.register(app)
 
 

@@ -1,0 +1,23 @@
+"""`reelgrid plan`: what would it take? Works without torch and without a network."""
+
+import typer
+
+from reelgrid.cli.plan import demand, hardware, models, predict, sora_report
+
+plan = typer.Typer(
+    name="plan",
+    help="What would it take: GPUs, models, time, memory, energy, cost.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+hardware.register(plan)
+models.register(plan)
+predict.register(plan)
+demand.register(plan)
+sora_report.register(plan)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(plan)

@@ -1,0 +1,63 @@
+"""`reelgrid plan hardware`: the GPUs that are known, with sources and dates."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from reelgrid.cli import options
+from reelgrid.cli.plan.sources import HardwareFiles, read_facts
+
+if TYPE_CHECKING:
+    from reelgrid.plan.hardware import Gpu
+    from reelgrid.plan.table import Table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("hardware")(hardware)
+
+
+def hardware(hardware_files: HardwareFiles = None, as_json: options.Json = False) -> None:
+    """List the GPUs: dense rates, memory, power, prices; sources with --json."""
+    from reelgrid.cli.tables import print_json, print_table
+
+    gpus = read_facts(hardware_files, None).hardware.values()
+    if as_json:
+        for gpu in gpus:
+            print_json(asdict(gpu))
+        return
+    print_table(_table(gpus))
+
+
+def _table(gpus: "Iterable[Gpu]") -> "Table":
+    from reelgrid.plan.table import Column, Table
+
+    columns = (
+        "GPU", "class", "generation",
+        Column(title="bf16", unit="TFLOP/s", digits=4), Column(title="fp8", unit="TFLOP/s", digits=4),
+        Column(title="best matmul", unit="TFLOP/s", digits=4), Column(title="memory", unit="GB"),
+        Column(title="bandwidth", unit="GB/s", digits=4), Column(title="link", unit="GB/s"),
+        Column(title="power", unit="W"), Column(title="price", unit="$/h"), "date",
+    )  # fmt: skip
+    rows = [
+        (
+            gpu.name, gpu.kind, gpu.generation, gpu.bf16_dense_tflops, gpu.fp8_dense_tflops,
+            gpu.best_measured_matmul_tflops, gpu.memory_gb, gpu.bandwidth_gb_per_s,
+            gpu.link_gb_per_s, gpu.tdp_w, _price(gpu), gpu.date,
+        )
+        for gpu in gpus
+    ]  # fmt: skip
+    note = (
+        "Matrix rates without sparsity, 32-bit accumulation; fp16 where there is no bf16 (T4, V100) "
+        "is in --json, with sources. Prices are public ones of a rented GPU-hour, dated: override "
+        "them with your own (--hardware-file)."
+    )
+    return Table(title="GPUs", columns=columns, rows=rows, note=note)
+
+
+def _price(gpu: "Gpu") -> tuple[float, float] | None:
+    if gpu.usd_per_h_low is None or gpu.usd_per_h_high is None:
+        return None
+    return gpu.usd_per_h_low, gpu.usd_per_h_high

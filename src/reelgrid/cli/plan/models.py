@@ -1,0 +1,71 @@
+"""`reelgrid plan models`: the architectures that are known, and what a default clip needs."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from reelgrid.cli import options
+from reelgrid.cli.plan.sources import ModelFiles, read_facts
+
+if TYPE_CHECKING:
+    from reelgrid.plan.architectures import Architecture
+    from reelgrid.plan.table import Cell, Table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("models")(models)
+
+
+def models(model_files: ModelFiles = None, as_json: options.Json = False) -> None:
+    """List the models: shape, FLOPs and memory of their default clip; sources with --json."""
+    from reelgrid.cli.tables import print_json, print_table
+
+    known_models = read_facts(None, model_files).architectures.values()
+    if as_json:
+        for model in known_models:
+            print_json(_to_json(model))
+        return
+    print_table(_table(known_models))
+
+
+def _table(models: "Iterable[Architecture]") -> "Table":
+    from reelgrid.plan.table import Column, Table
+
+    columns = (
+        "model", "makes", Column(title="network", unit="B"), "layers", "width", "attention",
+        "default", "steps", "forwards a step", "tokens", Column(title="FLOPs", unit="PFLOP"),
+        Column(title="all weights", unit="GiB"), Column(title="activations", unit="GiB"), "date",
+    )  # fmt: skip
+    note = (
+        "FLOPs of the denoising network over all steps of the default clip, a multiply-add counted "
+        "as two; memory in 16 bits. The small files that describe a model: docs/predict.md."
+    )
+    return Table(title="Models", columns=columns, rows=[_row(each) for each in models], note=note)
+
+
+def _row(model: "Architecture") -> "tuple[Cell, ...]":
+    from reelgrid.plan.memory import GIB, activations_gib
+    from reelgrid.plan.workload import workload_of
+
+    workload = workload_of(model)
+    clip = f" x {model.frames}" if model.kind == "video" else ""
+    return (
+        model.name, model.kind, model.params_b, model.layers, model.width, model.attention,
+        f"{model.size}{clip}", model.steps, model.forwards_per_step,
+        model.video_tokens(model.size, model.frames), workload.flops / 1e15,
+        model.weight_bytes / GIB, activations_gib(workload), model.date,
+    )  # fmt: skip
+
+
+def _to_json(model: "Architecture") -> dict[str, Any]:
+    from reelgrid.plan.workload import workload_of
+
+    return {
+        **asdict(model),
+        "size": str(model.size),
+        "weights_per_token": model.weights_per_token,
+        "flops": workload_of(model).flops,
+    }

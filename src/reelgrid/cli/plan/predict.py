@@ -1,0 +1,223 @@
+"""`reelgrid plan predict`: one generation on one or more kinds of GPU."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reelgrid.cli import options
+from reelgrid.cli.console import duration
+from reelgrid.cli.plan.sources import HardwareFiles, ModelFiles, read_facts
+from reelgrid.errors import RequestError
+
+if TYPE_CHECKING:
+    from reelgrid.measurement import BenchRecord
+    from reelgrid.plan.hardware import Gpu
+    from reelgrid.plan.predict import Interval, Prediction
+    from reelgrid.plan.table import Cell, Table
+    from reelgrid.plan.workload import Workload
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("predict")(predict)
+
+
+def predict(
+    model: Annotated[
+        str, typer.Option(help="Name of reelgrid plan models, of the catalogue, or a hub id.")
+    ],
+    gpu: Annotated[
+        list[str], typer.Option(help="A GPU such as h100 or 4090; again for more; all for all.")
+    ],
+    size: options.Size = None,
+    frames: options.Frames = None,
+    steps: options.Steps = None,
+    forwards: Annotated[
+        int | None, typer.Option(help="Passes a step; 2 with guidance, 1 without.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Of the finished clip.")] = None,
+    batch: Annotated[int, typer.Option(help="Clips or images made at once.")] = 1,
+    num_gpus: Annotated[int, typer.Option("--gpus", help="GPUs that share one generation.")] = 1,
+    kernel: Annotated[
+        str | None, typer.Option(help="Attention: sdpa, fa2, fa3, cudnn, sage.")
+    ] = None,
+    software: Annotated[
+        str | None, typer.Option(help="Serving software, such as diffusers, xdit, sglang.")
+    ] = None,
+    hardware_files: HardwareFiles = None,
+    model_files: ModelFiles = None,
+    measurements: Annotated[
+        Path | None, typer.Option(help="Records of reelgrid bench; by default the user's own.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Predict seconds, memory, energy and cost of a generation, and say what that rests on."""
+    from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.plan import predict as planning
+    from reelgrid.plan.architectures import find_architecture
+    from reelgrid.plan.workload import refuse_impossible
+    from reelgrid.spec import Size
+
+    facts = read_facts(hardware_files, model_files)
+    workload = planning.workload_of(
+        find_architecture(model, facts.architectures),
+        size=Size.parse(size) if size else None,
+        num_frames=frames,
+        num_steps=steps,
+        forwards_per_step=forwards,
+        fps=fps,
+        num_images=batch,
+    )
+    refuse_impossible(workload)
+    records = _records(measurements) if measurements else facts.measurements
+    answers = [
+        (
+            each,
+            planning.predict(
+                workload,
+                each,
+                num_gpus=num_gpus,
+                kernel=kernel,
+                software=software,
+                measurements=records,
+            ),
+        )
+        for each in _gpus(gpu, facts.hardware)
+    ]
+    if len(answers) == 1:
+        _refuse_misfit(workload, *answers[0])
+    if as_json:
+        for each, answer in answers:
+            print_json(_to_json(workload, each, num_gpus, answer))
+    elif len(answers) == 1:
+        print_table(_one(workload, answers[0][0], num_gpus, answers[0][1]))
+    else:
+        print_table(_several(workload, num_gpus, answers))
+
+
+def _records(path: Path) -> "tuple[BenchRecord, ...]":
+    """Return the records of a file.
+
+    Raises:
+        RequestError: It is not there, or not one of records.
+    """
+    from reelgrid.measurement import read_records
+
+    try:
+        return read_records(path)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RequestError(f"{path} holds no records of reelgrid bench: {error}") from None
+
+
+def _gpus(names: list[str], hardware: "Mapping[str, Gpu]") -> "list[Gpu]":
+    from reelgrid.plan.hardware import find_gpu
+
+    if names == ["all"]:
+        return list(hardware.values())
+    return [find_gpu(name, hardware) for name in names]
+
+
+def _refuse_misfit(workload: "Workload", gpu: "Gpu", answer: "Prediction") -> None:
+    """Refuse what fits in no way.
+
+    Raises:
+        RequestError: It does not fit.
+    """
+    memory = answer.memory
+    if not memory.fits:
+        raise RequestError(
+            f"{workload.model.name} at {workload.size} x {workload.num_frames} does not fit on "
+            f"{gpu.name}: {memory.total_gib:.1f} GiB needed even with weights on the host, "
+            f"{memory.usable_gib:.1f} usable; take a larger GPU or fewer pixels or frames",
+            param="gpu",
+        )
+
+
+def _one(workload: "Workload", gpu: "Gpu", num_gpus: int, answer: "Prediction") -> "Table":
+    from reelgrid.plan.table import Table
+
+    memory = answer.memory
+    rows: list[tuple[Cell, ...]] = [
+        _row("time", "s", answer.seconds),
+        _row("minutes of video per GPU-hour", "", answer.minutes_per_gpu_hour),
+        ("share of 16-bit peak", "", answer.share_of_peak, None),
+        _row("energy of the GPUs", "Wh", answer.wh),
+        _row("cost", "$", answer.usd),
+        ("memory a GPU", "GiB", memory.total_gib, None),
+        ("  of weights", "GiB", memory.weights_gib, None),
+        ("  of activations", "GiB", memory.activations_gib, None),
+        ("  of the decoder", "GiB", memory.decoder_gib, None),
+        ("  usable", "GiB", memory.usable_gib, None),
+        ("FLOPs", "PFLOP", workload.flops / 1e15, None),
+    ]
+    return Table(
+        title=f"{_title(workload)} on {num_gpus} x {gpu.name}: "
+        f"about {duration(answer.seconds.likely)}",
+        columns=("what", "unit", "likely", "80 % interval"),
+        rows=rows,
+        note="Rests on: " + "\n          ".join(answer.basis),
+    )
+
+
+def _row(what: str, unit: str, interval: "Interval | None") -> "tuple[Cell, ...]":
+    if interval is None:
+        return what, unit, None, None
+    return what, unit, interval.likely, (interval.low, interval.high)
+
+
+def _several(
+    workload: "Workload", num_gpus: int, answers: "list[tuple[Gpu, Prediction]]"
+) -> "Table":
+    from reelgrid.plan.table import Column, Table
+
+    columns = (
+        "GPU", Column(title="time", unit="s"), Column(title="80 %", unit="s"),
+        Column(title="minutes per GPU-hour"), Column(title="of peak"),
+        Column(title="memory", unit="GiB"), "fits", Column(title="energy", unit="Wh"),
+        Column(title="cost", unit="$"), Column(title="80 %", unit="$"), "rests on",
+    )  # fmt: skip
+    rows = [_cells(gpu, answer) for gpu, answer in answers]
+    note = "Everything that each line rests on: --json."
+    title = f"{_title(workload)}, {num_gpus} GPUs each" if num_gpus > 1 else _title(workload)
+    return Table(title=title, columns=columns, rows=rows, note=note)
+
+
+def _cells(gpu: "Gpu", answer: "Prediction") -> "tuple[Cell, ...]":
+    seconds, usd, rate = answer.seconds, answer.usd, answer.minutes_per_gpu_hour
+    memory = answer.memory
+    fits = "no" if not memory.fits else memory.offload.split(" (")[0] or "yes"
+    return (
+        gpu.name, seconds.likely, (seconds.low, seconds.high), rate.likely if rate else None,
+        answer.share_of_peak, memory.total_gib, fits, answer.wh.likely,
+        usd.likely if usd else None, (usd.low, usd.high) if usd else None,
+        answer.basis[0].split(":")[0].split(" of ")[0].split(" on ")[0],
+    )  # fmt: skip
+
+
+def _title(workload: "Workload") -> str:
+    frames = f" x {workload.num_frames}" if workload.model.kind == "video" else ""
+    batch = f", batch {workload.num_images}" if workload.num_images > 1 else ""
+    return (
+        f"{workload.model.name}, {workload.size}{frames}, {workload.num_steps} steps x "
+        f"{workload.forwards_per_step} forwards{batch}"
+    )
+
+
+def _to_json(
+    workload: "Workload", gpu: "Gpu", num_gpus: int, answer: "Prediction"
+) -> dict[str, Any]:
+    return {
+        "model": workload.model.name,
+        "size": str(workload.size),
+        "num_frames": workload.num_frames,
+        "num_steps": workload.num_steps,
+        "forwards_per_step": workload.forwards_per_step,
+        "num_images": workload.num_images,
+        "gpu": gpu.name,
+        "num_gpus": num_gpus,
+        "flops": workload.flops,
+        **asdict(answer),
+    }
