@@ -289,10 +289,7 @@ def _notes(model: Architecture, gpu: Gpu, prediction: Prediction) -> tuple[str, 
     memory = prediction.memory
     if not memory.offload:
         return ()
-    return (
-        f"{model.name} needs {memory.total_gib:.0f} GiB, {gpu.name} has "
-        f"{memory.usable_gib:.0f}: {memory.offload}",
-    )
+    return (f"{model.name} on {gpu.name}: {memory.offload}",)
 
 
 def _given(speed: Speed) -> Quantity:
