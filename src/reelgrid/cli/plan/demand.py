@@ -7,7 +7,7 @@ import typer
 
 from reelgrid.cli import options
 from reelgrid.cli.console import say
-from reelgrid.cli.plan import known, sources, waiting
+from reelgrid.cli.plan import sources, waiting
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ def demand(
     scenario: Annotated[Path, typer.Argument(help="TOML file, see docs/demand.md.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
     draws: Annotated[int, typer.Option(help="Draws of all inputs for the intervals.")] = 10_000,
-    hardware_file: known.HardwareFile = None,
-    models_file: known.ModelsFile = None,
-    measurements_file: known.MeasurementsFile = None,
+    hardware_file: sources.HardwareFiles = None,
+    models_file: sources.ModelFiles = None,
     as_json: options.Json = False,
     html: sources.Html = None,
 ) -> None:
@@ -47,7 +46,7 @@ def demand(
     asked = read_scenario(scenario)
     if asked.simulation is not None:
         read_simulation(asked)  # refused here as `reelgrid simulate` would
-    facts = sources.read_facts(hardware_file, models_file, measurements_file)
+    facts = sources.read_facts(hardware_file, models_file)
     with waiting.bar_shown("what the answer hangs on") as listener:
         found = answer(asked, facts, seed=seed, num_draws=draws, listener=listener)
     if html is not None:

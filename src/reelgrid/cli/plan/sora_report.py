@@ -6,7 +6,7 @@ import typer
 
 from reelgrid.cli import options
 from reelgrid.cli.console import say
-from reelgrid.cli.plan import known, sources, waiting
+from reelgrid.cli.plan import sources, waiting
 
 
 def register(group: typer.Typer) -> None:
@@ -15,9 +15,8 @@ def register(group: typer.Typer) -> None:
 
 
 def sora_report(
-    hardware_file: known.HardwareFile = None,
-    models_file: known.ModelsFile = None,
-    measurements_file: known.MeasurementsFile = None,
+    hardware_file: sources.HardwareFiles = None,
+    models_file: sources.ModelFiles = None,
     as_json: options.Json = False,
     html: sources.Html = None,
 ) -> None:
@@ -26,7 +25,7 @@ def sora_report(
     from reelgrid.cli.tables import print_json, print_table
     from reelgrid.plan import sora_page
 
-    facts = sources.read_facts(hardware_file, models_file, measurements_file)
+    facts = sources.read_facts(hardware_file, models_file)
     with waiting.bar_shown("today's models") as listener:
         found = sora_page.report(facts, listener)
     if html is not None:
