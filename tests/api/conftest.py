@@ -1,6 +1,8 @@
 """A service over a real desk and real blobs, and a worker that makes grey clips at once."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,23 @@ class Maker:
             self.finish(claim)
             num += 1
         return num
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Finish whatever comes while the block runs, in a thread."""
+        is_over = threading.Event()
+
+        def work() -> None:
+            while not is_over.wait(0.02):
+                self.work_off()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def picture(self, name: str) -> str:
         file = self.folder / f"picture.{name.rpartition('.')[2]}"

@@ -1,7 +1,6 @@
 """Finished files over HTTP: whole or in part, streamed from the blobs."""
 
 import itertools
-import mimetypes
 import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -17,11 +16,13 @@ from reelgrid.api.service import Service, ServiceHere
 from reelgrid.errors import NotFoundError
 from reelgrid.jobs.job import Job, Kind
 from reelgrid.jobs.request import file_variant
+from reelgrid.media.kind import Kind as FileKind
 
 router = APIRouter(tags=["content"])
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _IMAGES = ("image/png", "image/webp", "image/jpeg")
+_MEDIA_TYPES = {kind.suffix: kind.value for kind in FileKind}
 RangeHeader = Annotated[str | None, Header(alias="range", description="One range of bytes.")]
 IfRange = Annotated[str | None, Header(alias="if-range")]
 
@@ -143,7 +144,7 @@ def _stream(
     }
     if stop - start < size:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
-    kind = mimetypes.types_map.get(_suffix(name), "application/octet-stream")
+    kind = _MEDIA_TYPES.get(_suffix(name), "application/octet-stream")
     status = 206 if stop - start < size else 200
     return StreamingResponse(_joined(first, pieces), status, headers, media_type=kind)
 

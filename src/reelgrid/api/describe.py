@@ -27,6 +27,19 @@ _POLL_AFTER = {
         "schema": {"type": "string"},
     }
 }
+_EVENT = {
+    "type": "object",
+    "description": "One server-sent event.",
+    "properties": {
+        "event": {"type": "string"},
+        "id": {"type": "string"},
+        "data": {"type": "string", "description": "A JSON object; [DONE] at the end of images."},
+    },
+    "required": ["data"],
+    "additionalProperties": False,
+}
+_BYTES = {"type": "string", "format": "binary"}
+_SCHEMAS = {"text/event-stream": _EVENT, "text/plain": {"type": "string"}}
 PLACEHOLDER = "x-reelgrid-body"
 
 
@@ -40,6 +53,7 @@ def route(
     conflict: bool = False,
     more: tuple[int, ...] = (),
     retry: bool = False,
+    streams: bool = False,
 ) -> dict[str, Any]:
     """Return what FastAPI is told of a route that answers JSON.
 
@@ -52,6 +66,7 @@ def route(
         conflict: Whether a state may forbid it.
         more: Further statuses.
         retry: Whether it takes an idempotency key, and so may find a conflict.
+        streams: Whether it may answer with server-sent events instead.
     """
     statuses = [400, 401, 403, 503, *more]
     statuses += [404] if missing or body is not None else []
@@ -61,21 +76,20 @@ def route(
     success: dict[str, Any] = {"model": answer}
     if answer is schemas.Video:
         success["headers"] = _POLL_AFTER
+    if streams:
+        success["content"] = {"text/event-stream": {"schema": _EVENT}}
     described: dict[str, Any] = {
         "response_model": answer,
         "responses": {200: success, **errors(*statuses)},
     }
     if body is not None:
-        described["openapi_extra"] = {PLACEHOLDER: {"fields": body, "forms": forms}}
+        described["openapi_extra"] = {PLACEHOLDER: {"fields": body.__name__, "forms": forms}}
     return described
 
 
 def stream(words: str, *kinds: str, more: tuple[int, ...] = (), **body: Any) -> dict[str, Any]:
     """Return what FastAPI is told of a route that answers bytes of one of these media types."""
-    content = {
-        kind: {"schema": {"type": "string"} | ({} if "text" in kind else {"format": "binary"})}
-        for kind in kinds
-    }
+    content = {kind: {"schema": _SCHEMAS.get(kind, _BYTES)} for kind in kinds}
     described: dict[str, Any] = {
         "response_model": None,
         "responses": {

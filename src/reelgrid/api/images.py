@@ -45,7 +45,9 @@ router = APIRouter(prefix="/v1/images", tags=["images"])
 
 @router.post(
     "/generations",
-    **describe.route(schemas.Images, body=ImageFields, forms=True, made=True, more=(422,)),
+    **describe.route(
+        schemas.Images, body=ImageFields, forms=True, made=True, more=(422,), streams=True
+    ),
 )
 async def generate_images(
     service: ServiceHere, caller: Asker, request: Request, values: BodyValues

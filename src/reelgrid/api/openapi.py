@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from reelgrid.api import fields as fields_room
 from reelgrid.api.describe import PLACEHOLDER
 from reelgrid.api.fields import Fields
 
@@ -79,26 +80,24 @@ def _is_default(operation: dict[str, Any]) -> bool:
     return "HTTPValidationError" in str(operation["responses"].get("422", ""))
 
 
-def _body(components: dict[str, Any], fields: type[Fields], forms: bool) -> dict[str, Any]:
-    schema = fields.model_json_schema(ref_template=_REF)
+def _body(components: dict[str, Any], *, fields: str, forms: bool) -> dict[str, Any]:
+    schema = _schema_of(fields)
     components.update(schema.pop("$defs", {}))
     for name in set(schema["properties"]) & set(_REFERENCE):
         schema["properties"][name] = _REFERENCE[name]
         reference = "Reference" if name == "input_reference" else "VideoReference"
-        components.setdefault(reference, _reference_schema(reference))
-    components[fields.__name__] = schema
-    content = {"application/json": {"schema": {"$ref": _REF.format(model=fields.__name__)}}}
+        components.setdefault(reference, _schema_of(reference))
+    components[fields] = schema
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=fields)}}}
     if forms:
-        name = f"{fields.__name__}Form"
+        name = f"{fields}Form"
         components[name] = _form(schema)
         content["multipart/form-data"] = {"schema": {"$ref": _REF.format(model=name)}}
     return {"required": True, "content": content}
 
 
-def _reference_schema(name: str) -> dict[str, Any]:
-    from reelgrid.api import fields
-
-    kind: type[Fields] = getattr(fields, name)
+def _schema_of(name: str) -> dict[str, Any]:
+    kind: type[Fields] = getattr(fields_room, name)
     return kind.model_json_schema(ref_template=_REF)
 
 

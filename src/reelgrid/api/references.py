@@ -61,6 +61,19 @@ def own_completed(service: Service, caller: Caller, job_id: str, kind: Kind = Ki
     return job
 
 
+def is_given(value: object) -> bool:
+    """Return whether a picture is given in one of the three ways; an empty file is none.
+
+    Raises:
+        RequestError: It is given in another way.
+    """
+    if value is None or (isinstance(value, Upload) and not value.size_bytes):
+        return False
+    if not isinstance(value, Upload):
+        _reference(value)
+    return True
+
+
 @contextmanager
 def first_frame_blob(service: Service, caller: Caller, given: object) -> Iterator[str | None]:
     """Yield the blob of the picture that is given; it is removed if the block raises.
@@ -71,7 +84,7 @@ def first_frame_blob(service: Service, caller: Caller, given: object) -> Iterato
     Raises:
         RequestError: It is no picture.
     """
-    if given is None or (isinstance(given, Upload) and not given.size_bytes):
+    if not is_given(given):
         yield None
         return
     name = f"inputs/{secrets.token_hex(12)}.png"

@@ -60,7 +60,7 @@ def create_video(
     return _submit(service, caller, wish, fields.input_reference)
 
 
-@router.get("", **describe.route(schemas.VideoList))
+@router.get("", **describe.route(schemas.VideoList, missing=True))
 def list_videos(
     service: ServiceHere,
     caller: Asker,

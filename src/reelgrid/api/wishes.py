@@ -14,7 +14,7 @@ from reelgrid.api.bodies import Upload
 from reelgrid.api.cards import Lacking, choose_frames, choose_size, complete
 from reelgrid.api.errors import Refusal
 from reelgrid.api.fields import ExtensionFields, VideoFields, VideoReference, check
-from reelgrid.api.references import VIDEO_ID
+from reelgrid.api.references import VIDEO_ID, is_given
 from reelgrid.api.service import Service
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import NotFoundError, RequestError
@@ -35,10 +35,7 @@ def video_wish(service: Service, fields: VideoFields) -> Wish:
         Refusal: There is no such model, or a field says what cannot be.
     """
     card = service.offer.find(fields.model, kind="video")
-    reference = fields.input_reference
-    has_first_frame = reference is not None and not (
-        isinstance(reference, Upload) and not reference.size_bytes
-    )
+    has_first_frame = is_given(fields.input_reference)
     request = complete(card, _request(card, fields), has_first_frame=has_first_frame)
     return Wish(
         kind=Kind.VIDEO,
