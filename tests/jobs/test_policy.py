@@ -1,0 +1,321 @@
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelgrid.jobs import policy
+from reelgrid.jobs.policy import Priority, Running, Waiting, Worker
+
+seconds = st.floats(0, 1e5)
+lengths = st.floats(1, 1e4)
+models = st.sampled_from(["wan", "ltx", "hunyuan"])
+memories = st.sampled_from([8.0, 16.0, 24.0, 80.0])
+priorities = st.sampled_from(list(Priority))
+jobs = st.builds(
+    Waiting,
+    id=st.uuids().map(str),
+    rank=seconds,
+    estimate_s=lengths,
+    memory_gib=memories,
+    model=models,
+    needs_trust=st.booleans(),
+)
+workers = st.builds(
+    Worker,
+    memory_gib=memories,
+    warm_models=st.frozensets(models, max_size=2),
+    load_s=st.floats(0, 600),
+    models=st.none() | st.frozensets(models),
+    is_trusted=st.booleans(),
+)
+
+
+@st.composite
+def running_jobs(draw):
+    model = draw(models)
+    worker = draw(workers)
+    return Running(
+        id=draw(st.uuids().map(str)),
+        rank=draw(seconds),
+        remaining_s=draw(st.floats(0, 1e5)),
+        model=model,
+        worker=replace(worker, warm_models=worker.warm_models | {model}, models=None),
+        save_s=draw(st.floats(0, 60)),
+    )
+
+
+# rank
+
+
+@given(seconds, lengths, priorities, st.none() | seconds)
+def test_a_rank_is_never_earlier_than_the_admission(submitted_s, estimate_s, priority, due_after_s):
+    deadline_s = None if due_after_s is None else submitted_s + due_after_s
+    rank = policy.rank(
+        submitted_s=submitted_s,
+        turn_s=submitted_s,
+        estimate_s=estimate_s,
+        priority=priority,
+        deadline_s=deadline_s,
+    )
+    assert rank >= submitted_s
+
+
+@given(seconds, lengths, lengths, priorities)
+def test_of_two_jobs_sent_together_the_shorter_goes_first(submitted_s, one_s, other_s, priority):
+    def rank(estimate_s):
+        return policy.rank(
+            submitted_s=submitted_s,
+            turn_s=submitted_s,
+            estimate_s=estimate_s,
+            priority=priority,
+        )
+
+    assert (rank(one_s) <= rank(other_s)) == (one_s <= other_s) or math.isclose(one_s, other_s)
+
+
+@given(lengths, lengths)
+def test_a_long_job_lets_a_short_one_pass_for_a_stretch_of_the_difference_only(short_s, more_s):
+    long_s = short_s + more_s
+    long_rank = policy.rank(submitted_s=0, turn_s=0, estimate_s=long_s)
+    head_start_s = policy.STRETCH * more_s
+
+    def rank_of_short(at_s):
+        return policy.rank(submitted_s=at_s, turn_s=at_s, estimate_s=short_s)
+
+    assert rank_of_short(head_start_s * 0.99) < long_rank
+    assert rank_of_short(head_start_s * 1.01) > long_rank
+
+
+@given(seconds, lengths)
+def test_a_higher_class_goes_first_until_the_patience_of_the_lower_is_over(submitted_s, estimate_s):
+    for low, high in ((Priority.LOW, Priority.NORMAL), (Priority.NORMAL, Priority.HIGH)):
+        waited_s = low.patience_s - high.patience_s
+
+        def rank(at_s, priority):
+            return policy.rank(
+                submitted_s=at_s, turn_s=at_s, estimate_s=estimate_s, priority=priority
+            )
+
+        lower = rank(submitted_s, low)
+        assert (
+            rank(submitted_s + waited_s - 1, high) < lower < rank(submitted_s + waited_s + 1, high)
+        )
+
+
+@given(seconds, lengths, seconds, priorities)
+def test_a_deadline_only_ever_brings_a_job_forward(submitted_s, estimate_s, due_after_s, priority):
+    values = {
+        "submitted_s": submitted_s,
+        "turn_s": submitted_s,
+        "estimate_s": estimate_s,
+        "priority": priority,
+    }
+    with_deadline = policy.rank(**values, deadline_s=submitted_s + due_after_s)
+    assert with_deadline <= policy.rank(**values)
+
+
+def test_a_deadline_puts_a_patient_job_to_twice_its_length_before_it():
+    rank = policy.rank(
+        submitted_s=0, turn_s=0, estimate_s=100, priority=Priority.LOW, deadline_s=1000
+    )
+    assert rank == 1000 - policy.DEADLINE_LEAD * 100
+
+
+# a queue that is served: no starvation, fairness
+
+
+class Served:
+    """One worker, jobs as they come; who was taken when."""
+
+    def __init__(self, load_s=0.0, warm_models=()):
+        self.worker = Worker(
+            memory_gib=80, load_s=load_s, warm_models=frozenset(warm_models), is_trusted=True
+        )
+        self.taken = []
+
+    def serve(self, sent):
+        """Serve (submitted_s, owner, estimate_s, priority, model), in order of time."""
+        waiting: dict[str, tuple[Waiting, int, float]] = {}
+        now_s = 0.0
+        unfinished: dict[int, dict[str, tuple[float, float]]] = {}
+        sent = sorted(sent)
+        index = 0
+        while index < len(sent) or waiting:
+            if not waiting:
+                now_s = max(now_s, sent[index][0])
+            while index < len(sent) and sent[index][0] <= now_s:
+                self._admit(waiting, unfinished, index, sent[index])
+                index += 1
+            taken = policy.choose(self.worker, (job for job, *_ in waiting.values()))
+            assert taken is not None
+            job, owner, submitted_s = waiting.pop(taken.id)
+            self.taken.append((now_s, job, owner, submitted_s, list(waiting.values())))
+            now_s += job.estimate_s
+            del unfinished[owner][job.id]
+        return self
+
+    def _admit(self, waiting, unfinished, index, request):
+        submitted_s, owner, estimate_s, priority, model = request
+        mine = unfinished.setdefault(owner, {})
+        last = list(mine.values())[-1] if mine else (None, 0.0)
+        turn_s = policy.turn_s(submitted_s, *last)
+        rank = policy.rank(
+            submitted_s=submitted_s, turn_s=turn_s, estimate_s=estimate_s, priority=priority
+        )
+        job = Waiting(
+            id=f"{index:06d}", rank=rank, estimate_s=estimate_s, memory_gib=8, model=model
+        )
+        mine[job.id] = (turn_s, estimate_s)
+        waiting[job.id] = (job, owner, submitted_s)
+
+
+requests = st.lists(
+    st.tuples(
+        st.floats(0, 5_000),
+        st.integers(0, 3),
+        st.floats(1, 600),
+        priorities,
+        models,
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(requests, st.floats(0, 300))
+def test_no_job_waits_behind_one_that_was_admitted_after_its_rank(sent, load_s):
+    """And after the time that a model in memory is worth: then nothing passes it any more."""
+    for _, _, _, submitted_s, left in Served(load_s, ["wan"]).serve(sent).taken:
+        for job, _, _ in left:
+            assert submitted_s <= job.rank + load_s
+
+
+@given(requests)
+def test_every_job_is_served_once(sent):
+    taken = [job.id for _, job, *_ in Served().serve(sent).taken]
+    assert sorted(taken) == [f"{index:06d}" for index in range(len(sent))]
+
+
+@given(st.integers(5, 60), st.integers(5, 20), st.floats(1, 100))
+def test_an_owner_who_sends_many_jobs_does_not_delay_one_who_sends_few(many, few, length_s):
+    sent = [(0.0, 0, length_s, Priority.NORMAL, "wan")] * many
+    sent += [(0.0, 1, length_s, Priority.NORMAL, "wan")] * few
+    owners = [owner for _, _, owner, *_ in Served().serve(sent).taken]
+    both = owners[: 2 * min(many, few)]
+    for end in range(len(both) + 1):
+        assert abs(both[:end].count(0) - both[:end].count(1)) <= 1
+
+
+@given(st.floats(10, 100), st.floats(1, 10))
+def test_owners_share_the_time_evenly_however_long_their_jobs_are(long_s, short_s):
+    """Until they meet on the clock of turns, a short job's lead is its stretch."""
+    sent = [(0.0, 0, long_s, Priority.NORMAL, "wan")] * 40
+    sent += [(0.0, 1, short_s, Priority.NORMAL, "wan")] * 400
+    given_s = [0.0, 0.0]
+    lead_s = (policy.STRETCH + 2) * (long_s + short_s)
+    for _, job, owner, _, left in Served().serve(sent).taken:
+        given_s[owner] += job.estimate_s
+        if {other for _, other, _ in left} == {0, 1}:
+            assert abs(given_s[0] - given_s[1]) <= lead_s
+
+
+def test_an_owner_without_unfinished_jobs_begins_at_his_own_time():
+    assert policy.turn_s(50.0, None) == 50.0
+    assert policy.turn_s(50.0, 10.0, 20.0) == 50.0
+    assert policy.turn_s(50.0, 40.0, 20.0) == 60.0
+
+
+# choice
+
+
+@given(workers, st.lists(jobs, max_size=30, unique_by=lambda job: job.id))
+def test_the_heads_of_alike_jobs_are_enough_to_choose_from(worker, waiting):
+    heads: dict[tuple[str, float, bool], Waiting] = {}
+    for job in sorted(waiting, key=lambda job: (job.rank, job.id)):
+        heads.setdefault((job.model, job.memory_gib, job.needs_trust), job)
+    assert policy.choose(worker, heads.values()) == policy.choose(worker, waiting)
+
+
+@given(workers, st.lists(jobs, max_size=30))
+def test_what_is_chosen_fits_and_nothing_is_chosen_only_if_nothing_fits(worker, waiting):
+    chosen = policy.choose(worker, waiting)
+    assert (chosen is None) == (not any(policy.fits(worker, job) for job in waiting))
+    if chosen is not None:
+        assert chosen.memory_gib <= worker.memory_gib
+        assert worker.is_trusted or not chosen.needs_trust
+        assert worker.models is None or chosen.model in worker.models
+
+
+@given(workers, jobs, jobs)
+def test_a_warm_model_is_worth_the_time_to_load_it_and_no_more(worker, one, other):
+    if policy.choose(worker, [one, other]) is one and policy.fits(worker, other):
+        assert one.rank <= other.rank + worker.load_s
+
+
+# giving way
+
+
+@given(running_jobs(), jobs)
+def test_a_job_gives_way_only_if_that_costs_less_than_half_of_what_it_still_needs(running, waiting):
+    if policy.gives_way(running, waiting):
+        is_warm = waiting.model in running.worker.warm_models
+        loading_s = 0 if is_warm else 2 * running.worker.load_s
+        assert 2 * (waiting.estimate_s + running.save_s + loading_s) < running.remaining_s
+        assert policy.fits(running.worker, waiting)
+
+
+@given(running_jobs(), jobs)
+def test_a_worker_whose_job_gave_way_takes_the_waiting_one_and_not_the_same_again(running, waiting):
+    if policy.gives_way(running, waiting):
+        back = Waiting(
+            id=running.id,
+            rank=running.rank,
+            estimate_s=running.remaining_s,
+            memory_gib=0,
+            model=running.model,
+        )
+        assert policy.choose(running.worker, [back, waiting]) is waiting
+
+
+@given(running_jobs(), jobs)
+def test_no_two_jobs_give_way_to_each_other(running, waiting):
+    if policy.gives_way(running, waiting):
+        other = Running(
+            id=waiting.id,
+            rank=waiting.rank,
+            remaining_s=1e9,
+            model=waiting.model,
+            worker=replace(
+                running.worker, warm_models=running.worker.warm_models | {waiting.model}
+            ),
+        )
+        back = Waiting(
+            id=running.id, rank=running.rank, estimate_s=1, memory_gib=0, model=running.model
+        )
+        assert not policy.gives_way(other, back)
+
+
+@given(st.lists(running_jobs(), max_size=20, unique_by=lambda job: job.id), jobs)
+def test_the_job_with_the_largest_rank_gives_way(running, waiting):
+    victim = policy.whom_to_preempt(running, waiting)
+    willing = [job for job in running if policy.gives_way(job, waiting)]
+    assert (victim is None) == (not willing)
+    assert victim is None or victim.rank == max(job.rank for job in willing)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gives_way"),
+    [
+        ({}, True),
+        ({"remaining_s": 200.0}, False),  # exactly as much as it costs
+        ({"rank": 10.0}, False),  # not behind the waiting one
+        ({"save_s": 400.0}, False),
+    ],
+)
+def test_giving_way_by_example(changes, gives_way):
+    worker = Worker(memory_gib=24, warm_models=frozenset(["wan"]))
+    values = {"id": "a", "rank": 100.0, "remaining_s": 900.0, "model": "wan", "worker": worker}
+    waiting = Waiting(id="b", rank=10.0, estimate_s=100, memory_gib=8, model="wan")
+    assert policy.gives_way(Running(**values | changes), waiting) is gives_way
