@@ -5,6 +5,7 @@ from typing import Any
 
 from reelgrid.jobs.database import Database
 from reelgrid.jobs.job import Kind, NewJob
+from reelgrid.jobs.losing import MAX_LOSSES
 from reelgrid.jobs.migrations import migrate
 from reelgrid.jobs.sql import SqlDesk
 from reelgrid.jobs.work import WorkerInfo
@@ -59,10 +60,12 @@ def make_desk(url: str | Path) -> tuple[SqlDesk, Clock]:
     return desk, Clock(database)
 
 
-def empty(desk: SqlDesk) -> None:
+def empty(desk: SqlDesk, *, max_losses: int = MAX_LOSSES) -> None:
     """Remove all rows and set the clock."""
     with desk.database.write() as connection:
         for table in (*TABLES, "test_clock"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
         connection.exec_driver_sql(f"INSERT INTO test_clock VALUES ({START_S!r})")
-    SqlDesk.__init__(desk, desk.database)  # the picture of the queue goes with the rows
+    SqlDesk.__init__(
+        desk, desk.database, max_losses=max_losses
+    )  # the picture of the queue goes with the rows
