@@ -177,7 +177,9 @@ def choose(worker: Worker, waiting: Iterable[Waiting]) -> Waiting | None:
     smallest rank: the answer is the same.
     """
     candidates = (job for job in waiting if fits(worker, job))
-    return min(candidates, key=lambda job: (claim_rank(worker, job), job.id), default=None)
+    return min(
+        candidates, key=lambda job: (claim_rank(worker, job), job.rank, job.id), default=None
+    )
 
 
 def gives_way(running: Running, waiting: Waiting) -> bool:

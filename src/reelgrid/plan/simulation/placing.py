@@ -221,10 +221,13 @@ def _choose(w: World, number: int) -> int:
         if head == NOBODY or not w.fits[node.kind, queue]:
             continue
         rank = rank_for(w.jobs[head].rank, load_s, node.warm == w.queue_model[queue] + 1)
-        if best == NOBODY or rank < best_rank:
+        is_equal = rank == best_rank and best != NOBODY
+        if (
+            best == NOBODY
+            or rank < best_rank
+            or (is_equal and queues.is_before(w.jobs, head, best))
+        ):
             best_rank, best = rank, head
-        elif rank == best_rank and w.jobs[head].number < w.jobs[best].number:
-            best = head
     if best != NOBODY:
         queue = w.streams[w.jobs[best].stream].queue
         w.heads[queue] = queues.popped(w.jobs, best)

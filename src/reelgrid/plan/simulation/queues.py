@@ -13,7 +13,7 @@ def joined(jobs: Any, one: int, other: int) -> int:
         return other
     if other < 0:
         return one
-    if _is_before(jobs, other, one):
+    if is_before(jobs, other, one):
         one, other = other, one
     jobs[other].sibling = jobs[one].child
     jobs[one].child = other
@@ -54,11 +54,12 @@ def _all_joined(jobs: Any, pairs: int) -> int:
     return head
 
 
-def _is_before(jobs: Any, one: int, other: int) -> bool:
+def is_before(jobs: Any, one: int, other: int) -> bool:
+    """Return whether a job goes before another."""
     first, second = jobs[one], jobs[other]
     return bool(
         first.rank < second.rank or (first.rank == second.rank and first.number < second.number)
     )
 
 
-COMPILED = (joined, pushed, popped, _all_joined, _is_before)
+COMPILED = (joined, pushed, popped, _all_joined, is_before)
