@@ -9,6 +9,7 @@ from reelgrid.fleet import attempt
 from reelgrid.fleet.delivery import Delivery
 from reelgrid.fleet.habits import Habits
 from reelgrid.fleet.iteration import Iteration
+from reelgrid.fleet.saving import Saving
 from reelgrid.jobs.job import Phase
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.work import WorkerInfo
@@ -448,3 +449,20 @@ def test_measured_times_go_to_the_desk(rig):
 def test_a_beat_has_to_come_before_the_lease_is_over():
     with pytest.raises(ValueError, match="does not keep a lease"):
         Habits(lease_s=5.0, beat_every_s=5.0)
+
+
+def test_a_job_that_has_lost_workers_is_saved_more_often(rig, monkeypatch):
+    every_s = []
+
+    class Noting(Saving):
+        def __init__(self, *arguments, **settings):
+            every_s.append(settings["every_s"])
+            super().__init__(*arguments, **settings)
+
+    monkeypatch.setattr(attempt, "Saving", Noting)
+    rig.submit()
+    for _ in range(2):
+        rig.desk.claim(WorkerInfo(id="lost", machine="here", memory_gib=8.0))
+        rig.desk.bury("lost")
+    rig.worker(habits={"save_every_s": 4.0}).work_once()
+    assert every_s == [1.0]

@@ -36,6 +36,8 @@ from reelgrid.studio.origin import provenance_of
 INTERNAL_ERROR = "internal_error"
 ROOM_EVERY_S = 1.0
 """A worker that finds no room for its files tries again this often."""
+MAX_HALVINGS = 4
+"""A job is saved twice as often for each worker that it has lost lately, up to this many times."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -200,7 +202,7 @@ class Attempt:
             self._lease,
             scratch=self._place.scratch,
             journal=self._place.journal,
-            every_s=habits.save_every_s,
+            every_s=habits.save_every_s / 2 ** min(self._claim.job.losses, MAX_HALVINGS),
             between_failures_s=habits.between_failures_s,
             clock=self._place.clock,
         )

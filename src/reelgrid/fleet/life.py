@@ -1,6 +1,7 @@
 """The life of a worker process: gather what it works with, load its model, work, leave."""
 
 import functools
+from contextlib import closing
 
 from reelgrid.errors import NoRoomError
 from reelgrid.fleet.delivery import Sign, leave_unsigned
@@ -9,11 +10,12 @@ from reelgrid.fleet.journal import Journal
 from reelgrid.fleet.lifeline import Signs
 from reelgrid.fleet.machine import Machine, needed_gib
 from reelgrid.fleet.place import Workplace
+from reelgrid.fleet.predecessor import succeeding
 from reelgrid.fleet.pulse import Pulse
 from reelgrid.fleet.scratch import empty_scratch
 from reelgrid.fleet.settings import Started
 from reelgrid.fleet.worker import Worker
-from reelgrid.jobs.sql import open_desk
+from reelgrid.jobs.sql import SqlDesk, open_desk
 from reelgrid.media.manifest import sign
 from reelgrid.media.signer import signer_of
 from reelgrid.settings import Settings
@@ -29,11 +31,26 @@ def live(started: Started, signs: Signs, pulse: Pulse, departure: Departure) -> 
     settings = started.settings
     machine = Machine(settings.device, settings.dtype)
     _refuse_what_never_fits(settings.models, machine)
-    desk, shelf = open_desk(settings.database), machine.shelf()
+    with (
+        succeeding(settings.scratch, started.name) as predecessor,
+        closing(open_desk(settings.database)) as desk,
+    ):
+        if predecessor is not None:
+            desk.bury(predecessor)
+        place = _settle(started, machine, desk, departure, pulse)
+        _work(place, machine, settings.models, departure, signs)
+        desk.bury(started.name)
+
+
+def _settle(
+    started: Started, machine: Machine, desk: SqlDesk, departure: Departure, pulse: Pulse
+) -> Workplace:
+    """Return the worker's place, with the first of its models in memory."""
+    settings, shelf = started.settings, machine.shelf()
     empty_scratch(settings.scratch)
     for name in settings.models[:1]:
         shelf.take(name)
-    place = Workplace(
+    return Workplace(
         worker=started.name,
         desk=desk,
         blobs=Blobs(settings.blobs),
@@ -45,16 +62,24 @@ def live(started: Started, signs: Signs, pulse: Pulse, departure: Departure) -> 
         is_leaving=lambda: departure.is_wanted,
         pulse=pulse,
     )
-    models = frozenset(settings.models) or None
-    worker = Worker(place, machine.info(started.name, models, shelf), departure.wake)
+
+
+def _work(
+    place: Workplace,
+    machine: Machine,
+    models: tuple[str, ...],
+    departure: Departure,
+    signs: Signs,
+) -> None:
+    """Take jobs until told to leave."""
+    info = machine.info(place.worker, frozenset(models) or None, place.shelf)
+    worker = Worker(place, info, departure.wake)
     departure.begin(worker.give_up)
     place.journal.note("ready")
     signs.ready()
     worker.work()
     departure.left()
     place.journal.note("left")
-    desk.bury(started.name)
-    desk.close()
 
 
 def _refuse_what_never_fits(models: tuple[str, ...], machine: Machine) -> None:
