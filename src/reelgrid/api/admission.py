@@ -18,7 +18,7 @@ from reelgrid.api.errors import Refusal
 from reelgrid.api.estimates import Estimate
 from reelgrid.api.service import Service
 from reelgrid.catalog import ModelCard
-from reelgrid.errors import LimitError, RequestError
+from reelgrid.errors import FullError, LimitError, RequestError
 from reelgrid.jobs.books import Place
 from reelgrid.jobs.job import Job, Kind, NewJob
 from reelgrid.jobs.policy import Priority, rank
@@ -84,10 +84,12 @@ def price(service: Service, wish: Wish) -> Estimate:
     """Return what the wish would take, or refuse what can never be done here.
 
     Raises:
-        Refusal: It takes too long, cannot be in time, or fits no worker.
-        FullError: There is no room for results now.
+        Refusal: It takes too long, cannot be in time, fits no worker, or the disk is full.
     """
-    service.check_room()
+    try:
+        service.check_room()
+    except FullError as error:
+        raise Refusal(503, str(error), code="storage_full", retry_after_s=30) from None
     estimate = service.estimator.estimate(wish.card, wish.order)
     low_s = estimate.seconds / estimate.spread
     limits = service.limits

@@ -7,36 +7,30 @@ import contextlib
 import functools
 import hmac
 import ipaddress
-import shlex
-import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import reelgrid
 from reelgrid import catalog
 from reelgrid.cli.console import say
+from reelgrid.cli.listening import announce, listen, make_server
 from reelgrid.errors import RequestError
 from reelgrid.settings import Settings
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from reelgrid.api.service import Service
     from reelgrid.catalog import ModelCard
     from reelgrid.fleet.supervisor import Supervisor
     from reelgrid.jobs.keys import Keys
     from reelgrid.jobs.sql import SqlDesk
+    from reelgrid.jobs.sweeper import Sweeper
     from reelgrid.store.blobs import Blobs
 
-_KEEP_ALIVE_S = 75
-_LAST_WORDS_S = 3
-_READY_LOOK_S = 0.1
+_FAREWELL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +82,22 @@ def run(plan: Plan) -> None:
     cards = _cards(plan.models)
     _check_packages()
     from reelgrid.jobs.keys import Keys
+    from reelgrid.jobs.retention import RetentionPolicy
     from reelgrid.jobs.sql import open_desk
+    from reelgrid.jobs.sweeper import Sweeper
     from reelgrid.store.blobs import Blobs
 
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(_listen(plan.host, plan.port))
+        listening = stack.enter_context(listen(plan.host, plan.port))
         desk = open_desk(_database(plan))
         stack.callback(desk.close)
         keys = Keys(desk.database)
         _check_keys(plan, keys)
         blobs = Blobs(plan.blobs)
         supervisor = _supervisor(plan, desk)
-        service = _service(plan, cards, desk, keys, blobs, supervisor)
-        stack.enter_context(_housekeeping(plan, desk, blobs))
+        sweeper = Sweeper(desk, blobs, RetentionPolicy.of(plan.settings))
+        service = _service(plan, cards, desk, keys, blobs, supervisor, sweeper)
+        stack.enter_context(_housekeeping(plan, desk, sweeper))
         supervisor.start()
         stack.callback(supervisor.stop)
         _serve(plan, service, supervisor, listening)
@@ -114,53 +111,17 @@ def _serve(
     from reelgrid.api.app import create_app
 
     is_over = threading.Event()
-    announcing = functools.partial(_announce, plan, service, supervisor, listening, is_over)
+    announcing = functools.partial(
+        announce, ", ".join(plan.models), service, supervisor, listening, is_over
+    )
     announcer = threading.Thread(target=announcing, name="announcer", daemon=True)
     announcer.start()
     try:
-        server = _make_server(service, create_app(service))
+        server = make_server(service, create_app(service))
         server.run(sockets=[listening])
     finally:
         is_over.set()
         announcer.join()
-
-
-def _make_server(service: "Service", app: object) -> "uvicorn.Server":
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        """Tells listeners to go as soon as it is told to stop, and leaves signals as they were."""
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """Take a signal; the second one does not wait for anybody."""
-            self.force_exit = self.should_exit
-            self.should_exit = True
-            service.hub.close()
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            """Take signals while it runs; what comes after that is done by the command."""
-            wanted = (signal.SIGINT, signal.SIGTERM)
-            before = {number: signal.signal(number, self.handle_exit) for number in wanted}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-    return Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]  # an ASGI application
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=True,
-            ws="none",
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_LAST_WORDS_S,
-            backlog=2_048,
-        )
-    )
 
 
 def _service(
@@ -170,6 +131,7 @@ def _service(
     keys: "Keys",
     blobs: "Blobs",
     supervisor: "Supervisor",
+    sweeper: "Sweeper",
 ) -> "Service":
     from reelgrid.api.auth import Door
     from reelgrid.api.cards import Offer
@@ -179,6 +141,7 @@ def _service(
     from reelgrid.api.links import Links
     from reelgrid.api.metrics import Meter
     from reelgrid.api.service import Service
+    from reelgrid.jobs.retention import retain_s
     from reelgrid.jobs.webhook import read_master
     from reelgrid.measurement import read_records
 
@@ -199,8 +162,9 @@ def _service(
         wake=supervisor.wake,
         failures=lambda: supervisor.failures,
         usd_per_gpu_h=plan.usd_per_gpu_h,
-        retain_videos_s=settings.retain_videos_s,
-        retain_images_s=settings.retain_images_s,
+        check_room=sweeper.check_room,
+        retain_videos_s=retain_s(settings.retain_videos_s),
+        retain_images_s=retain_s(settings.retain_images_s),
         webhooks_to_private=settings.webhooks_to_private,
     )
 
@@ -228,8 +192,8 @@ def _supervisor(plan: Plan, desk: "SqlDesk") -> "Supervisor":
 
 
 @contextlib.contextmanager
-def _housekeeping(plan: Plan, desk: "SqlDesk", blobs: "Blobs") -> Iterator[None]:
-    """Send webhooks while the block runs."""
+def _housekeeping(plan: Plan, desk: "SqlDesk", sweeper: "Sweeper") -> Iterator[None]:
+    """Send webhooks and sweep while the block runs."""
     from reelgrid.jobs.messenger import Messenger
     from reelgrid.jobs.webhook import read_master
 
@@ -239,56 +203,18 @@ def _housekeeping(plan: Plan, desk: "SqlDesk", blobs: "Blobs") -> Iterator[None]
         allows_private=plan.settings.webhooks_to_private,
     )
     stop = threading.Event()
-    sender = threading.Thread(target=messenger.run, args=(stop,), name="messenger", daemon=True)
-    sender.start()
+    keepers = [
+        threading.Thread(target=work, args=(stop,), daemon=True)
+        for work in (messenger.run, sweeper.run)
+    ]
+    for keeper in keepers:
+        keeper.start()
     try:
         yield
     finally:
         stop.set()
-
-
-def _announce(
-    plan: Plan,
-    service: "Service",
-    supervisor: "Supervisor",
-    listening: socket.socket,
-    is_over: threading.Event,
-) -> None:
-    """Say where it is at once, and what it runs on when a worker can take work."""
-    url = _url(listening)
-    say(f"reelgrid {reelgrid.__version__} serves {', '.join(plan.models)} at {url}/v1")
-    if plan.is_loopback and service.door.is_open():
-        say("no key has been made: whoever is on this machine may use it")
-    said: tuple[str, ...] = ()
-    while plan.num_workers and not supervisor.is_ready and not is_over.wait(_READY_LOOK_S):
-        if supervisor.failures != said:
-            said = supervisor.failures
-            say("; ".join(said))
-    if not is_over.is_set():
-        say(f"ready on {_machines(service)}; try:\n{curl_line(url, service)}")
-
-
-def _machines(service: "Service") -> str:
-    """Return what the workers run on; a worker that can take work introduces itself by asking."""
-    for _ in range(50):
-        names = [worker.info.machine for worker in service.desk.workers() if worker.is_live]
-        if names:
-            return ", ".join(sorted(set(names)))
-        threading.Event().wait(_READY_LOOK_S)
-    return "no worker of its own"
-
-
-def curl_line(url: str, service: "Service") -> str:
-    """Return a line that asks for a video when it is pasted into a shell."""
-    key = "" if service.door.is_open() else ' -H "Authorization: Bearer $REELGRID_KEY"'
-    prompt = shlex.quote("prompt=a red ball rolls to the right")
-    return f"curl {url}/v1/videos{key} -F {prompt}"
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        for keeper in keepers:
+            keeper.join(_FAREWELL_S)
 
 
 def _cards(names: tuple[str, ...]) -> "tuple[ModelCard, ...]":
@@ -329,29 +255,3 @@ def _database(plan: Plan) -> str | Path:
     from reelgrid.jobs.sql import FILE
 
     return plan.settings.data / FILE if plan.database is None else plan.database
-
-
-@contextlib.contextmanager
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a socket that listens, before anything else is begun.
-
-    Yields:
-        The socket.
-
-    Raises:
-        RequestError: The port is taken, or there is no such address here.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        if sys.platform != "win32":
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, port))
-            listening.listen(2_048)
-        except OSError as error:
-            raise RequestError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; "
-                "choose another with --host and --port",
-                param="port",
-            ) from None
-        yield listening
