@@ -179,3 +179,23 @@ def test_addresses_are_taken_as_people_write_them(url: str) -> None:
 
 def test_every_error_of_the_desk_is_in_the_tree() -> None:
     assert all(issubclass(kind, ReelgridError) for kind in (BusyError, DeskError, FullError))
+
+
+def test_a_process_that_froze_within_a_transaction_holds_others_up_for_a_moment_only(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "FROZEN_S", 0.3)
+    desk = open_desk(postgres_url)
+    job = desk.submit(new_job())
+
+    def freeze() -> None:
+        with desk.database.write() as connection:
+            connection.exec_driver_sql("UPDATE job SET reason = 'frozen'")
+            assert desk.cancel(job.id).reason is None  # waits, and is not refused
+            connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(BusyError, match="try again"):
+        freeze()
+    assert desk.get(job.id).reason is None
+    desk.delete(job.id)
+    desk.close()

@@ -143,7 +143,16 @@ def test_a_finished_job_has_its_files_and_is_nobodys(desk: SqlDesk, clock: Clock
     assert (job.worker, job.lease_until, job.states) == (None, None, ())
     assert desk.blob_names() == set(FILES.values())
     with pytest.raises(StaleClaim):
-        desk.finish(taken, FILES)
+        desk.finish(taken, {"video": "other"})
+
+
+def test_a_finish_whose_answer_was_lost_may_be_sent_again(desk: SqlDesk) -> None:
+    desk.submit(new_job())
+    taken = claim(desk)
+    job = desk.finish(taken, FILES)
+    tallies = desk.tallies()
+    assert desk.finish(taken, FILES) == job
+    assert desk.tallies() == tallies
 
 
 def test_a_failed_job_says_why_in_one_line(desk: SqlDesk) -> None:

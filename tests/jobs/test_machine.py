@@ -131,9 +131,9 @@ class DeskMachine(RuleBasedStateMachine):
         each = self._living(claim)
         if each is None:
             with pytest.raises(StaleClaim):
-                self.desk.finish(claim, {"video": "v"})
+                self.desk.finish(claim, {"video": f"{claim.epoch} again"})
             return
-        job = self.desk.finish(claim, {"video": "v"})
+        job = self.desk.finish(claim, {"video": f"{claim.epoch}"})
         is_cancelled = each.wanted is Wanted.CANCEL
         assert job.phase is (Phase.FAILED if is_cancelled else Phase.COMPLETED)
         each.num_finished += not is_cancelled

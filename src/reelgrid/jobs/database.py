@@ -29,11 +29,22 @@ if TYPE_CHECKING:
 PATIENCE_S = 10.0
 """How long a transaction waits for others before it gives up."""
 
+FROZEN_S = 5.0
+"""A process that was stopped within a transaction holds others up for so long; PostgreSQL only.
+
+On SQLite nobody can take the file's lock away from it but who kills it.
+"""
+
 _CLOCKS = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "(EXTRACT(EPOCH FROM clock_timestamp())::double precision)",
 }
-_BUSY_STATES = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
+_BUSY_STATES = {
+    "25P03",  # stopped within a transaction for longer than FROZEN_S
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+    "55P03",  # no lock within PATIENCE_S
+}
 _FULL_STATES = {"53100"}
 _RETRY_S = 0.01
 _IMMEDIATE = "reelgrid_immediate"
@@ -107,6 +118,8 @@ class Database:
         state = getattr(error.orig, "sqlstate", None)
         if state in _BUSY_STATES or "database is locked" in text:
             return BusyError(f"the database {self} is held by another transaction: try again")
+        if error.connection_invalidated:
+            return BusyError(f"the connection to the database {self} was lost: try again")
         if state in _FULL_STATES or "disk is full" in text:
             return FullError(f"the database {self} cannot grow, its disk is full: make room")
         return DeskError(f"the database {self} refused: {text}")
@@ -143,13 +156,21 @@ def _make_engine(url: URL) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": int(PATIENCE_S),
-                "options": f"-c lock_timeout={int(PATIENCE_S * 1000)} -c timezone=UTC",
+                "options": " ".join(f"-c {name}={value}" for name, value in _session().items()),
             },
         )
     except (ImportError, NoSuchModuleError):
         raise DeskError(
             'PostgreSQL needs the package psycopg: pip install "reelgrid[serve]"'
         ) from None
+
+
+def _session() -> dict[str, object]:
+    return {
+        "lock_timeout": int(PATIENCE_S * 1000),
+        "idle_in_transaction_session_timeout": int(FROZEN_S * 1000),
+        "timezone": "UTC",
+    }
 
 
 def _make_sqlite(url: URL) -> Engine:

@@ -149,6 +149,7 @@ class Workers(Protocol):
 
         Look at the phase of what comes back: a job that was cancelled meanwhile is `FAILED`, and
         its files are the caller's to remove, as the blobs of its saved states are in any case.
+        Safe to try again when the answer was lost: the same finish of the same claim is the same.
         """
         ...
 

@@ -128,10 +128,23 @@ class SqlWorkers:
             },
         }
         with self._database.write() as connection:
+            done = self._find_finished(connection, claim, files)
+            if done is not None:
+                return done
             job = self._let_go(connection, claim, ended_at=now, **values)
             if timing is not None and job.phase is Phase.COMPLETED:
                 self._learn(connection, claim, timing)
             return job
+
+    def _find_finished(
+        self, connection: Connection, claim: Claim, files: Mapping[str, str]
+    ) -> Job | None:
+        """Return the job if this very finish has happened, and only its answer was lost."""
+        finished = select(schema.job).where(
+            _JOB.id == claim.id, _JOB.epoch == claim.epoch, schema.in_phase(Phase.COMPLETED)
+        )
+        row = connection.execute(finished).mappings().first()
+        return rows.to_job(row) if row is not None and row["files"] == dict(files) else None
 
     def _learn(self, connection: Connection, claim: Claim, timing: Timing) -> None:
         entry = schema.worker.c

@@ -1,0 +1,86 @@
+"""Real processes on one desk, some killed, some frozen: every job is finished exactly once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from reelgrid.jobs.job import Phase
+from reelgrid.jobs.sql import SqlDesk, open_desk
+from tests.jobs.given import TABLES, new_job
+
+NUM_JOBS = 60
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'desk.sqlite'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def desk(url: str) -> SqlDesk:
+    desk = open_desk(url)
+    with desk.database.write() as connection:
+        for table in TABLES:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    return desk
+
+
+def start(url: str, name: str, log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.jobs.busy_worker", url, name],
+            stdout=output,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": "src"},
+        )
+
+
+def wait_for(desk: SqlDesk, num_completed: int) -> None:
+    give_up_s = time.monotonic() + PATIENCE_S
+    while sum(each.num for each in desk.counts() if each.phase == "completed") < num_completed:
+        assert time.monotonic() < give_up_s, desk.counts()
+        time.sleep(0.02)
+
+
+def test_every_job_is_finished_exactly_once_whoever_dies(
+    desk: SqlDesk, url: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    ids = {desk.submit(new_job()).id for _ in range(NUM_JOBS)}
+    workers = [start(url, f"w{number}", log) for number in range(4)]
+    try:
+        wait_for(desk, 5)
+        workers[0].kill()
+        workers[1].send_signal(signal.SIGSTOP)
+        workers.append(start(url, "w4", log))
+        wait_for(desk, NUM_JOBS // 2)
+        workers[2].kill()
+        workers[1].send_signal(signal.SIGCONT)
+        workers.append(start(url, "w5", log))
+        wait_for(desk, NUM_JOBS)
+    finally:
+        for each in workers:
+            each.kill()
+            each.wait()
+    jobs = desk.list(limit=1_000).jobs
+    assert {job.id for job in jobs} == ids
+    assert {job.phase for job in jobs} == {Phase.COMPLETED}
+    for job in jobs:
+        assert job.files == {"video": f"{job.id}-{job.epoch}"}  # of the last claim
+    lines = log.read_text(encoding="utf-8").splitlines()
+    finished = Counter(line.split()[1] for line in lines if line.startswith("finished"))
+    assert set(finished.values()) == {1}
+    assert NUM_JOBS - 2 <= len(finished) <= NUM_JOBS  # a killed one may not have said so
+    sums = {(tally.name, tally.label): tally.num for tally in desk.tallies()}
+    assert sums["completed", "tiny"] == NUM_JOBS
+    assert sum(num for (name, _), num in sums.items() if name == "lost") >= 1
+    desk.close()
