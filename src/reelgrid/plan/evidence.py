@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.architectures import Architecture, find_architecture
-from reelgrid.plan.calibration import Case, read_calibration
+from reelgrid.plan.calibration import Case, has_own_kernels, read_calibration
 from reelgrid.plan.hardware import Gpu, find_gpu
 from reelgrid.plan.latencies import Observation, Stack, read_latencies
 from reelgrid.plan.workload import Workload
@@ -81,7 +81,10 @@ def from_measurements(case: Case, records: Sequence[BenchRecord]) -> Evidence | 
 
 
 def from_published(case: Case) -> Evidence | None:
-    """Return what was published of exactly this, on as many of these GPUs; none if nothing was."""
+    """Return what was published of exactly this, on as many of these GPUs; none if nothing was.
+
+    Where it is not said with which kernel, on a GPU where that matters, the doubt is the formula's.
+    """
     rows = [row for row in read_latencies() if _is_same(row, case)]
     if not rows:
         return None
@@ -89,6 +92,8 @@ def from_published(case: Case) -> Evidence | None:
     spread = statistics.pstdev(logs)
     sources = dict.fromkeys(f"published: {row.source} ({row.date}), {row.note}" for row in rows)
     sigma = math.hypot(_OTHER_MACHINE_SIGMA, spread)
+    if case.stack.kernel is None and has_own_kernels(case.stack.gpu):
+        sigma = max(sigma, read_calibration().time(case)[1])
     return Evidence(statistics.mean(logs), sigma, tuple(sources))
 
 

@@ -105,14 +105,9 @@ def predict(
     Raises:
         RequestError: The kernel is unknown, or the number of GPUs out of range.
     """
+    alone = Stack(gpu=gpu, num_gpus=num_gpus, kernel=kernel_class(kernel), software=software)
     memory, offload = memory_need(workload, gpu, num_gpus)
-    stack = Stack(
-        gpu=gpu,
-        num_gpus=num_gpus,
-        kernel=kernel_class(kernel),
-        software=software,
-        offload=offload,
-    )
+    stack = replace(alone, offload=offload)
     case = Case(workload, stack)
     evidence = from_measurements(case, measurements) or from_published(case) or from_formula(case)
     floor_s = workload.flops / (gpu.dense_tflops * 1e12 * num_gpus)
