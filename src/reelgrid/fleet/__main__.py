@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signs = Signs(started.ends.signs if started.ends else None, lambda: pulse.is_well)
     try:
         return _live(started, signs, pulse)
-    except ReelgridError as error:
+    except (ReelgridError, OSError) as error:
         sys.stderr.write(f"reelgrid worker: {error}\n")
         signs.failure(str(error))
-        return error.exit_code
+        return getattr(error, "exit_code", 1)
 
 
 def _live(started: Started, signs: Signs, pulse: Pulse) -> int:

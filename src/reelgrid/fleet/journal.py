@@ -7,6 +7,7 @@ several workers may share the file.
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -28,7 +29,8 @@ class Journal:
         if self._handle is None:
             return
         line = {"at_s": round(time.monotonic(), 4), "worker": self._worker, "event": event}
-        os.write(self._handle, (json.dumps({**line, **fields}) + "\n").encode())
+        with suppress(OSError):  # a disk that is full: the work matters more
+            os.write(self._handle, (json.dumps({**line, **fields}) + "\n").encode())
 
     def close(self) -> None:
         """Close the file."""

@@ -1,6 +1,7 @@
 """The life of a worker process: gather what it works with, load its model, work, leave."""
 
 import functools
+import os
 from contextlib import closing
 
 from reelgrid.errors import NoRoomError
@@ -75,7 +76,7 @@ def _work(
     info = machine.info(place.worker, frozenset(models) or None, place.shelf)
     worker = Worker(place, info, departure.wake)
     departure.begin(worker.give_up)
-    place.journal.note("ready")
+    place.journal.note("ready", pid=os.getpid())
     signs.ready()
     worker.work()
     departure.left()

@@ -120,9 +120,9 @@ class Saving:
             self._say(step, error)
             return None
         self._costs_s.append(self._clock() - self._saved_at)
-        return self._thread.submit(self._write, saved, step)
+        return self._thread.submit(self._write, saved, step, self._saved_at)
 
-    def _write(self, saved: Saved, step: int) -> None:
+    def _write(self, saved: Saved, step: int, began_at: float) -> None:
         """Write blob and row; what cannot be saved is said and the work goes on without."""
         claim = self._lease.claim
         blob = f"{states_folder(claim.id)}{claim.epoch:05}-{step:06}.safetensors"
@@ -130,7 +130,10 @@ class Saving:
             self._upload(saved, blob)
             if self._lease.is_good:
                 unneeded = self._desk.save(claim, blob, step)
-                self._journal.note("saved", job=claim.id, epoch=claim.epoch, step=step)
+                took_s = round(self._clock() - began_at, 4)
+                self._journal.note(
+                    "saved", job=claim.id, epoch=claim.epoch, step=step, took_s=took_s
+                )
                 for name in unneeded:
                     self._blobs.delete(name)
         except StaleClaim:

@@ -58,16 +58,16 @@ class WorkerSettings:
         data = {} if self.data is None else {DATA: str(self.data)}
         return {DATABASE: self.database, BLOBS: self.blobs, **data}
 
-    def command(self, number: int) -> Callable[[str, Ends], list[str]]:
-        """Return what gives the command line of worker `number` from its name and its pipe ends."""
+    def command(self, number: int) -> Callable[[str, Ends | None], list[str]]:
+        """Return what gives the command line of worker `number` from its name and its pipe ends.
 
-        def build(name: str, ends: Ends) -> list[str]:
-            options = {
-                **self._options(number),
-                "name": name,
-                "lifeline": ends.lifeline,
-                "signs": ends.signs,
-            }
+        Without a supervisor there are no pipes.
+        """
+
+        def build(name: str, ends: Ends | None) -> list[str]:
+            options = {**self._options(number), "name": name}
+            if ends is not None:
+                options |= {"lifeline": ends.lifeline, "signs": ends.signs}
             flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
             return [sys.executable, "-m", "reelgrid.fleet", *flags]
 

@@ -1,0 +1,240 @@
+"""Two hundred kills under a steady load: is anything lost, and how long does nothing happen?
+
+    python benchmarks/chaos.py [--kills 200] [--workers 2] [--seed 1] [--folder DIR] [--write]
+
+The real server and its workers are killed, frozen and deprived of disk space at random moments,
+in rounds of 20 kills. After each round every promise is checked: every accepted job completed once,
+every file plays and is byte for byte that of an uninterrupted job before it is signed, and no more
+than a save interval and a step was computed twice. A finished round is kept in the folder: started
+again, the script goes on with the next. Then workers without a supervisor are killed, whose jobs
+wait for the lease. `--write` files the result in `benchmarks/results/` under today's date.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import reelgrid  # noqa: E402
+from reelgrid import catalog  # noqa: E402
+from reelgrid.fleet.settings import WorkerSettings  # noqa: E402
+from reelgrid.jobs.desk import LEASE_S  # noqa: E402
+from reelgrid.jobs.job import Kind, NewJob  # noqa: E402
+from reelgrid.jobs.request import JobRequest  # noqa: E402
+from reelgrid.jobs.sql import open_desk  # noqa: E402
+from reelgrid.measurement import processor_name  # noqa: E402
+from reelgrid.spec import Request  # noqa: E402
+from tests.chaos import verdict  # noqa: E402
+from tests.chaos.account import JournalReader, losses, next_step_s  # noqa: E402
+from tests.chaos.house import SAVE_EVERY_S, House, small_disk  # noqa: E402
+from tests.chaos.load import PROMPT, Load, Wish  # noqa: E402
+from tests.chaos.storm import Blow, Storm  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results"
+KILLS_A_ROUND = 20
+DISK_MIB = 128
+WISHES = tuple(Wish(seed, num_steps) for seed, num_steps in ((1, 80), (2, 200), (3, 400)))
+WEIGHTS = {
+    Blow.KILL_WORKER: 55,
+    Blow.KILL_SERVER: 15,
+    Blow.KILL_BOTH: 15,
+    Blow.FREEZE_WORKER: 5,
+    Blow.FREEZE_SERVER: 5,
+    Blow.FILL_DISK: 5,
+}
+CALM_S = (0.3, 5.0)  # between two blows, beyond the recovery
+NUM_LEASE_KILLS = 5
+
+
+def play_round(number: int, num_kills: int, seed: int, num_workers: int, folder: Path) -> dict:
+    journal = folder / f"round-{number}.jsonl"
+    journal.unlink(missing_ok=True)
+    with small_disk(folder / f"disk-{number}", DISK_MIB) as can_be_filled:
+        disk = folder / f"disk-{number}"
+        house = House(disk, journal, num_workers=num_workers, can_be_filled=can_be_filled)
+        try:
+            return weather(house, number, num_kills, seed)
+        finally:
+            house.end()
+
+
+def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
+    start = time.monotonic()
+    house.start()
+    load = Load(house.url, WISHES, num_on_the_way=3, seed=seed)
+    storm = Storm(house, seed)
+    load.start()
+    blows = dict.fromkeys(Blow, 0)
+    while sum(blows[blow] for blow in Blow if blow.is_kill) < num_kills:
+        (blow,) = storm.random.choices(list(WEIGHTS), WEIGHTS.values())
+        if blow is Blow.FILL_DISK and not house.can_be_filled:
+            continue
+        time.sleep(storm.random.uniform(*CALM_S))
+        storm.strike(blow)
+        blows[blow] += 1
+        print(f"round {number}: {dict(blows)}, {len(load.finished)} jobs done", flush=True)
+    load.finish(within_s=900)
+    num_jobs = verdict.check_every_job_is_completed_once(house, load)
+    num_files = verdict.check_every_file_is_that_of_an_uninterrupted_job(load)
+    events = JournalReader(house.journal).read()
+    found = losses(events, storm.frozen + storm.full)
+    num_checked = verdict.check_little_was_computed_twice(found)
+    assert house.stop() == 0
+    return {
+        "round": number,
+        "seed": seed,
+        "blows": {blow.value: count for blow, count in blows.items()},
+        "disk_filled": house.can_be_filled,
+        "jobs_accepted": len(load.accepted),
+        "jobs_completed": num_jobs,
+        "files_equal": num_files,
+        "steps_computed": sum(event["event"] == "step" for event in events),
+        "steps_computed_twice": sum(loss.num_steps for loss in found),
+        "claims_interrupted": len(found),
+        "interruptions_checked": num_checked,
+        "losses": [asdict(loss) for loss in found],
+        "recoveries_s": {blow.value: times for blow, times in storm.recoveries.items() if times},
+        "took_s": time.monotonic() - start,
+    }
+
+
+def kill_without_supervisor(folder: Path) -> list[float]:
+    """Seconds from a worker's death to its job's next step when only the lease tells of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / "journal.jsonl"
+    settings = WorkerSettings(
+        database=str(folder / "desk.sqlite"),
+        blobs=str(folder / "blobs"),
+        scratch=folder / "scratch",
+        data=folder,
+        journal=journal,
+    )
+    desk = open_desk(folder / "desk.sqlite")
+    card = catalog.find("embedded")
+    request = JobRequest(request=card.complete(Request(PROMPT, seed=1, num_steps=600)))
+    reader, times = JournalReader(journal), []
+    for number in range(NUM_LEASE_KILLS):
+        job = desk.submit(
+            NewJob(
+                kind=Kind.VIDEO,
+                owner="local",
+                model="embedded",
+                request=request.to_json(),
+                estimate_s=12.0,
+                memory_gib=0.5,
+                num_steps=600,
+                clip_s=2.0,
+            )
+        )
+        first = start_worker(settings, 2 * number)
+        wait_until(lambda job=job: desk.get(job.id).step >= 30)
+        second = start_worker(settings, 2 * number + 1)
+        wait_until(lambda: sum(e["event"] == "ready" for e in reader.read()) == 2 * number + 2)
+        at_s = time.monotonic()
+        first.kill()
+        first.wait()
+        wait_until(lambda job=job, at_s=at_s: next_step_s(reader.read(), job.id, at_s) is not None)
+        times.append(next_step_s(reader.read(), job.id, at_s))
+        print(f"lease {number + 1}/{NUM_LEASE_KILLS}: {times[-1]:.1f} s", flush=True)
+        desk.cancel(job.id)
+        second.terminate()
+        second.wait()
+    desk.close()
+    return times
+
+
+def start_worker(settings: WorkerSettings, number: int) -> subprocess.Popen:
+    command = settings.command(number)(f"worker-{number}", None)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **settings.environment}
+    return subprocess.Popen(command, env=environment)
+
+
+def wait_until(condition, at_most_s: float = 180.0) -> None:
+    give_up_at = time.monotonic() + at_most_s
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+def spread(times: list[float]) -> dict[str, object]:
+    ordered = sorted(times)
+    return {
+        "count": len(ordered),
+        "median_s": round(statistics.median(ordered), 2),
+        "p90_s": round(ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], 2),
+        "max_s": round(ordered[-1], 2),
+    }
+
+
+def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[str, object]:
+    recoveries: dict[str, list[float]] = {}
+    for each in rounds:
+        for blow, times in each["recoveries_s"].items():
+            recoveries.setdefault(blow, []).extend(times)
+    added = ("jobs_accepted", "jobs_completed", "files_equal", "steps_computed")
+    added += ("steps_computed_twice", "claims_interrupted", "interruptions_checked")
+    lost = [loss for each in rounds for loss in each["losses"]]
+    counted = [loss["lost_s"] for loss in lost if not loss["is_in_span"]]
+    blows = {blow.value: sum(each["blows"][blow.value] for each in rounds) for blow in Blow}
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": processor_name(),
+        "reelgrid": reelgrid.__version__,
+        "workers": num_workers,
+        "save_every_s": SAVE_EVERY_S,
+        "kills": sum(blows[blow.value] for blow in Blow if blow.is_kill),
+        "blows": blows,
+        "jobs_lost": sum(each["jobs_accepted"] - each["jobs_completed"] for each in rounds),
+        **{name: sum(each[name] for each in rounds) for name in added},
+        "computed_twice_s": spread(counted) if counted else None,
+        "death_to_next_step": {blow: spread(times) for blow, times in recoveries.items()},
+        "death_to_next_step_by_lease_alone": {"lease_s": LEASE_S, **spread(lease)},
+        "took_s": round(sum(each["took_s"] for each in rounds)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "reelgrid-chaos"
+    )
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    rounds = []
+    for number in range(-(-asked.kills // KILLS_A_ROUND)):
+        kept = asked.folder / f"round-{number}.json"
+        num_kills = min(KILLS_A_ROUND, asked.kills - number * KILLS_A_ROUND)
+        if not kept.exists():
+            seed = asked.seed + number
+            result = play_round(number, num_kills, seed, asked.workers, asked.folder)
+            kept.write_text(json.dumps(result), encoding="utf-8")
+        rounds.append(json.loads(kept.read_text(encoding="utf-8")))
+    kept = asked.folder / "lease.json"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+            kept.write_text(json.dumps(kill_without_supervisor(Path(name))), encoding="utf-8")
+    lease = json.loads(kept.read_text(encoding="utf-8"))
+    text = json.dumps(summary(rounds, lease, asked.workers), indent=2)
+    print(text)
+    if asked.write:
+        path = RESULTS / f"{datetime.now(UTC).date().isoformat()}_chaos.json"
+        path.write_text(text + "\n", encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

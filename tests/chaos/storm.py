@@ -1,0 +1,113 @@
+"""What befalls a server: blows at random moments, reproducible by a seed."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import psutil
+
+from tests.chaos.account import Event, JournalReader, Span, job_of, next_step_s, since
+from tests.chaos.house import House
+
+CALM_WITHIN_S = 180.0
+
+
+class Blow(StrEnum):
+    KILL_WORKER = "kill worker"
+    KILL_SERVER = "kill server"
+    KILL_BOTH = "kill both"
+    FREEZE_WORKER = "freeze worker"
+    FREEZE_SERVER = "freeze server"
+    FILL_DISK = "fill disk"
+
+    @property
+    def is_kill(self) -> bool:
+        return self in (Blow.KILL_WORKER, Blow.KILL_SERVER, Blow.KILL_BOTH)
+
+
+@dataclass
+class Storm:
+    """Strikes a house and notes what it did.
+
+    Attributes:
+        hold_s: How long a freeze or a full disk lasts: at least, at most.
+        recoveries: Seconds from a worker's death to the next step of its job, by blow.
+        frozen: Spans in which processes stood still.
+        full: Spans in which the disk was full.
+    """
+
+    house: House
+    seed: int
+    hold_s: tuple[float, float] = (0.5, 4.0)
+    recoveries: dict[Blow, list[float]] = field(default_factory=dict)
+    frozen: list[Span] = field(default_factory=list)
+    full: list[Span] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self._reader = JournalReader(self.house.journal)
+
+    def strike(self, blow: Blow) -> None:
+        """Strike once, and return when the work goes on."""
+        hold_s = self.random.uniform(*self.hold_s)
+        victims = self._victims(blow)
+        at_s = time.monotonic()
+        match blow:
+            case Blow.KILL_WORKER:
+                for victim in victims:
+                    victim.kill()
+            case Blow.KILL_SERVER:
+                self.house.kill_server()
+            case Blow.KILL_BOTH:
+                self.house.kill_all()
+            case Blow.FREEZE_WORKER | Blow.FREEZE_SERVER:
+                is_server = blow is Blow.FREEZE_SERVER
+                with self.house.frozen(is_server=is_server), self._span(self.frozen):
+                    time.sleep(hold_s)
+            case Blow.FILL_DISK:
+                with self.house.full(), self._span(self.full):
+                    time.sleep(hold_s)
+        self.house.start()
+        self._wait_for_steps(blow, at_s, [victim.pid for victim in victims])
+
+    def _victims(self, blow: Blow) -> list[psutil.Process]:
+        """Return the workers that die of the blow themselves."""
+        workers = self.house.workers()
+        if blow is Blow.KILL_WORKER and workers:
+            return [self.random.choice(workers)]
+        return workers if blow is Blow.KILL_BOTH else []
+
+    def _wait_for_steps(self, blow: Blow, at_s: float, dead: list[int]) -> None:
+        """Return when the jobs of dead workers, or any job at all, have made a step again."""
+        events = self._reader.read()
+        jobs = [job for pid in dead if (job := job_of(events, pid, at_s)) is not None]
+        give_up_at = time.monotonic() + CALM_WITHIN_S
+        while True:
+            events = self._reader.read()
+            found = [next_step_s(events, job, at_s) for job in jobs]
+            has_step = any(e["event"] == "step" for e in since(events, at_s))
+            if has_step and None not in found:
+                break
+            if self._are_over(events, jobs):
+                break
+            assert time.monotonic() < give_up_at, f"no step after {blow}"
+            time.sleep(0.05)
+        measured = [each for each in found if each is not None]
+        self.recoveries.setdefault(blow, []).extend(measured)
+
+    @staticmethod
+    def _are_over(events: list[Event], jobs: list[str]) -> bool:
+        """Whether the jobs had no step left to make: they were struck while they were written."""
+        over = {event["job"] for event in events if event["event"] in {"completed", "failed"}}
+        return bool(jobs) and over.issuperset(jobs)
+
+    @contextmanager
+    def _span(self, spans: list[Span]) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            spans.append((start, time.monotonic()))
