@@ -10,6 +10,8 @@ import reelgrid
 from reelgrid.cli import (
     bench,
     generate,
+    jobs,
+    keys,
     models,
     plan,
     resume,
@@ -41,6 +43,8 @@ sign.register(app)
 verify.register(app)
 webhooks.register(app)
 serve.register(app)
+jobs.register(app)
+keys.register(app)
 plan.register(app)
 simulate.register(app)
 

@@ -66,7 +66,12 @@ def choice(
         for condition, is_warm in _kinds(worker)
     ]
     best = union_all(*heads).subquery("heads") if len(heads) > 1 else heads[0].subquery("heads")
-    return select(best.c.id).order_by(best.c.claim_rank, best.c.id).limit(1).scalar_subquery()
+    return (
+        select(best.c.id)
+        .order_by(best.c.claim_rank, best.c.rank, best.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _kinds(worker: WorkerInfo) -> list[tuple[ColumnElement[bool], bool]]:
@@ -85,10 +90,10 @@ def _head(
     *,
     skip_locked: bool,
     without: ColumnElement[bool] | None,
-) -> Select[tuple[str, float]]:
+) -> Select[tuple[str, float, float]]:
     rank = rank_for(_JOB.rank, worker.load_s, is_warm)  # type: ignore[arg-type]  # plain arithmetic
     head = (
-        select(_JOB.id, rank.label("claim_rank"))  # type: ignore[attr-defined]
+        select(_JOB.id, _JOB.rank, rank.label("claim_rank"))  # type: ignore[attr-defined]
         .where(schema.in_phase(Phase.WAITING), condition, *_fits(worker))
         .order_by(_JOB.rank, _JOB.id)
         .limit(1)
@@ -98,7 +103,7 @@ def _head(
     if skip_locked:
         head = head.with_for_update(skip_locked=True)
     inner = head.subquery()
-    return select(inner.c.id, inner.c.claim_rank)
+    return select(inner.c.id, inner.c.rank, inner.c.claim_rank)
 
 
 def _fits(worker: WorkerInfo) -> list[ColumnElement[bool]]:

@@ -44,7 +44,7 @@ def open_database(url: str | Path, *, must_exist: bool = False) -> Database:
         DeskError: It cannot be opened, or was made by a newer version.
         RequestError: There is no such file, and it must exist; or the URL is of another kind.
     """
-    place = url / FILE if isinstance(url, Path) and url.is_dir() else url
+    place = url / FILE if isinstance(url, Path) and url.is_dir() else _as_path(url)
     if isinstance(place, Path):
         if must_exist and not place.exists():
             raise RequestError(f"there is no desk at {place}: start `reelgrid serve` first")
@@ -55,6 +55,15 @@ def open_database(url: str | Path, *, must_exist: bool = False) -> Database:
     database = Database(place)
     migrate(database)
     return database
+
+
+def _as_path(url: str | Path) -> str | Path:
+    """Return the file that a text names, if it is one."""
+    if isinstance(url, Path):
+        return url
+    if url.startswith("sqlite:///"):
+        return Path(url.removeprefix("sqlite:///"))
+    return url if "://" in url else Path(url)
 
 
 def open_desk(
