@@ -1,5 +1,6 @@
 """The ASGI application: routes, errors, the edge around them, the document that describes them."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,10 @@ from reelgrid.api.service import Service
 
 NUM_THREADS = 24
 """Requests that are worked on at a time; the desk has a connection for each of them."""
+
+_SWITCH_S = 0.001
+"""A thread that computes lets others go on after this long: Python's own 5 ms are a long wait for
+the one thread that reads and answers."""
 
 
 def create_app(service: Service) -> FastAPI:
@@ -36,6 +41,7 @@ def create_app(service: Service) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    sys.setswitchinterval(_SWITCH_S)
     anyio.to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
     yield
     app.state.service.hub.close()

@@ -86,9 +86,11 @@ class Door:
         return caller
 
     @property
-    def was_open(self) -> bool:
-        """Whether no key was needed a moment ago."""
-        return self._clock() < self._open_until_s
+    def was_open(self) -> bool | None:
+        """Whether no key was needed a moment ago; none if that has to be asked again."""
+        if not self._may_be_open:
+            return False
+        return True if self._clock() < self._open_until_s else None
 
     def is_open(self) -> bool:
         """Return whether no key is needed; asks the database. Once there was a key, one is."""
@@ -108,7 +110,8 @@ async def identify(request: Request) -> Caller:
         NoKey: Nobody that is known.
     """
     door: Door = request.app.state.service.door
-    if door.was_open or await run_in_threadpool(door.is_open):
+    is_open = door.was_open
+    if await run_in_threadpool(door.is_open) if is_open is None else is_open:
         _check_local(request)
         return Caller(LOCAL_OWNER)
     kind, _, token = request.headers.get("authorization", "").partition(" ")

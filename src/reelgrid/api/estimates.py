@@ -30,6 +30,7 @@ _LEAST_SIGMA = 0.05
 _ONE_MEASUREMENT_SIGMA = 0.3
 _SCALED_SIGMA = 0.4
 _GUESS_SIGMA = 1.5
+_UNKNOWN_SPREAD = math.exp(Z_80 * _SCALED_SIGMA)
 _GUESS_FLOPS_PER_S = 5e9  # of an ordinary processor: a rule of thumb, not a measurement
 
 
@@ -68,11 +69,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the desk said a moment ago."""
+    """What the desk said a moment ago, and the spread of each model's workloads."""
 
     until_s: float
     profiles: tuple[Profile, ...]
     workers: tuple[KnownWorker, ...]
+    spreads: dict[tuple[str, str], float]
 
 
 class Estimator:
@@ -117,13 +119,7 @@ class Estimator:
     def spread(self, job: Job) -> float:
         """Return the factor from the likely time that is left to the bounds of its interval."""
         order = JobRequest.from_json(job.request)
-        alike = [
-            profile
-            for profile in self._look().profiles
-            if profile.part == "step"
-            and (profile.model, profile.workload) == (job.model, order.workload)
-        ]
-        return math.exp(Z_80 * (_sigma(alike) if alike else _SCALED_SIGMA))
+        return self._look().spreads.get((job.model, order.workload), _UNKNOWN_SPREAD)
 
     def workers(self) -> tuple[KnownWorker, ...]:
         """Return the live workers."""
@@ -135,12 +131,21 @@ class Estimator:
             return known
         with self._lock:
             if self._known is None or self._known.until_s <= self._clock():
-                self._known = _Known(
-                    self._clock() + PROFILE_AGE_S,
-                    tuple(self._desk.profiles()),
-                    tuple(worker for worker in self._desk.workers() if worker.is_live),
-                )
+                self._known = self._ask()
             return self._known
+
+    def _ask(self) -> _Known:
+        profiles = tuple(self._desk.profiles())
+        alike: dict[tuple[str, str], list[Profile]] = {}
+        for profile in profiles:
+            if profile.part == "step":
+                alike.setdefault((profile.model, profile.workload), []).append(profile)
+        return _Known(
+            self._clock() + PROFILE_AGE_S,
+            profiles,
+            tuple(worker for worker in self._desk.workers() if worker.is_live),
+            {key: math.exp(Z_80 * _sigma(group)) for key, group in alike.items()},
+        )
 
     def _load_s(self, card: ModelCard, known: _Known, profiles: Sequence[Profile]) -> float:
         if any(card.name in worker.info.warm_models for worker in known.workers):
