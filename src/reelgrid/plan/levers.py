@@ -44,7 +44,7 @@ class KindChange:
         gpu: The kind.
         leased: GPUs that are leased.
         offered: GPUs that are offered.
-        gpus_per_lease: GPUs that come and go together: one more is so many more.
+        gpus_per_lease: GPUs that come and go together, of each offer: one more is so many more.
         one_more_usd_per_h: Added cost if one lease more of it has to be taken; none: impossible.
         one_less_usd_per_h: Added cost if one less may be taken; none: impossible, or none leased.
     """
@@ -52,7 +52,7 @@ class KindChange:
     gpu: str
     leased: int
     offered: int
-    gpus_per_lease: int
+    gpus_per_lease: tuple[int, ...]
     one_more_usd_per_h: float | None
     one_less_usd_per_h: float | None
 
@@ -245,7 +245,7 @@ def _kind_change(
         gpu=gpu,
         leased=sum(mix.leases[i] * problem.offers[i].gpus_per_lease for i in own),
         offered=sum(problem.offers[i].count for i in own),
-        gpus_per_lease=min(problem.offers[i].gpus_per_lease for i in own),
+        gpus_per_lease=tuple(sorted({problem.offers[i].gpus_per_lease for i in own})),
         one_more_usd_per_h=added(leases + 1, float("inf")),
         one_less_usd_per_h=added(0, leases - 1) if leases else None,
     )

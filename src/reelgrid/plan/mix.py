@@ -3,8 +3,12 @@
 Not here: the rows (`rows`), what binds (`levers`), and why nothing does (`impossible`).
 """
 
+import ctypes
+import os
+import sys
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,17 +157,49 @@ def _solve(
     ]
     upper = np.full(len(costs), np.inf)
     upper[: len(counts)] = counts
-    return milp(
-        np.array(costs),
-        integrality=(np.arange(len(costs)) < len(counts)).astype(int),
-        bounds=Bounds(np.zeros(len(costs)), upper),
-        constraints=LinearConstraint(
-            _matrix(rows, kept),
-            np.array([rows.lows[index] for index in kept]),
-            np.array([rows.highs[index] for index in kept]),
-        ),
-        options={"time_limit": effort.time_limit_s, "mip_rel_gap": effort.gap},
+    constraints = LinearConstraint(
+        _matrix(rows, kept),
+        np.array([rows.lows[index] for index in kept]),
+        np.array([rows.highs[index] for index in kept]),
     )
+    with _stdout_kept_clean():
+        return milp(
+            np.array(costs),
+            integrality=(np.arange(len(costs)) < len(counts)).astype(int),
+            bounds=Bounds(np.zeros(len(costs)), upper),
+            constraints=constraints,
+            options={"time_limit": effort.time_limit_s, "mip_rel_gap": effort.gap},
+        )
+
+
+@contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """Throw away what HiGHS writes to stdout, past Python and in spite of its options.
+
+    Seen with SciPy 1.17: "HighsMipSolverData::transformNewIntegerFeasibleSolution tmpSolver.run();"
+    would stand before the answer's JSON.
+    """
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # the process has no stdout
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        _flush_c_output()
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _flush_c_output() -> None:
+    """Write out what C's own buffers hold, where there is such a library to ask."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).fflush(None)
 
 
 def _matrix(rows: Rows, kept: Sequence[int]) -> Any:

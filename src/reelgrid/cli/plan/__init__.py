@@ -2,7 +2,7 @@
 
 import typer
 
-from reelgrid.cli.plan import demand, hardware, models, predict, sora_report
+from reelgrid.cli.plan import demand, hardware, models, offers, predict, sora_report
 
 plan = typer.Typer(
     name="plan",
@@ -16,6 +16,7 @@ models.register(plan)
 predict.register(plan)
 demand.register(plan)
 sora_report.register(plan)
+offers.register(plan)
 
 
 def register(app: typer.Typer) -> None:

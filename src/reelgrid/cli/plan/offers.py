@@ -1,0 +1,92 @@
+"""`reelgrid plan offers DEMAND OFFERS`: the cheapest leases that do what is asked."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reelgrid.cli import options
+from reelgrid.cli.console import say
+from reelgrid.cli.plan import sources
+
+if TYPE_CHECKING:
+    from reelgrid.plan.choice import Choice
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command."""
+    group.command("offers")(offers)
+
+
+def offers(
+    demand: Annotated[Path, typer.Argument(help="TOML or JSON file, see docs/offers.md.")],
+    offers: Annotated[Path, typer.Argument(help="CSV or JSON file of offers.")],
+    time_limit: Annotated[
+        float, typer.Option(help="Seconds to look at most for each of the solutions.")
+    ] = 60.0,
+    gap: Annotated[
+        float, typer.Option(help="Stop when no choice can be cheaper by more than this share.")
+    ] = 1e-6,
+    hardware_file: sources.HardwareFiles = None,
+    models_file: sources.ModelFiles = None,
+    as_json: options.Json = False,
+    html: sources.Html = None,
+) -> None:
+    """Choose which offers to lease: cheapest first proved, then what binds and what would change."""
+    from reelgrid.plan.choice import choose
+    from reelgrid.plan.mix import Effort
+    from reelgrid.plan.offers import read_offers
+    from reelgrid.plan.order import read_order
+
+    effort = Effort(gap=gap, time_limit_s=time_limit)
+    asked, offered = read_order(demand), read_offers(offers)
+    facts = sources.read_facts(hardware_file, models_file)
+    found = choose(asked, offered, facts, effort, tell=_tell_on_terminal())
+    if html is not None:
+        from reelgrid.plan.choice_page import write_choice_page
+
+        write_choice_page(html, found, _origin(demand, offers))
+        say(f"wrote {html}")
+    _print(found, as_json=as_json)
+
+
+def _tell_on_terminal() -> Callable[[str], None] | None:
+    """Return what shows on one line of a terminal what is being looked at."""
+    if not sys.stderr.isatty():
+        return None
+
+    def tell(what: str) -> None:
+        sys.stderr.write(f"\r\x1b[2Klooking at: {what[:70]}\r")
+        sys.stderr.flush()
+
+    return tell
+
+
+def _origin(demand: Path, offers: Path) -> str:
+    import reelgrid
+
+    return f"reelgrid {reelgrid.__version__}: plan offers {demand.name} {offers.name}"
+
+
+def _print(found: "Choice", *, as_json: bool) -> None:
+    from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.plan import choice_tables as tables
+
+    if as_json:
+        print_json(tables.as_json(found))
+        return
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[2K")
+    sys.stdout.write(f"{tables.sentence(found)}\n{tables.doubt_sentence(found)}\n\n")
+    for table in (
+        tables.leases_table(found),
+        tables.work_table(found),
+        tables.levers_table(found),
+        tables.kinds_table(found),
+        tables.comparison_table(found),
+    ):
+        if table.rows:
+            print_table(table)
+            sys.stdout.write("\n")
