@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from reelgrid.cli.plan.sources import HardwareFiles, read_facts
 
 if TYPE_CHECKING:
     from reelgrid.plan.hardware import Gpu
+    from reelgrid.plan.rental import Churn, Price
     from reelgrid.plan.table import Table
 
 
@@ -19,16 +20,61 @@ def register(app: typer.Typer) -> None:
     app.command("hardware")(hardware)
 
 
-def hardware(hardware_files: HardwareFiles = None, as_json: options.Json = False) -> None:
+def hardware(
+    prices: Annotated[bool, typer.Option("--prices", help="Prices by provider instead.")] = False,
+    churn: Annotated[
+        bool, typer.Option("--churn", help="How rented GPUs come and go instead.")
+    ] = False,
+    hardware_files: HardwareFiles = None,
+    as_json: options.Json = False,
+) -> None:
     """List the GPUs: dense rates, memory, power, prices; sources with --json."""
     from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.plan.rental import read_churn, read_prices
 
-    gpus = read_facts(hardware_files, None).hardware.values()
-    if as_json:
-        for gpu in gpus:
-            print_json(asdict(gpu))
-        return
-    print_table(_table(gpus))
+    rows: list[Gpu] | list[Price] | list[Churn]
+    if prices:
+        rows = list(read_prices())
+        table = _price_table(rows)
+    elif churn:
+        rows = list(read_churn().values())
+        table = _churn_table(rows)
+    else:
+        rows = list(read_facts(hardware_files, None).hardware.values())
+        table = _table(rows)
+    if not as_json:
+        print_table(table)
+    for row in rows if as_json else ():
+        print_json(asdict(row))
+
+
+def _price_table(prices: "Iterable[Price]") -> "Table":
+    from reelgrid.plan.table import Column, Table
+
+    columns = ("GPU", "provider", "terms", Column(title="price", unit="$/h"), "source", "date")
+    rows = [
+        (each.gpu, each.provider, each.terms, each.usd_per_h, each.source, each.date)
+        for each in prices
+    ]
+    return Table(title="Prices of one GPU", columns=columns, rows=rows)
+
+
+def _churn_table(churn: "Iterable[Churn]") -> "Table":
+    from reelgrid.plan.table import Column, Table
+
+    columns = (
+        "supply", Column(title="losses", unit="1/h"), "Weibull shape",
+        Column(title="Weibull scale", unit="h"), Column(title="notice", unit="s"),
+        Column(title="start-up median", unit="s"), "start-up sigma", "note", "source", "date",
+    )  # fmt: skip
+    rows = [
+        (
+            each.name, each.hazard_per_h, each.weibull_shape, each.weibull_scale_h, each.notice_s,
+            each.startup_median_s, each.startup_sigma, each.note, each.source, each.date,
+        )
+        for each in churn
+    ]  # fmt: skip
+    return Table(title="How rented GPUs come and go", columns=columns, rows=rows)
 
 
 def _table(gpus: "Iterable[Gpu]") -> "Table":

@@ -1,0 +1,153 @@
+"""`reelgrid plan hardware | models | predict` as people type them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from reelgrid.cli.app import run
+from reelgrid.measurement import append_records
+from reelgrid.plan.architectures import read_architectures
+from reelgrid.plan.hardware import read_hardware
+from tests.plan.test_facts import MINE
+from tests.plan.test_predict import record
+
+CLIP = ("--model", "wan2.1-t2v-14b", "--size", "832x480", "--frames", "81", "--steps", "50")
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch, capsys):
+    """Run `reelgrid plan ...`; the answer is its exit code, stdout and stderr."""
+    monkeypatch.setenv("REELGRID_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words):
+        code = run(["plan", *(str(word) for word in words)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+def test_hardware_is_a_table_and_json(plan):
+    code, out, _ = plan("hardware")
+    assert code == 0
+    assert all(name in out for name in read_hardware())
+    lines = [json.loads(line) for line in plan("hardware", "--json")[1].splitlines()]
+    assert [line["name"] for line in lines] == list(read_hardware())
+    assert all(line["source"] and line["date"] for line in lines)
+
+
+def test_prices_and_churn_are_printed_too(plan):
+    assert "TensorWave" in plan("hardware", "--prices")[1]
+    assert "salad-consumer" in plan("hardware", "--churn")[1]
+    prices = [json.loads(line) for line in plan("hardware", "--prices", "--json")[1].splitlines()]
+    assert {"gpu", "provider", "usd_per_h", "source", "date"} <= prices[0].keys()
+
+
+def test_models_are_a_table_and_json(plan):
+    code, out, _ = plan("models")
+    assert code == 0
+    assert all(name in out for name in read_architectures())
+    lines = {
+        each["name"]: each for each in map(json.loads, plan("models", "--json")[1].splitlines())
+    }
+    assert lines["wan2.1-t2v-14b"]["flops"] == pytest.approx(6.527e17, rel=1e-3)
+
+
+def test_predict_prints_everything_that_was_asked_for(plan):
+    code, out, _ = plan("predict", *CLIP, "--gpu", "4090")
+    assert code == 0
+    for word in ("time", "GPU-hour", "peak", "energy", "cost", "memory", "Rests on", "80 %"):
+        assert word in out
+
+
+def test_predict_as_json_has_numbers_with_units_in_their_names(plan):
+    answer = json.loads(plan("predict", *CLIP, "--gpu", "l40s", "--json")[1])
+    assert answer["gpu"] == "L40S"
+    assert answer["seconds"]["low"] < answer["seconds"]["likely"] < answer["seconds"]["high"]
+    assert answer["memory"]["total_gib"] > 30
+    assert answer["basis"][0].startswith("formula")
+
+
+def test_several_gpus_are_compared(plan):
+    code, out, _ = plan("predict", *CLIP, "--gpu", "h100", "--gpu", "mi300x")
+    assert code == 0
+    assert "H100 SXM" in out
+    assert "MI300X" in out
+    lines = plan("predict", *CLIP, "--gpu", "all", "--json")[1].splitlines()
+    assert len(lines) == len(read_hardware())
+
+
+def test_a_measurement_in_the_data_folder_is_used_and_named(plan, tmp_path):
+    append_records(tmp_path / "data" / "bench.jsonl", [record()])
+    answer = json.loads(plan("predict", *CLIP, "--gpu", "l40s", "--json")[1])
+    assert answer["seconds"]["likely"] == pytest.approx(2000.0)
+    assert answer["basis"][0].startswith("measured")
+
+
+def test_measurements_of_another_file_are_used(plan, tmp_path):
+    append_records(tmp_path / "mine.jsonl", [record()])
+    words = ("--measurements", tmp_path / "mine.jsonl", "--json")
+    assert json.loads(plan("predict", *CLIP, "--gpu", "l40s", *words)[1])["basis"][0].startswith(
+        "measured"
+    )
+
+
+def test_ones_own_gpus_and_models_are_used(plan, tmp_path):
+    (tmp_path / "gpus.csv").write_text("name,usd_per_h_low,usd_per_h_high\nL40S,0.1,0.1\n")
+    (tmp_path / "mine.toml").write_text(MINE)
+    words = ("--hardware-file", "gpus.csv", "--models-file", "mine.toml", "--json")
+    answer = json.loads(plan("predict", "--model", "my-model", "--gpu", "l40s", *words)[1])
+    assert answer["usd"]["likely"] == pytest.approx(answer["seconds"]["likely"] / 3600 * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--gpu", "4080", *CLIP), "no GPU is called '4080'; similar: RTX 4090"),
+        (("--gpu", "h100", "--model", "wan3"), "no architecture is known of 'wan3'"),
+        (("--gpu", "h100", "--model", "wan-14b", "--size", "big"), "is not WIDTHxHEIGHT"),
+        (("--gpu", "h100", "--model", "wan-14b", "--size", "833x480"), "nearest: 832x480"),
+        (("--gpu", "h100", "--model", "wan-14b", "--frames", "80"), "nearest: 77, 81"),
+        (("--gpu", "h100", "--model", "wan-14b", "--steps", "0"), "steps 0 is out of range"),
+        (("--gpu", "h100", "--model", "wan-14b", "--gpus", "0"), "0 GPUs are out of range"),
+        (("--gpu", "h100", "--model", "wan-14b", "--kernel", "x"), "no kernel is called 'x'"),
+        (("--gpu", "h100", "--model", "wan-14b", "--measurements", "no"), "holds no records"),
+        (("--gpu", "h100", "--model", "wan-14b", "--models-file", "no"), "no cannot be read"),
+        (
+            ("--gpu", "t4", "--model", "wan-14b", "--size", "8000x8000", "--frames", "801"),
+            "does not fit on T4",
+        ),
+        (("--gpu", "h100", "--model", "embedded"), "no architecture is known of 'embedded'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_with_exit_code_2(plan, words, message):
+    code, out, err = plan("predict", *words)
+    assert code == 2
+    assert not out
+    assert err.startswith("reelgrid: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_planning_needs_no_torch_no_scipy_and_no_plotly(tmp_path):
+    program = (
+        "import sys\n"
+        "for name in ('torch', 'diffusers', 'transformers', 'scipy', 'plotly', 'numba'):\n"
+        "    sys.modules[name] = None\n"
+        "from reelgrid.cli.app import run\n"
+        "codes = [run(['plan', 'hardware']), run(['plan', 'models']),\n"
+        "         run(['plan', 'predict', '--model', 'wan-14b', '--gpu', 'h100'])]\n"
+        "sys.exit(max(codes))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={"REELGRID_DATA": str(tmp_path), "PATH": ""},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "minutes of video per GPU-hour" in done.stdout
