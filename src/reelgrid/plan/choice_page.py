@@ -3,6 +3,7 @@
 Not here: how a page is written (`page`).
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from reelgrid.plan import choice_tables as tables
 from reelgrid.plan.choice import Choice
 from reelgrid.plan.leasing import HOUR_S
 from reelgrid.plan.page import Chart, Formula, KeyFigure, Section, colour, number, write_page
+from reelgrid.plan.suitability import kind_of
 
 _MODEL = """\
 least        sum over offers o   C[o] g[o] x[o]            x[o] whole, 0 <= x[o] <= offered leases
@@ -116,7 +118,9 @@ def _bars(names: Sequence[str], values: Sequence[float], unit: str, series: int 
             "textposition": "outside", "cliponaxis": False,
             "hovertemplate": "%{y}: $%{x:,.2f}<extra></extra>",
         }],
-        "layout": {"xaxis": {"title": {"text": unit}, "rangemode": "tozero"}},
+        "layout": {
+            "xaxis": {"title": {"text": unit}, "range": [0, 1.15 * max(values, default=1.0)]}
+        },
     }  # fmt: skip
 
 
@@ -142,11 +146,24 @@ def _price_chart(choice: Choice) -> Chart:
         ),
         figure={
             "data": [trace for trace in traces if trace["x"]],
-            "layout": {"xaxis": {"type": "log", "title": {"text": "$ a minute"}, "showgrid": True}},
+            "layout": {"xaxis": _log_axis([usd for usd, *_ in points])},
         },
         note="Filled: taken. Limits, trust and whole leases are why the cheapest is not always.",
         height_px=110 + 22 * len(names),
     )
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis of dollars with its ticks at 1, 2 and 5."""
+    ends = (math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    ticks = [digit * 10.0**power for power in range(*ends) for digit in (1, 2, 5)]
+    return {
+        "type": "log",
+        "title": {"text": "$ a minute"},
+        "showgrid": True,
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
 
 
 def _trace(
@@ -166,8 +183,6 @@ def _trace(
 
 
 def _usd_per_minute(choice: Choice, index: int, name: str) -> float | None:
-    from reelgrid.plan.suitability import kind_of
-
     problem = choice.problem
     rate = problem.rates.get((kind_of(problem.offers[index]), name))
     made = (rate or 0.0) * problem.working_gpus[index]

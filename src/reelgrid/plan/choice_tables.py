@@ -57,15 +57,15 @@ def leases_table(choice: Choice) -> Table:
                 of_gpu.usd_per_h, gpus * of_gpu.usd_per_h, of_gpu.working_share * 100,
                 offer.is_trusted,
             ])  # fmt: skip
-    total: list[Cell] = ["sum", "", "", choice.num_gpus, None, None, None, choice.mix.usd_per_h]
+    total: list[Cell] = ["sum", "", "", choice.num_gpus, "", "", "", choice.mix.usd_per_h, "", ""]
     return Table(
         title="What to lease",
         columns=[
             "GPU", "provider", "zone", "GPUs", "offered", Column(title="price", unit="$/h"),
-            Column(title="with starts", unit="$/h"), Column(title="cost", unit="$/h", digits=4),
-            Column(title="working", unit="% of time"), "trusted",
+            Column(title="with starts", unit="$/h", digits=4), Column(title="cost", unit="$/h", digits=4),
+            Column(title="working", unit="% of time", digits=4), "trusted",
         ],
-        rows=[*rows, [*total, None, None]],
+        rows=[*rows, total],
         note=(
             "Price is of one GPU for a leased hour; with starts, the first start-up and loading "
             "are spread over the lease. Working is what start-ups, loading and lost work leave."

@@ -26,16 +26,31 @@
       colorway: [1, 2, 3, 4, 5, 6, 7, 8].map((index) => css(`--c${index}`)),
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--ink") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      xaxis: { ...axis, showgrid: false, ticks: "outside" }, yaxis: axis,
+      xaxis: { ...axis, showgrid: false, ticks: "outside" },
+      yaxis: { ...axis, ticks: "outside", tickcolor: "rgba(0,0,0,0)", ticklen: 6 },
       hoverlabel: { bgcolor: css("--tint"), bordercolor: css("--line"), font: { color: css("--ink") } },
-      legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom" },
-      margin: { l: 8, r: 12, t: 8, b: 8 }, bargap: 0.35, separators: ".,",
+      legend: { orientation: "h", traceorder: "normal", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom" },
+      margin: { l: 8, r: 16, t: 8, b: 8 }, bargap: 0.35, separators: ".,",
     } };
+  };
+  const wrapped = (label) => label.split(" ").reduce((lines, word) => {
+    const last = lines[lines.length - 1];
+    if (lines.length && `${last} ${word}`.length <= 20) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+    return lines;
+  }, []).join("<br>");
+  // On a phone, long names beside a chart are set on two lines, so that the chart keeps its room.
+  const narrowed = (data, layout, width) => {
+    const names = [...new Set(data.flatMap((trace) => trace.y || []))];
+    if (width > 560 || !names.every((name) => typeof name === "string")) return layout;
+    const ticks = { tickmode: "array", tickvals: names, ticktext: names.map(wrapped) };
+    return { ...layout, yaxis: { ...layout.yaxis, ...ticks, tickfont: { size: 11 } } };
   };
   const draw = () => Promise.all(plots.map((plot, at) => {
     const { data, layout = {} } = themed(figures[at]);
     const options = { responsive: true, displayModeBar: false, scrollZoom: false };
-    return Plotly.react(plot, data, { ...layout, template: template() }, options);
+    const suited = narrowed(data, layout, plot.clientWidth);
+    return Plotly.react(plot, data, { ...suited, template: template() }, options);
   }));
 
   const unpack = async (text) => {

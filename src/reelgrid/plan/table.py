@@ -82,9 +82,9 @@ class Table:
 
     def is_number(self, index: int) -> bool:
         """Whether the column at `index` holds numbers, which are set flush right."""
-        cells = [row[index] for row in self.rows if row[index] is not None]
-        return bool(cells) and all(
-            isinstance(cell, (Real, tuple)) and not isinstance(cell, bool) for cell in cells
+        return any(
+            isinstance(row[index], (Real, tuple)) and not isinstance(row[index], bool)
+            for row in self.rows
         )
 
 
