@@ -76,19 +76,20 @@ def answer(
         facts: What is known.
         seed: Of the draws.
         num_draws: How many.
-        listener: Told how far it is, twice from the beginning.
+        listener: Told how far it is.
 
     Raises:
         RequestError: A model, a GPU or a price of the scenario is not known.
     """
     model = Model.of(scenario, facts)
     outcome = model.outcome(draw(model.inputs, num_draws, seed))
-    gpus_hang_on, usd_hangs_on = (
-        influences(model.serving_inputs, result, seed=seed, listener=listener)
-        for result in (
-            lambda values: model.totals(values).gpus_held,
-            lambda values: model.totals(values).usd_per_minute_held,
-        )
+
+    def hanging(values: Values) -> tuple[Draws, Draws]:
+        totals = model.totals(values)
+        return totals.gpus_held, totals.usd_per_minute_held
+
+    gpus_hang_on, usd_hangs_on = influences(
+        model.serving_inputs, hanging, seed=seed, listener=listener
     )
     return Answer(
         scenario=scenario,

@@ -3,18 +3,20 @@
 Not here: sentences and charts (`demand_page`), and drawing on a terminal (`cli/tables`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from reelgrid.plan.demand import Answer
-from reelgrid.plan.montecarlo import Influence
+from reelgrid.plan.montecarlo import Influence, likely
 from reelgrid.plan.quantity import Quantity
 from reelgrid.plan.service import Key, Service
 from reelgrid.plan.table import Cell, Column, Table
 from reelgrid.plan.words import doubtful, percent, rough
 
 _NUM_RANKED = 8
+_MAX_MONTHS = 12
 _INTERVALS = "In brackets 80 % intervals: one time in ten it is less, one time in ten more."
 
 
@@ -126,7 +128,9 @@ def training_table(answer: Answer) -> Table:
 
 
 def growth_table(answer: Answer) -> Table:
-    """Return GPUs and cost month by month."""
+    """Return GPUs and cost month by month, at most some twelve rows."""
+    every = math.ceil((len(answer.intervals.months) - 1) / _MAX_MONTHS) or 1
+    shown = list(enumerate(answer.intervals.months))[::every]
     return Table(
         title="Growth",
         columns=("month", "GPUs at the mean", "GPUs at peak", Column(title="cost", unit="$/month")),
@@ -137,7 +141,7 @@ def growth_table(answer: Answer) -> Table:
                 doubtful(month.gpus_at_peak),
                 doubtful(month.usd_per_month_at_peak),
             ]
-            for number, month in enumerate(answer.intervals.months)
+            for number, month in shown
         ],
         note="By averages; cost of the GPUs of the busiest hour, held.",
     )
@@ -177,8 +181,6 @@ def _service_row(answer: Answer, key: Key, service: Service) -> list[Cell]:
 
 def likely_speed(service: Service) -> float:
     """Return minutes of video per GPU-hour with all inputs likely."""
-    from reelgrid.plan.montecarlo import likely
-
     return float(service.minutes_per_gpu_hour(likely(service.inputs))[0])
 
 

@@ -10,7 +10,7 @@ Two measures of influence, both tested on functions whose answer is known:
 Not here: what the inputs are (`service`, `demand`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -68,43 +68,54 @@ def interval(values: Draws) -> Interval:
 
 def influences(
     inputs: Inputs,
-    result: Callable[[Values], Draws],
+    results: Callable[[Values], Sequence[Draws]],
     *,
     seed: int,
     log2_draws: int = 12,
     listener: Listener | None = None,
-) -> tuple[Influence, ...]:
-    """Return the influence of every input that is in doubt, the greatest first.
+) -> tuple[tuple[Influence, ...], ...]:
+    """Return the influence, for each result, of every input in doubt, the greatest first.
 
     Args:
         inputs: By name.
-        result: A positive number for each draw.
+        results: Positive numbers for each draw, one array a result.
         seed: Of the scrambling of Sobol's sequence.
         log2_draws: The estimate rests on 2**log2_draws draws an input.
         listener: Told after each input.
     """
     names = [name for name, quantity in inputs.items() if not quantity.is_exact]
     if not names:
-        return ()
+        return tuple(() for _ in results(likely(inputs)))
     first, second = _designs(len(names), seed, log2_draws)
 
-    def logarithm(design: Draws) -> Draws:
-        return np.log(result(_values(inputs, names, design)))
+    def logarithms(design: Draws) -> Draws:
+        return np.log(np.stack(results(_values(inputs, names, design))))
 
-    at_first, at_second = logarithm(first), logarithm(second)
-    variance = float(np.var(np.concatenate([at_first, at_second])))
-    found = []
+    at_first, at_second = logarithms(first), logarithms(second)
+    found: list[list[Influence]] = [[] for _ in at_first]
     for column, name in enumerate(names):
         mixed = first.copy()
         mixed[:, column] = second[:, column]
-        at_mixed = logarithm(mixed)
-        own = _share(np.mean((at_second - at_second.mean()) * (at_mixed - at_first)), variance)
-        total = _share(np.mean((at_first - at_mixed) ** 2) / 2, variance)
-        swing = _swing(inputs, name, result)
-        found.append(Influence(name=name, first=own, total=total, swing=swing))
+        at_mixed = logarithms(mixed)
+        swings = _swings(inputs, name, results)
+        for index, ranked in enumerate(found):
+            shares = _shares(at_first[index], at_second[index], at_mixed[index])
+            low, high = swings[index]
+            swing = (float(low), float(high))
+            ranked.append(Influence(name=name, first=shares[0], total=shares[1], swing=swing))
         if listener is not None:
             listener(column + 1, len(names))
-    return tuple(sorted(found, key=lambda one: (-one.total, one.name)))
+    return tuple(tuple(sorted(each, key=lambda one: (-one.total, one.name))) for each in found)
+
+
+def _shares(at_first: Draws, at_second: Draws, at_mixed: Draws) -> tuple[float, float]:
+    """Return the first and total share; `at_mixed` has one input of the second design."""
+    variance = float(np.var(np.concatenate([at_first, at_second])))
+    if variance == 0:
+        return 0.0, 0.0
+    own = np.mean((at_second - at_second.mean()) * (at_mixed - at_first)) / variance
+    total = np.mean((at_first - at_mixed) ** 2) / 2 / variance
+    return _within_one(own), _within_one(total)
 
 
 def _designs(num_inputs: int, seed: int, log2_draws: int) -> tuple[Draws, Draws]:
@@ -123,16 +134,17 @@ def _values(inputs: Inputs, names: list[str], design: Draws) -> dict[str, Draws]
     return values
 
 
-def _swing(inputs: Inputs, name: str, result: Callable[[Values], Draws]) -> tuple[float, float]:
+def _swings(
+    inputs: Inputs, name: str, results: Callable[[Values], Sequence[Draws]]
+) -> Sequence[Draws]:
     values = {other: np.repeat(quantity.likely, 2) for other, quantity in inputs.items()}
     values[name] = inputs[name].at(np.array([LOW, HIGH]))
-    low, high = result(values)
-    return float(low), float(high)
+    return results(values)
 
 
-def _share(part: np.floating, variance: float) -> float:
-    """Return a share of the variance; the estimate may stray a little beyond 0 and 1."""
-    return float(np.clip(part / variance, 0.0, 1.0)) if variance > 0 else 0.0
+def _within_one(share: np.floating) -> float:
+    """Return a share; its estimate may stray a little beyond 0 and 1."""
+    return float(np.clip(share, 0.0, 1.0))
 
 
 def _stream(seed: int, name: str) -> np.random.Generator:

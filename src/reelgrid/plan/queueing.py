@@ -39,18 +39,15 @@ def erlang_c(num_servers: Numbers, load: Numbers) -> Numbers:
     """Return the share of jobs that wait at all, in M/M/c (Erlang 1917); 1 where load >= c."""
     blocked = erlang_b(num_servers, load)
     spare = np.subtract(num_servers, load)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         waiting = num_servers * blocked / (spare + load * blocked)
     return _number(np.where(spare > 0, waiting, 1.0))
 
 
 def mmc_mean_wait_s(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) -> Numbers:
     """Return the mean wait in M/M/c, of all jobs: C / (c/S - rate); infinite where it grows."""
-    load = np.multiply(rate_per_s, mean_s)
-    spare = np.subtract(num_servers, load)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wait_s = erlang_c(num_servers, load) * mean_s / spare
-    return _number(np.where(spare > 0, wait_s, np.inf))
+    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
+    return _number(_mmc_mean_wait_s(waiting, num_servers, rate_per_s, mean_s))
 
 
 def mmc_wait_quantile(
@@ -82,11 +79,8 @@ def mdc_mean_wait_s(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) 
     half the wait in M/M/c, times 1 + gamma; gamma capped at 0.24 as in Whitt 1993,
     "Approximations for the GI/G/m queue", equation 2.17. Exact for one server.
     """
-    rho = np.multiply(rate_per_s, mean_s) / num_servers
-    root = np.sqrt(4 + 5 * np.asarray(num_servers)) - 2
-    gamma = (1 - rho) * np.subtract(num_servers, 1) * root / (16 * rho * num_servers)
-    correction = 1 + np.clip(gamma, 0, _MAX_GAMMA)
-    return _number(correction / 2 * mmc_mean_wait_s(num_servers, rate_per_s, mean_s))
+    exponential_s = mmc_mean_wait_s(num_servers, rate_per_s, mean_s)
+    return _number(_alike_share(num_servers, rate_per_s, mean_s) * exponential_s)
 
 
 def mgc_mean_wait_s(
@@ -100,14 +94,7 @@ def mgc_mean_wait_s(
     Longton 1959 (Allen and Cunneen's with random arrivals): (1 + cv2) / 2 * W(M/M/c). Exact for
     one server, for exponential jobs, and as the servers fill up.
     """
-    exponential_s = mmc_mean_wait_s(num_servers, rate_per_s, mean_s)
-    alike_s = mdc_mean_wait_s(num_servers, rate_per_s, mean_s)
-    cv2 = np.asarray(cv2, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between_s = (1 + cv2) / (2 * cv2 / exponential_s + (1 - cv2) / alike_s)
-    beyond_s = (1 + cv2) / 2 * exponential_s
-    wait_s = np.where(cv2 < 1, between_s, beyond_s)
-    return _number(np.where(exponential_s == 0, 0.0, wait_s))
+    return _number(_waits(num_servers, rate_per_s, mean_s, cv2)[1])
 
 
 def mgc_wait_exceeds(
@@ -118,8 +105,7 @@ def mgc_wait_exceeds(
     Erlang's C wait at all, whatever the sizes (Whitt 1993, section 4, "nearly insensitive"), and
     those wait an exponential time whose mean makes `mgc_mean_wait_s` come out.
     """
-    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
-    mean_wait_s = mgc_mean_wait_s(num_servers, rate_per_s, mean_s, cv2)
+    waiting, mean_wait_s = _waits(num_servers, rate_per_s, mean_s, cv2)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         exceeding = waiting * np.exp(-np.multiply(wait_s, waiting) / mean_wait_s)
     exceeding = np.where(np.isinf(mean_wait_s), 1.0, exceeding)
@@ -133,8 +119,7 @@ def mgc_wait_quantile(
 
     From `mgc_wait_exceeds`; with cv2 = 1 it is `mmc_wait_quantile`.
     """
-    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
-    mean_wait_s = mgc_mean_wait_s(num_servers, rate_per_s, mean_s, cv2)
+    waiting, mean_wait_s = _waits(num_servers, rate_per_s, mean_s, cv2)
     return _exponential_quantile(share, waiting, mean_wait_s)
 
 
@@ -173,9 +158,41 @@ def servers_for_promise(
     return _number(high)
 
 
+def _waits(
+    num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers
+) -> tuple[Numbers, NDArray[np.float64]]:
+    """Return the share of jobs that wait, and the mean wait of all."""
+    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
+    exponential_s = _mmc_mean_wait_s(waiting, num_servers, rate_per_s, mean_s)
+    alike_s = _alike_share(num_servers, rate_per_s, mean_s) * exponential_s
+    cv2 = np.asarray(cv2, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        between_s = (1 + cv2) / (2 * cv2 / exponential_s + (1 - cv2) / alike_s)
+    beyond_s = (1 + cv2) / 2 * exponential_s
+    wait_s = np.where(cv2 < 1, between_s, beyond_s)
+    return waiting, np.where(exponential_s == 0, 0.0, wait_s)
+
+
+def _mmc_mean_wait_s(
+    waiting: Numbers, num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers
+) -> NDArray[np.float64]:
+    spare = np.subtract(num_servers, np.multiply(rate_per_s, mean_s))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        wait_s = waiting * np.asarray(mean_s) / spare
+    return np.where(spare > 0, wait_s, np.inf)
+
+
+def _alike_share(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) -> NDArray[np.float64]:
+    """Return the mean wait of alike jobs over that of exponential ones."""
+    servers = np.asarray(num_servers, dtype=np.float64)
+    rho = np.multiply(rate_per_s, mean_s) / servers
+    gamma = (1 - rho) * (servers - 1) * (np.sqrt(4 + 5 * servers) - 2) / (16 * rho * servers)
+    return np.asarray((1 + np.clip(gamma, 0, _MAX_GAMMA)) / 2)
+
+
 def _exponential_quantile(share: float, waiting: Numbers, mean_wait_s: Numbers) -> Numbers:
     """Return the quantile where `waiting` wait at all, an exponential time each."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         wait_s = np.asarray(mean_wait_s) / waiting * np.log(np.asarray(waiting) / (1 - share))
     wait_s = np.where(np.isinf(mean_wait_s), np.inf, wait_s)
     return _number(np.where(np.asarray(waiting) <= 1 - share, 0.0, wait_s))

@@ -1,0 +1,58 @@
+"""The scenario files that are shipped as examples say what they claim."""
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from reelgrid.plan.demand import Answer, answer
+from reelgrid.plan.scenario import read_scenario
+from reelgrid.plan.service import shipped_facts
+
+FOLDER = Path(__file__).parents[2] / "examples" / "scenarios"
+FILES = sorted(FOLDER.glob("*.toml"))
+
+
+@functools.cache
+def answer_of(path: Path) -> Answer:
+    return answer(read_scenario(path), shipped_facts(), num_draws=2_000)
+
+
+def test_there_are_three():
+    assert [path.stem for path in FILES] == [
+        "sora-report", "startup-consumer-gpus", "studio-40-artists",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_example_has_an_answer_with_doubt(path):
+    found = answer_of(path)
+    totals = found.intervals.totals
+    assert 0 < totals.gpus_held.low < totals.gpus_held.likely < totals.gpus_held.high
+    assert totals.usd_per_minute_held.low > 0
+    assert found.gpus_hang_on[0].total > 0.1
+    assert found.scenario.sources
+    assert found.scenario.description
+
+
+def test_the_reports_likely_case_is_the_reports_sum():
+    """10.7M x 2 x 2 / (24 x 5 x 50 %) = 713,333: the report rounds 89k to 90k before, to 720k."""
+    found = answer_of(FOLDER / "sora-report.toml").likely
+    assert found.totals.minutes_kept_per_day == pytest.approx(10.7e6, rel=1e-9)
+    assert found.totals.gpus_at_peak == pytest.approx(713_333, abs=1)
+    assert found.totals.gpus_held == found.totals.gpus_at_peak
+
+
+def test_the_reports_training_spans_the_reports_h100s():
+    found = answer_of(FOLDER / "sora-report.toml")
+    assert found.likely.training["Sora"].num_gpus == pytest.approx((4211 * 10528) ** 0.5, rel=0.01)
+    spread = found.intervals.training["Sora"].num_gpus
+    assert spread.low > 4_211
+    assert spread.high < 10_528
+
+
+def test_the_studio_needs_tens_of_cards_and_the_start_up_about_a_hundred():
+    studio = answer_of(FOLDER / "studio-40-artists.toml").intervals.totals.gpus_held
+    startup = answer_of(FOLDER / "startup-consumer-gpus.toml").intervals.totals.gpus_held
+    assert 10 < studio.likely < 100
+    assert 30 < startup.likely < 300
