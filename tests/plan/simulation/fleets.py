@@ -39,8 +39,13 @@ def pool(count, **changes):
 
 
 def stream(jobs_per_h, mean_work_s, **changes):
-    values = {"platform": "one", "model": "m", "jobs_per_h": (jobs_per_h,)}
-    return Stream(**values, mean_work_us=round(mean_work_s * US), **changes)
+    values = {
+        "platform": "one",
+        "model": "m",
+        "jobs_per_h": (jobs_per_h,),
+        "mean_work_us": round(mean_work_s * US),
+    }
+    return Stream(**values | changes)
 
 
 def queueing(num_servers, load, *, work="exponential", hours=200.0, seed=0, **changes):

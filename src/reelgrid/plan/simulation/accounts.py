@@ -18,8 +18,8 @@ _IN_USEFUL, _IN_REDONE = int(Spent.USEFUL), int(Spent.REDONE)
 def note(w: World, time_us: int, event: int, node: int, number: int) -> None:
     """Count an event; `outcome.digest_after` in 64-bit arithmetic."""
     w.events[event] += 1
-    digest = (w.digest[0] ^ np.uint64(time_us * 16 + event)) * _PRIME_TIME
-    who = np.uint64(((node + 1) << 32) + number + 1)
+    digest = (w.digest[0] ^ np.uint64(int(time_us) * 16 + event)) * _PRIME_TIME
+    who = np.uint64(((int(node) + 1) << 32) + int(number) + 1)
     w.digest[0] = (digest ^ (digest >> _SHIFT) ^ who) * _PRIME_WHO
 
 

@@ -10,7 +10,7 @@ _ORDER_BITS = 48
 
 def order_of(event: int, whom: int) -> int:
     """Return the number that decides between entries of one time."""
-    return (event << _ORDER_BITS) | whom
+    return (event << _ORDER_BITS) | int(whom)
 
 
 def event_of(order: int) -> int:

@@ -19,7 +19,7 @@ _ROWS = {
     "wait_p95_s": ("wait, 95 % at most", "s"),
     "took_p95_s": ("from arrival to the end, 95 % at most", "s"),
     "within_promise_share": ("share that waits no longer than promised", ""),
-    "useful_share": ("share of leased time that is useful work", ""),
+    "kept_share": ("share of leased time whose work is kept", ""),
     "idle_share": ("share of leased time without a job", ""),
     "lost_gpu_s": ("work that was lost", "GPU-s"),
     "redone_gpu_s": ("work that was done again", "GPU-s"),
@@ -206,7 +206,7 @@ def key_figures(comparison: Comparison) -> list[KeyFigure]:
     """Return the numbers of the answer."""
     wanted = {
         "wait_p95_s": "95 % wait at most [s]",
-        "useful_share": "leased time that is useful work",
+        "kept_share": "share of leased time whose work is kept",
         "minutes_per_leased_gpu_hour": "minutes of video per leased GPU-hour",
         "usd_per_minute": "$ a minute of video",
     }

@@ -206,6 +206,7 @@ def _costs(outcome: Outcome) -> dict[str, float]:
     return {
         "leased_gpu_h": leased_h,
         "useful_share": _ratio(float(hours[Spent.USEFUL]), leased_h),
+        "kept_share": _ratio(float(hours[Spent.USEFUL] + hours[Spent.REDONE]), leased_h),
         "working_share": _ratio(working_h, leased_h),
         "idle_share": _ratio(float(hours[Spent.IDLE]), leased_h),
         "lost_gpu_s": float(hours[Spent.LOST]) * 3600,

@@ -1,0 +1,138 @@
+"""The simulation against closed forms, within its own 95 % intervals."""
+
+from dataclasses import replace
+
+import pytest
+
+from reelgrid.plan import queueing as planned
+from reelgrid.plan.simulation import machine, plain
+from reelgrid.plan.simulation.experiment import FOREVER_US, US
+from reelgrid.plan.simulation.run import compare
+from reelgrid.plan.simulation.summary import over_runs, summarize
+from tests.plan.simulation import oracles
+from tests.plan.simulation.fleets import pool, queueing, stream
+
+
+def figures(experiment, *, num_runs=16, engine="compiled"):
+    run = machine.run if engine == "compiled" else plain.run
+    runs = [replace(experiment, seed=experiment.seed + n) for n in range(num_runs)]
+    return summarize([run(each) for each in runs]).figures
+
+
+@pytest.mark.parametrize(
+    ("num_servers", "share", "hours", "engine"),
+    [
+        (1, 0.5, 100, "plain"),
+        (1, 0.8, 1_000, "compiled"),
+        (3, 0.8, 400, "compiled"),
+        (20, 0.9, 200, "compiled"),
+        (100, 0.95, 50, "compiled"),
+    ],
+)
+def test_exponential_jobs_wait_as_erlang_says(num_servers, share, hours, engine):
+    experiment = queueing(num_servers, share, hours=hours)
+    found = figures(experiment, engine=engine)
+    assert found["wait_mean_s"].holds(oracles.mmc_mean_wait_s(num_servers, share, 60))
+    for key, quantile in (("p90", 0.9), ("p99", 0.99)):
+        expected = oracles.mmc_wait_quantile_s(num_servers, share, 60, quantile)
+        assert found[f"wait_{key}_s"].holds(expected), key
+    assert found["kept_share"].holds(share)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_constant_jobs_on_one_node_wait_as_pollaczek_and_khinchine_say(share):
+    found = figures(queueing(1, share, work="constant", hours=2_000))
+    assert found["wait_mean_s"].holds(oracles.mg1_mean_wait_s(share, 60, 0))
+    assert found["wait_mean_s"].holds(planned.md1_mean_wait_s(share / 60, 60.0))
+
+
+def test_log_normal_jobs_on_one_node_wait_as_pollaczek_and_khinchine_say():
+    cv2 = 1.5
+    jobs = stream(0.7 * 60, 60, work="log-normal", work_sigma=0.9572)  # ln(1 + cv2) = sigma^2
+    experiment = replace(queueing(1, 0.7, hours=2_000), streams=(jobs,))
+    assert figures(experiment)["wait_mean_s"].holds(oracles.mg1_mean_wait_s(0.7, 60, cv2))
+
+
+def test_the_planner_s_queueing_formulas_agree_with_the_simulation():
+    found = figures(queueing(20, 0.9, hours=200))
+    rate = 20 * 0.9 / 60
+    assert found["wait_mean_s"].holds(planned.mmc_mean_wait_s(20, rate, 60.0))
+    assert found["wait_p95_s"].holds(planned.mmc_wait_quantile(0.95, 20, rate, 60.0))
+
+
+def test_the_intervals_of_batches_hold_the_truth_about_as_often_as_they_say():
+    """Of 60 intervals at 95 %, fewer than 50 would come once in a hundred thousand times."""
+    truth = oracles.mmc_mean_wait_s(3, 0.7, 60)
+    held = 0
+    for seed in range(60):
+        run = compare(
+            queueing(3, 0.7, hours=1_000, seed=seed), engine="compiled", is_compared=False
+        )
+        held += run.with_state.figures["wait_mean_s"].holds(truth)
+    assert held >= 50
+
+
+@pytest.mark.parametrize(("every_s", "save_s"), [(100, 5), (400, 5), (1600, 5)])
+def test_a_node_that_always_has_work_does_as_much_of_it_as_daly_says(every_s, save_s):
+    hazard_per_s = 1 / 1800
+    experiment = replace(
+        queueing(1, 1.0, hours=1_000),
+        streams=(stream(10, 1e6, work="constant"),),
+        pools=(
+            pool(1, life_scale_us=1 / hazard_per_s * US, save_every_us=every_s * US),
+        ),
+        save_us=save_s * US,
+        lease_us=0,
+    )  # fmt: skip
+    expected = oracles.useful_share_with_saves(hazard_per_s, every_s, save_s)
+    assert figures(experiment, num_runs=20)["kept_share"].holds(expected)
+
+
+@pytest.mark.parametrize("shape", [0.6, 1.0])
+def test_nodes_are_leased_as_long_as_renewal_theory_says(shape):
+    """The share of time leased is the mean of a lease over the mean of lease and absence."""
+    from math import exp, gamma
+
+    scale_s, absence_s, median_s, sigma = 3600.0, 900.0, 300.0, 0.8
+    experiment = replace(
+        queueing(50, 0.1, hours=300),
+        pools=(
+            pool(
+                50,
+                life_shape=shape,
+                life_scale_us=scale_s * US,
+                absence_mean_us=int(absence_s * US),
+                startup_median_us=int(median_s * US),
+                startup_sigma=sigma,
+            ),
+        ),
+    )
+    lease_s = scale_s * gamma(1 + 1 / shape) + median_s * exp(sigma**2 / 2)
+    expected = lease_s / (lease_s + absence_s)
+    found = figures(experiment)["leased_gpu_h"]
+    assert found.holds(expected * 50 * 300)
+
+
+@pytest.mark.parametrize(("correlation", "struck_share"), [(0.0, 1.0), (0.5, 1.0), (0.92, 0.5)])
+def test_losing_nodes_together_leaves_the_hazard_of_each_as_it_is(correlation, struck_share):
+    hazard_per_h = 0.1
+    experiment = replace(
+        queueing(20, 0.1, hours=500),
+        pools=(
+            pool(
+                20,
+                life_scale_us=3600 * US / hazard_per_h,
+                correlation=correlation,
+                struck_share=struck_share,
+            ),
+        ),
+    )
+    outcomes = [machine.run(replace(experiment, seed=seed)) for seed in range(24)]
+    losses = over_runs([summarize([each]).events["loss"] for each in outcomes])
+    assert losses.holds(hazard_per_h * 20 * 500)
+
+
+def test_a_node_without_hazard_stays_for_good():
+    experiment = queueing(2, 0.5, hours=10)
+    assert experiment.pools[0].life_scale_us == FOREVER_US
+    assert summarize([plain.run(experiment)]).events["loss"] == 0
