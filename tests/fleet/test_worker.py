@@ -466,3 +466,22 @@ def test_a_job_that_has_lost_workers_is_saved_more_often(rig, monkeypatch):
         rig.desk.bury("lost")
     rig.worker(habits={"save_every_s": 4.0}).work_once()
     assert every_s == [1.0]
+
+
+def test_a_job_that_is_lost_while_its_files_are_written_makes_no_step_again(rig, monkeypatch):
+    class Lost(BaseException):
+        pass
+
+    def vanish(*_):
+        raise Lost
+
+    job = rig.submit()
+    with monkeypatch.context() as patch:
+        patch.setattr(Delivery, "video", vanish)
+        with pytest.raises(Lost):
+            rig.worker("lost").work_once()
+    rig.desk.bury("lost")
+    assert rig.desk.get(job.id).state.step == 4
+    rig.worker().work_once()
+    assert rig.steps() == [1, 2, 3, 4]
+    assert rig.content(job.id) == rig.whole()

@@ -230,13 +230,14 @@ class Attempt:
         """Remove the saved states, and what was made in vain, of a job that is at its end."""
         if not job.phase.is_final:
             return
-        prefixes = [states_folder(job.id), previews_of(job.id, self._claim.epoch)]
+        prefixes = [states_folder(job.id), previews_of(job.id)]
         if job.phase is Phase.FAILED:
             prefixes.append(f"files/{job.id}/")
         try:
             for prefix in prefixes:
                 for blob in self._place.blobs.list(prefix):
-                    self._place.blobs.delete(blob.name)
+                    if job.phase is Phase.FAILED or "/partial-" not in blob.name:
+                        self._place.blobs.delete(blob.name)
         except OSError as error:  # a sweep finds what no row refers to
             _log.info("blobs of %s are left to the sweep: %s", job.id, error)
 

@@ -128,7 +128,7 @@ class Iteration:
             self.previews.make(generation, provenance, blob, is_kept=True)
         elif progress.step and self.previews.is_due:
             step = self._before(number) + progress.step
-            blob = f"{previews_of(claim.id, claim.epoch)}{step:06}.webp"
+            blob = f"{previews_of(claim.id)}{claim.epoch:05}-{step:06}.webp"
             self.previews.make(generation, provenance, blob)
 
     def _partial(self, progress: Progress) -> int | None:

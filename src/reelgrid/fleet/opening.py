@@ -45,7 +45,7 @@ class Opening:
             return
         generation, state = taken
         if generation.request.seed == self.request(number).seed:
-            self._saved, self._saved_step = generation, state.step
+            self._saved, self._saved_step = generation, state.step - number * self._order_steps
         else:
             generation.close()
 
@@ -63,7 +63,7 @@ class Opening:
         Raises:
             RequestError: The first frame is gone, or the model cannot make this.
         """
-        generation, step = self._saved, self._saved_step % self._order_steps
+        generation, step = self._saved, self._saved_step
         self._saved = None
         if generation is None:
             with self._first_frame() as path:

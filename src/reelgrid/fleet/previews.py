@@ -27,9 +27,9 @@ _NUM_KEPT = 2  # a client may be about to fetch the one before
 _log = logging.getLogger(__name__)
 
 
-def previews_of(job_id: str, epoch: int) -> str:
-    """Return what the names of a claim's previews begin with."""
-    return f"previews/{job_id}/{epoch:05}-"
+def previews_of(job_id: str) -> str:
+    """Return what the names of a job's previews begin with."""
+    return f"previews/{job_id}/"
 
 
 class Previews:
