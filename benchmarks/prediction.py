@@ -86,6 +86,12 @@ def gpus_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
     }
 
 
+def told_nothing(observation: Observation) -> Observation:
+    """Return the observation as a caller asks who knows the model and the GPU only."""
+    stack = dataclasses.replace(observation.stack, kernel=None, software=None)
+    return dataclasses.replace(observation, stack=stack)
+
+
 def check_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
     """Return errors on the points that no fit has seen, and each of them."""
     alone = [each for each in guesses if each.observation.stack.num_gpus == 1]
@@ -129,6 +135,7 @@ def measure(date: str) -> tuple[Calibration, dict[str, object]]:
     fit_s = time.perf_counter() - start
     plain = dataclasses.replace(calibration, widening=1.0)
     unseen = check.guess(plain, fitted, check_set())
+    untold = [told_nothing(each) for each in check_set()]
     return calibration, {
         "measured_at": date,
         "machine": processor_name(),
@@ -139,6 +146,10 @@ def measure(date: str) -> tuple[Calibration, dict[str, object]]:
         "leave out sources": sources_table(by_source, widening),
         "leave out GPUs": gpus_table(by_gpu, widening),
         "points not fitted to": check_table(unseen, widening),
+        "points not fitted to, kernel not told": check_table(
+            check.guess(plain, fitted, untold), widening
+        )
+        | {"points": "as above"},
     }
 
 

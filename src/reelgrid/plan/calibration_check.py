@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reelgrid.plan.calibration import Calibration, Case, has_own_kernels
+from reelgrid.plan.calibration import Calibration, has_own_kernels
 from reelgrid.plan.calibration_fit import case_of, fit
+from reelgrid.plan.calibration_formula import Case
 from reelgrid.plan.latencies import ML_ENERGY, Observation, Stack
 
 Z_80 = 1.2815515594600038

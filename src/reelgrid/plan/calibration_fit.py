@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from reelgrid.plan.calibration import STRUCTURE, Array, Calibration, Case, Design, gradient
+from reelgrid.plan.calibration import Calibration, has_own_kernels
+from reelgrid.plan.calibration_formula import STRUCTURE, Array, Case, Design, gradient
 from reelgrid.plan.hardware import Gpu, read_hardware
 from reelgrid.plan.latencies import Observation, read_latencies, read_ml_energy
 from reelgrid.plan.power import Power
@@ -95,6 +96,7 @@ def fit(observations: Sequence[Observation], *, date: str, widening: float = 1.0
         tau_software=spread.tau["software"],
         sigma=spread.tau["group"] * _T_OVER_NORMAL,
         widening=widening,
+        native_share=native_share(observations),
         date=date,
     )
     return in_order(calibration, read_hardware().values())
@@ -114,6 +116,9 @@ def to_json(calibration: Calibration, power: Power) -> str:
         "tau_software": round(calibration.tau_software, _DIGITS),
         "sigma": round(calibration.sigma, _DIGITS),
         "widening": round(calibration.widening, _DIGITS),
+        "native_share": {
+            model: round(share, _DIGITS) for model, share in calibration.native_share.items()
+        },
         "power": {
             "idle": round(power.idle, _DIGITS),
             "busy": round(power.busy, _DIGITS),
@@ -135,6 +140,26 @@ def case_of(observation: Observation) -> Case:
     return Case(
         observation.workload, observation.stack, observation.is_whole, group=observation.group
     )
+
+
+def native_share(observations: Sequence[Observation]) -> dict[str, float]:
+    """Return how much of what was published ran with the GPU's own kernels, by model.
+
+    Only GPUs with kernels of their own count, and each group once; the share of a model is shrunk
+    to that of all, which is found under `""`, as if two more had been published with it.
+    """
+    seen: dict[tuple[str, str], bool] = {}
+    for each in observations:
+        stack = each.stack
+        if has_own_kernels(stack.gpu) and stack.kernel in {"portable", "native"}:
+            key = (each.group or each.name, each.workload.model.name)
+            seen[key] = stack.kernel == "native"
+    overall = (sum(seen.values()) + 1) / (len(seen) + 2)
+    shares = {"": overall}
+    for model in sorted({model for _, model in seen}):
+        own = [is_native for (_, name), is_native in seen.items() if name == model]
+        shares[model] = (sum(own) + 2 * overall) / (len(own) + 2)
+    return shares
 
 
 def in_order(calibration: Calibration, gpus: Iterable[Gpu]) -> Calibration:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.architectures import Architecture, find_architecture
-from reelgrid.plan.calibration import Case, has_own_kernels, read_calibration
+from reelgrid.plan.calibration import has_own_kernels, read_calibration
+from reelgrid.plan.calibration_formula import Case
 from reelgrid.plan.hardware import Gpu, find_gpu
 from reelgrid.plan.latencies import Observation, Stack, read_latencies
 from reelgrid.plan.workload import Workload

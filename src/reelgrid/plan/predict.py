@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reelgrid.measurement import BenchRecord
-from reelgrid.plan.calibration import Case, read_calibration
+from reelgrid.plan.calibration import read_calibration
+from reelgrid.plan.calibration_formula import Case
 from reelgrid.plan.evidence import Evidence, from_formula, from_measurements, from_published
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.latencies import Stack, kernel_class
