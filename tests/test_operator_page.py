@@ -1,0 +1,30 @@
+"""The operator's page knows every setting, and its figures are the code's."""
+
+import re
+from pathlib import Path
+
+from reelgrid.jobs.webhook import RETRY_IN_S
+from reelgrid.settings import Settings
+
+PAGE = (Path(__file__).parent.parent / "docs" / "operate.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_setting_and_no_other():
+    table = PAGE[PAGE.index("| variable |") :].split("\n\n")[0]
+    named = set(re.findall(r"`REELGRID_(\w+)`", table))
+    assert {name.lower() for name in named} == set(Settings.model_fields)
+
+
+def test_defaults_are_those_of_the_code():
+    usual = Settings.model_construct()
+    assert (usual.retain_videos_s, usual.retain_images_s) == (7 * 86_400, 86_400)
+    assert "7 days, 1 day" in PAGE
+    assert (usual.retain_jobs_s, usual.min_free_gb, usual.save_every_s) == (90 * 86_400, 1, 5)
+
+
+def test_the_page_has_the_schedule_of_webhooks():
+    words = "5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h"
+    units = {"s": 1, "min": 60, "h": 3_600}
+    said = [float(n) * units[unit] for n, unit in re.findall(r"(\d+) (s|min|h)", words)]
+    assert tuple(said) == RETRY_IN_S
+    assert words in " ".join(PAGE.split())
