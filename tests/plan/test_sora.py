@@ -142,8 +142,8 @@ def value_of(point, what):
         (4, "FastWan 1.3B 480p, 3 steps on H200 SXM", 60, 1),
         (5, "TikTok", 40.0e6, 3),
         (5, "at peak", 1.76e6, 3),
-        (6, "at peak as a 53-second scene", 10.7e6 * 2137 * 2 / 60, 6),
-        (6, "at peak as an advertisement", 10.7e6 * 70_000 * 2 / 60, 6),
+        (6, "at peak as a 53-second scene", 10.7e6 * 2137 * 5 / 53 * 2 / 60, 6),
+        (6, "at peak as an advertisement", 10.7e6 * 70_000 * 5 / 60 * 2 / 60, 6),
     ],
 )
 def test_where_it_does_not_hold_is_shown_in_figures(point, what, known, digits):

@@ -34,8 +34,11 @@ def sentence(answer: Answer) -> str:
         for name, kind in kinds.items()
     }
     parts = ", ".join(f"{rough(count)} {name}" for name, count in held.items())
-    which = f"{next(iter(kinds))} GPUs" if len(kinds) == 1 else f"GPUs: {parts}"
-    first = f"{answer.scenario.name}: {doubtful(totals.gpus_held)} {which}."
+    first = (
+        f"It takes {doubtful(totals.gpus_held)} {next(iter(kinds))} GPUs."
+        if len(kinds) == 1
+        else f"It takes {doubtful(totals.gpus_held)} GPUs: {parts}."
+    )
     cost = (
         f"Held all month they cost {doubtful(totals.usd_per_month_held, '$')}, "
         f"{doubtful(totals.usd_per_minute_held, '$')} for each minute that is published."
@@ -147,12 +150,18 @@ def enough_chart(answer: Answer) -> Chart:
                 }
             ],
             "layout": {
-                "xaxis": {"title": {"text": "GPUs held"}, "type": "log"},
+                "xaxis": _axis_from(held[0], held[-1]),
                 "yaxis": {"title": {"text": "enough in % of cases"}, "range": [0, 100]},
                 "showlegend": False,
             },
         },
     )
+
+
+def _axis_from(low: float, high: float) -> dict[str, Any]:
+    """Return an axis of GPUs, of powers of ten where it spans two of them."""
+    title = {"title": {"text": "GPUs held"}}
+    return title | ({"type": "log", "dtick": 1} if high > 100 * low else {"rangemode": "tozero"})
 
 
 def swing_chart(answer: Answer, subject: str, unit: str, ranked: Sequence[Influence]) -> Chart:

@@ -179,24 +179,31 @@ def _tiktok_measured() -> Doubt:
 
 
 def _candidates() -> Doubt:
-    c = sora.constants()
-    total = c["total_minutes_per_day"]
-    own = c["candidates"]
-    rows = [("the report", own, "")] + [
-        (row["what"], float(row["clips_per_kept"]), row["source"])
-        for row in sora.read_facts()["world"]["candidates"]
-    ]
-    lines = tuple(
-        _line(f"at peak as {what}", f"10.7M x {count:,.0f} x 2 / (24 x 5 x 50 %)",
-              sora.peak_h100s(total, count))
-        for what, count, _ in rows
-    )  # fmt: skip
+    c, world = sora.constants(), sora.read_facts()["world"]
+    total, clip_s = c["total_minutes_per_day"], world["clip_s"]["value"]
+    lines = [_peak_with("the report", total, c["candidates"])]
+    for row in world["candidates"]:
+        count = row["clips_made"] * clip_s / row["kept_s"]
+        formula = f"{row['clips_made']:,.0f} x {clip_s} s / {row['kept_s']} s"
+        lines += [
+            _line(f"clips for one kept in {row['what']}", formula, count, "clips"),
+            _peak_with(row["what"], total, count),
+        ]
     return Doubt(
         title="Two clips made for one kept is a guess, and the answer is proportional to it",
         why="A 53-second scene took 2,137 clips, an advertisement 70,000: professionals throw far "
         "more away than casual users. Nothing else in the sum spans so many powers of ten.",
-        lines=lines,
-        source="; ".join(f"{what}: {source}" for what, _, source in rows if source),
+        lines=tuple(lines),
+        source="; ".join(f"{row['what']}: {row['source']}" for row in world["candidates"])
+        + "; clips of 5 s",
+    )
+
+
+def _peak_with(what: str, minutes_per_day: float, count: float) -> Line:
+    return _line(
+        f"at peak as {what}",
+        f"10.7M x {count:,.0f} x 2 / (24 x 5 x 50 %)",
+        sora.peak_h100s(minutes_per_day, count),
     )
 
 

@@ -73,10 +73,10 @@ def figures_table(found: Report) -> Table:
 
 
 def exact(value: float) -> str:
-    """Return a value with five digits; large ones as powers of ten."""
+    """Return a value with five digits; the largest as powers of ten."""
     if abs(value) >= 1e10:
         return f"{value:.4e}".replace("e+", "e")
-    return f"{value:,.0f}" if value >= 1e4 else f"{value:.5g}"
+    return f"{value:,.0f}" if value >= 1e3 else f"{value:.5g}"
 
 
 def doubt_table(number: int, doubt: Doubt) -> Table:

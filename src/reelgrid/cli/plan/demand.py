@@ -85,7 +85,7 @@ def _print(found: "Answer", *, as_json: bool) -> None:
         tables.growth_table(found),
         tables.services_table(found),
     ]
-    sys.stdout.write(f"{sentence(found)}\n\n")
+    sys.stdout.write(f"{found.scenario.name}: {sentence(found)}\n\n")
     for table in shown:
         if table.rows:
             print_table(table)
