@@ -99,13 +99,14 @@ def choose(
     if mix is None:
         reasons = explain(problem, effort)
         raise PlanError(f"{order.title}: impossible: " + "; and ".join(reasons))
+    kinds, kinds_skipped = kind_changes(problem, mix, effort, tell)
     levers, skipped = find_levers(problem, mix, effort, effort.time_limit_s, tell)
     return Choice(
         problem=problem,
         mix=mix,
         levers=levers,
-        not_examined=skipped,
-        kinds=kind_changes(problem, mix, effort, tell),
+        not_examined=skipped + kinds_skipped,
+        kinds=kinds,
         usd_per_h_by_sureness=tuple(
             (sureness, _cost_when(sureness, order, offers, facts, effort)) for sureness in DOUBTS
         ),

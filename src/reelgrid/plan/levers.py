@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from reelgrid.errors import PlanError
 from reelgrid.plan.mix import Effort, Mix, cheapest_mix
 from reelgrid.plan.offers import Offer
 from reelgrid.plan.order import Job, Limits, Order
@@ -85,7 +86,11 @@ def find_levers(
             continue
         if tell:
             tell(relaxation.constraint)
-        lever = _lever(relaxation, mix, effort)
+        try:
+            lever = _lever(relaxation, mix, effort)
+        except PlanError:  # no time
+            skipped.append(relaxation.constraint)
+            continue
         if lever:
             levers.append(lever)
     levers.sort(key=lambda lever: -lever.saves_without_usd_per_h)
@@ -220,19 +225,23 @@ def _with_offer(problem: Problem, index: int, offer: Offer, more_leases: int) ->
 
 def kind_changes(
     problem: Problem, mix: Mix, effort: Effort, tell: Progress | None = None
-) -> tuple[KindChange, ...]:
-    """Return for every GPU on offer what one lease more or less would change."""
-    return tuple(
-        _kind_change(problem, mix, gpu, effort, tell)
-        for gpu in dict.fromkeys(offer.gpu for offer in problem.offers)
-    )
+) -> tuple[tuple[KindChange, ...], tuple[str, ...]]:
+    """Return for every GPU on offer what one lease more or less would change.
+
+    And second, for which there was no time.
+    """
+    changes, skipped = [], []
+    for gpu in dict.fromkeys(offer.gpu for offer in problem.offers):
+        if tell:
+            tell(f"one {gpu} more or less")
+        try:
+            changes.append(_kind_change(problem, mix, gpu, effort))
+        except PlanError:  # no time
+            skipped.append(f"one {gpu} more or less")
+    return tuple(changes), tuple(skipped)
 
 
-def _kind_change(
-    problem: Problem, mix: Mix, gpu: str, effort: Effort, tell: Progress | None
-) -> KindChange:
-    if tell:
-        tell(f"one {gpu} more or less")
+def _kind_change(problem: Problem, mix: Mix, gpu: str, effort: Effort) -> KindChange:
     own = [index for index, offer in enumerate(problem.offers) if offer.gpu == gpu]
     leases = sum(mix.leases[index] for index in own)
     terms: dict[Column, float] = {("x", index): 1.0 for index in own}
