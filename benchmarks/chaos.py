@@ -25,6 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.chaos import verdict  # noqa: E402
+from tests.chaos.account import JournalReader, losses, next_step_s  # noqa: E402
+from tests.chaos.house import SAVE_EVERY_S, House, small_disk  # noqa: E402
+from tests.chaos.load import PROMPT, Load, Wish  # noqa: E402
+from tests.chaos.storm import Blow, Storm  # noqa: E402
+
 import reelgrid  # noqa: E402
 from reelgrid import catalog  # noqa: E402
 from reelgrid.fleet.settings import WorkerSettings  # noqa: E402
@@ -34,11 +40,6 @@ from reelgrid.jobs.request import JobRequest  # noqa: E402
 from reelgrid.jobs.sql import open_desk  # noqa: E402
 from reelgrid.measurement import processor_name  # noqa: E402
 from reelgrid.spec import Request  # noqa: E402
-from tests.chaos import verdict  # noqa: E402
-from tests.chaos.account import JournalReader, losses, next_step_s  # noqa: E402
-from tests.chaos.house import SAVE_EVERY_S, House, small_disk  # noqa: E402
-from tests.chaos.load import PROMPT, Load, Wish  # noqa: E402
-from tests.chaos.storm import Blow, Storm  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 KILLS_A_ROUND = 20
@@ -139,7 +140,7 @@ def kill_without_supervisor(folder: Path) -> list[float]:
         first = start_worker(settings, 2 * number)
         wait_until(lambda job=job: desk.get(job.id).step >= 30)
         second = start_worker(settings, 2 * number + 1)
-        wait_until(lambda: sum(e["event"] == "ready" for e in reader.read()) == 2 * number + 2)
+        wait_until(lambda: reader.count("ready") == 2 * len(times) + 2)
         at_s = time.monotonic()
         first.kill()
         first.wait()

@@ -52,6 +52,10 @@ class JournalReader:
             self._events.sort(key=_at_s)
         return self._events
 
+    def count(self, event: str) -> int:
+        """Return how many events of a kind there are up to now."""
+        return sum(each["event"] == event for each in self.read())
+
 
 def since(events: Sequence[Event], at_s: float) -> Sequence[Event]:
     """Return the events later than a time."""

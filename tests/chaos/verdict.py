@@ -28,7 +28,7 @@ def check_every_job_is_completed_once(house: House, load: Load) -> int:
     """Return how many jobs there were; the database, the client and the counts agree on them."""
     assert load.mistakes == []
     failed = {job: video["error"] for job, video in load.finished.items() if video["error"]}
-    assert failed == {}
+    assert failed == {}, failed
     assert set(load.finished) == set(load.accepted)
     desk = open_desk(house.database)
     try:

@@ -4,7 +4,6 @@ Whatever ends it, the job is finished, failed, given back with a saved state, or
 longer this worker's, dropped. Not here: which job is taken, and when (`worker`).
 """
 
-import errno
 import logging
 import math
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 from reelgrid.errors import (
-    FullError,
     MemoryShortError,
     ModelError,
     NoRoomError,
@@ -25,6 +23,7 @@ from reelgrid.fleet.lease import Lease, Leaving
 from reelgrid.fleet.opening import Opening
 from reelgrid.fleet.place import Workplace
 from reelgrid.fleet.previews import Previews, previews_of
+from reelgrid.fleet.room import is_no_room
 from reelgrid.fleet.saving import Saving, states_folder
 from reelgrid.fleet.stopwatch import Stopwatch
 from reelgrid.jobs.job import Code, Job, Kind, Phase
@@ -38,8 +37,6 @@ ROOM_EVERY_S = 1.0
 """A worker that finds no room for its files tries again this often."""
 MAX_HALVINGS = 4
 """A job is saved twice as often for each worker that it has lost lately, up to this many times."""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _log = logging.getLogger(__name__)
 
@@ -188,7 +185,7 @@ class Attempt:
             try:
                 return store()
             except (OSError, ReelgridError) as error:
-                if not _is_no_room(error):
+                if not is_no_room(error, self._place.scratch, self._place.blobs):
                     raise
                 _log.warning("%s waits for room: %s", self._claim.id, error)
             iteration.obey_without_saving()
@@ -244,9 +241,3 @@ class Attempt:
     def _note(self, event: str, **fields: object) -> None:
         claim = self._claim
         self._place.journal.note(event, job=claim.id, epoch=claim.epoch, **fields)
-
-
-def _is_no_room(error: BaseException) -> bool:
-    """Whether the disk is full, however that was said."""
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    return isinstance(error, FullError) or getattr(cause, "errno", None) in _FULL

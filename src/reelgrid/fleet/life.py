@@ -1,8 +1,9 @@
 """The life of a worker process: gather what it works with, load its model, work, leave."""
 
-import functools
 import os
+from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from reelgrid.errors import NoRoomError
 from reelgrid.fleet.delivery import Sign, leave_unsigned
@@ -17,6 +18,7 @@ from reelgrid.fleet.scratch import empty_scratch
 from reelgrid.fleet.settings import Started
 from reelgrid.fleet.worker import Worker
 from reelgrid.jobs.sql import SqlDesk, open_desk
+from reelgrid.media import Provenance
 from reelgrid.media.manifest import sign
 from reelgrid.media.signer import signer_of
 from reelgrid.settings import Settings
@@ -96,7 +98,15 @@ def _refuse_what_never_fits(models: tuple[str, ...], machine: Machine) -> None:
 def _signing() -> Sign:
     """Return what signs with the certificate that the user's settings name.
 
+    It is read for every file, so that a renewed one needs no restart.
+
     Raises:
         RequestError: The certificate will not do.
     """
-    return functools.partial(sign, signer=signer_of(Settings()))
+    settings = Settings()
+    signer_of(settings)
+
+    def sign_now(path: Path, provenance: Provenance, *, sources: Sequence[Path]) -> None:
+        sign(path, provenance, signer_of(settings), sources=sources)
+
+    return sign_now
