@@ -151,3 +151,15 @@ def test_planning_needs_no_torch_no_scipy_and_no_plotly(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "minutes of video per GPU-hour" in done.stdout
+
+
+def test_a_page_is_written_that_opens_without_a_network(plan, tmp_path):
+    pytest.importorskip("plotly")
+    code, _, err = plan("predict", *CLIP, "--gpu", "h100", "--gpu", "l40s", "--html", "page.html")
+    assert code == 0
+    assert "wrote page.html" in err
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "L40S" in page
+    assert "80 %" in page
+    assert 'src="http' not in page
+    assert plan("predict", *CLIP, "--gpu", "h100", "--html", "no/page.html")[0] == 2

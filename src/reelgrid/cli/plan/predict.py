@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import duration
-from reelgrid.cli.plan.sources import HardwareFiles, ModelFiles, read_facts
+from reelgrid.cli.console import say
+from reelgrid.cli.plan.sources import HardwareFiles, Html, ModelFiles, read_facts
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
     from reelgrid.measurement import BenchRecord
     from reelgrid.plan.hardware import Gpu
-    from reelgrid.plan.predict import Interval, Prediction
-    from reelgrid.plan.table import Cell, Table
+    from reelgrid.plan.predict import Prediction
     from reelgrid.plan.workload import Workload
 
 
@@ -53,11 +52,13 @@ def predict(
         Path | None, typer.Option(help="Records of reelgrid bench; by default the user's own.")
     ] = None,
     as_json: options.Json = False,
+    html: Html = None,
 ) -> None:
     """Predict seconds, memory, energy and cost of a generation, and say what that rests on."""
     from reelgrid.cli.tables import print_json, print_table
     from reelgrid.plan import predict as planning
     from reelgrid.plan.architectures import find_architecture
+    from reelgrid.plan.predict_tables import comparison_table, prediction_table
     from reelgrid.plan.workload import refuse_impossible
     from reelgrid.spec import Size
 
@@ -89,13 +90,20 @@ def predict(
     ]
     if len(answers) == 1:
         _refuse_misfit(workload, *answers[0])
+    if html is not None:
+        import reelgrid
+        from reelgrid.plan.predict_page import write_prediction_page
+
+        origin = f"reelgrid {reelgrid.__version__}: plan predict --model {model}"
+        write_prediction_page(html, workload, num_gpus, answers, origin)
+        say(f"wrote {html}")
     if as_json:
         for each, answer in answers:
             print_json(_to_json(workload, each, num_gpus, answer))
     elif len(answers) == 1:
-        print_table(_one(workload, answers[0][0], num_gpus, answers[0][1]))
+        print_table(prediction_table(workload, answers[0][0], num_gpus, answers[0][1]))
     else:
-        print_table(_several(workload, num_gpus, answers))
+        print_table(comparison_table(workload, num_gpus, answers))
 
 
 def _records(path: Path) -> "tuple[BenchRecord, ...]":
@@ -134,76 +142,6 @@ def _refuse_misfit(workload: "Workload", gpu: "Gpu", answer: "Prediction") -> No
             f"{memory.usable_gib:.1f} usable; take a larger GPU or fewer pixels or frames",
             param="gpu",
         )
-
-
-def _one(workload: "Workload", gpu: "Gpu", num_gpus: int, answer: "Prediction") -> "Table":
-    from reelgrid.plan.table import Table
-
-    memory = answer.memory
-    rows: list[tuple[Cell, ...]] = [
-        _row("time", "s", answer.seconds),
-        _row("minutes of video per GPU-hour", "", answer.minutes_per_gpu_hour),
-        ("share of 16-bit peak", "", answer.share_of_peak, None),
-        _row("energy of the GPUs", "Wh", answer.wh),
-        _row("cost", "$", answer.usd),
-        ("memory a GPU", "GiB", memory.total_gib, None),
-        ("  of weights", "GiB", memory.weights_gib, None),
-        ("  of activations", "GiB", memory.activations_gib, None),
-        ("  of the decoder", "GiB", memory.decoder_gib, None),
-        ("  usable", "GiB", memory.usable_gib, None),
-        ("FLOPs", "PFLOP", workload.flops / 1e15, None),
-    ]
-    return Table(
-        title=f"{_title(workload)} on {num_gpus} x {gpu.name}: "
-        f"about {duration(answer.seconds.likely)}",
-        columns=("what", "unit", "likely", "80 % interval"),
-        rows=rows,
-        note="Rests on: " + "\n          ".join(answer.basis),
-    )
-
-
-def _row(what: str, unit: str, interval: "Interval | None") -> "tuple[Cell, ...]":
-    if interval is None:
-        return what, unit, None, None
-    return what, unit, interval.likely, (interval.low, interval.high)
-
-
-def _several(
-    workload: "Workload", num_gpus: int, answers: "list[tuple[Gpu, Prediction]]"
-) -> "Table":
-    from reelgrid.plan.table import Column, Table
-
-    columns = (
-        "GPU", Column(title="time", unit="s"), Column(title="80 %", unit="s"),
-        Column(title="minutes per GPU-hour"), Column(title="of peak"),
-        Column(title="memory", unit="GiB"), "fits", Column(title="energy", unit="Wh"),
-        Column(title="cost", unit="$"), Column(title="80 %", unit="$"), "rests on",
-    )  # fmt: skip
-    rows = [_cells(gpu, answer) for gpu, answer in answers]
-    note = "Everything that each line rests on: --json."
-    title = f"{_title(workload)}, {num_gpus} GPUs each" if num_gpus > 1 else _title(workload)
-    return Table(title=title, columns=columns, rows=rows, note=note)
-
-
-def _cells(gpu: "Gpu", answer: "Prediction") -> "tuple[Cell, ...]":
-    seconds, usd, rate = answer.seconds, answer.usd, answer.minutes_per_gpu_hour
-    memory = answer.memory
-    fits = "no" if not memory.fits else memory.offload.split(" (")[0] or "yes"
-    return (
-        gpu.name, seconds.likely, (seconds.low, seconds.high), rate.likely if rate else None,
-        answer.share_of_peak, memory.total_gib, fits, answer.wh.likely,
-        usd.likely if usd else None, (usd.low, usd.high) if usd else None,
-        answer.basis[0].split(":")[0].split(" of ")[0].split(" on ")[0],
-    )  # fmt: skip
-
-
-def _title(workload: "Workload") -> str:
-    frames = f" x {workload.num_frames}" if workload.model.kind == "video" else ""
-    batch = f", batch {workload.num_images}" if workload.num_images > 1 else ""
-    return (
-        f"{workload.model.name}, {workload.size}{frames}, {workload.num_steps} steps x "
-        f"{workload.forwards_per_step} forwards{batch}"
-    )
 
 
 def _to_json(
