@@ -1,6 +1,6 @@
 """`reelgrid plan predict`: one generation on one or more kinds of GPU."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reelgrid.measurement import BenchRecord
     from reelgrid.plan.hardware import Gpu
     from reelgrid.plan.predict import Prediction
+    from reelgrid.plan.predict_page import Answers
     from reelgrid.plan.workload import Workload
 
 
@@ -55,15 +56,12 @@ def predict(
     html: Html = None,
 ) -> None:
     """Predict seconds, memory, energy and cost of a generation, and say what that rests on."""
-    from reelgrid.cli.tables import print_json, print_table
-    from reelgrid.plan import predict as planning
     from reelgrid.plan.architectures import find_architecture
-    from reelgrid.plan.predict_tables import comparison_table, prediction_table
-    from reelgrid.plan.workload import refuse_impossible
+    from reelgrid.plan.workload import refuse_impossible, workload_of
     from reelgrid.spec import Size
 
     facts = read_facts(hardware_files, model_files)
-    workload = planning.workload_of(
+    workload = workload_of(
         find_architecture(model, facts.architectures),
         size=Size.parse(size) if size else None,
         num_frames=frames,
@@ -74,32 +72,44 @@ def predict(
     )
     refuse_impossible(workload)
     records = _records(measurements) if measurements else facts.measurements
-    answers = [
-        (
-            each,
-            planning.predict(
-                workload,
-                each,
-                num_gpus=num_gpus,
-                kernel=kernel,
-                software=software,
-                measurements=records,
-            ),
-        )
-        for each in _gpus(gpu, facts.hardware)
-    ]
+    stack = {"num_gpus": num_gpus, "kernel": kernel, "software": software}
+    answers = _answers(workload, _gpus(gpu, facts.hardware), stack, records)
+    if html is not None:
+        _write(html, workload, num_gpus, answers)
+    _print(workload, num_gpus, answers, as_json=as_json)
+
+
+def _answers(
+    workload: "Workload",
+    gpus: "Sequence[Gpu]",
+    stack: "Mapping[str, Any]",
+    records: "Sequence[BenchRecord]",
+) -> "Answers":
+    """Return a prediction for each GPU; a single one that cannot hold it is refused."""
+    from reelgrid.plan.predict import predict as foresee
+
+    answers = [(gpu, foresee(workload, gpu, measurements=records, **stack)) for gpu in gpus]
     if len(answers) == 1:
         _refuse_misfit(workload, *answers[0])
-    if html is not None:
-        import reelgrid
-        from reelgrid.plan.predict_page import write_prediction_page
+    return answers
 
-        origin = f"reelgrid {reelgrid.__version__}: plan predict --model {model}"
-        write_prediction_page(html, workload, num_gpus, answers, origin)
-        say(f"wrote {html}")
+
+def _write(path: Path, workload: "Workload", num_gpus: int, answers: "Answers") -> None:
+    import reelgrid
+    from reelgrid.plan.predict_page import write_prediction_page
+
+    origin = f"reelgrid {reelgrid.__version__}: plan predict --model {workload.model.name}"
+    write_prediction_page(path, workload, num_gpus, answers, origin)
+    say(f"wrote {path}")
+
+
+def _print(workload: "Workload", num_gpus: int, answers: "Answers", *, as_json: bool) -> None:
+    from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.plan.predict_tables import comparison_table, prediction_table
+
     if as_json:
-        for each, answer in answers:
-            print_json(_to_json(workload, each, num_gpus, answer))
+        for gpu, answer in answers:
+            print_json(_to_json(workload, gpu, num_gpus, answer))
     elif len(answers) == 1:
         print_table(prediction_table(workload, answers[0][0], num_gpus, answers[0][1]))
     else:
