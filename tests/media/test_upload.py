@@ -1,7 +1,11 @@
 """Uploads that are what they say are taken; those that are not cost a refusal and nothing else."""
 
 import io
+import os
+import resource
 import struct
+import subprocess
+import sys
 import zlib
 
 import av
@@ -255,6 +259,38 @@ def test_a_truncated_video_is_refused(sent, taken, tmp_path):
         sent.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(RequestError, match=r"the MP4 is broken|holds no|breaks off"):
             take_video(sent, taken)
+
+
+TAKER = """
+import sys
+from pathlib import Path
+from reelgrid.errors import FullError
+from reelgrid.media import take_image
+try:
+    take_image(Path(sys.argv[1]), Path(sys.argv[2]))
+except FullError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_not_the_uploads_fault(sent, taken, tmp_path):
+    """A real refusal by the system: files may not grow beyond a limit."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(sent, format="PNG")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", TAKER, str(sent), str(taken)],
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert "the upload could not be stored: File too large" in done.stdout
+    assert names(tmp_path) == ["sent"]
 
 
 def test_the_process_that_reads_is_told_no_secret(sent, taken, monkeypatch):

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from reelgrid.media.kind import Kind
 from reelgrid.media.upload import UploadLimits
+from reelgrid.store.blobs import FULL
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not an error
@@ -33,6 +34,10 @@ def main() -> None:
         said = examine(Path(source), Path(target), kind, limits)
     except Refusal as refusal:
         said = {"refusal": str(refusal)}
+    except OSError as error:
+        if error.errno not in FULL:  # the picture's fault, not the disk's
+            raise
+        said = {"full": error.strerror}
     sys.stdout.write(json.dumps(said))
 
 

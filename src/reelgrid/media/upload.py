@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from reelgrid.errors import RequestError
+from reelgrid.errors import FullError, RequestError
 from reelgrid.media.kind import Kind, kind_of
 
 IMAGE_KINDS: Final = frozenset({Kind.PNG, Kind.JPEG, Kind.WEBP})
@@ -85,6 +85,7 @@ def take_image(
 
     Raises:
         RequestError: It is something else, broken, animated, too large or takes too long.
+        FullError: There is no room for the PNG.
     """
     said = _examine(source, target, IMAGE_KINDS, limits or UploadLimits(), param)
     return UploadedImage(**said)
@@ -110,6 +111,7 @@ def take_video(
 
     Raises:
         RequestError: It is something else, broken, too large or takes too long.
+        FullError: There is no room for the PNG.
     """
     said = _examine(source, last_frame, VIDEO_KINDS, limits or UploadLimits(), param)
     return UploadedVideo(**said)
@@ -133,10 +135,12 @@ def _examine(
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    if "refusal" in said:
-        target.unlink(missing_ok=True)
-        raise RequestError(str(said["refusal"]), param=param)
-    return said
+    if "width" in said:
+        return said
+    target.unlink(missing_ok=True)
+    if "full" in said:
+        raise FullError(f"the upload could not be stored: {said['full']}")
+    raise RequestError(str(said["refusal"]), param=param)
 
 
 def _run(source: Path, target: Path, kind: Kind, limits: UploadLimits) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from reelgrid.store.whole import sync, write_whole
 
 _NAME: Final = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*(\.[a-z0-9]+)?")
 _MAX_NAME_CHARS: Final = 200
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Why a system refuses to write what it may write no more of."""
+
 # Where an object appears at once or never, so that no temporary name is needed.
 _OBJECT_STORES: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "memory", "dir"})
 _IN_MEMORY: Final = frozenset({"memory", "dir"})
@@ -76,7 +78,7 @@ class Blobs:
             else:
                 self._put_remote(path, content)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             raise FullError(
                 f"{name} could not be stored: {error.strerror}; nothing was left there"
