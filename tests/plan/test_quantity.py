@@ -11,7 +11,7 @@ from reelgrid.errors import RequestError
 from reelgrid.plan.quantity import Exact, LogNormal, Triangular
 
 SHARES = np.linspace(0.0, 1.0, 101)
-REAL = st.floats(-1e9, 1e9)
+REAL = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
 
 
 def test_a_plain_number_is_itself_in_every_draw():
@@ -70,6 +70,8 @@ def test_a_log_normal_without_sigma_is_a_plain_number():
     [
         (lambda: Exact(math.nan), "value"),
         (lambda: Exact(math.inf), "value"),
+        (lambda: Exact(1e31), "value"),
+        (lambda: Exact(-1e-31), "value"),
         (lambda: Triangular(3, 2, 4), "low"),
         (lambda: Triangular(1, 5, 4), "likely"),
         (lambda: Triangular(math.nan, 2, 4), "low"),

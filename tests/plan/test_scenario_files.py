@@ -1,10 +1,13 @@
 """A scenario file is read strictly: what is wrong is told by line, key and what was expected."""
 
+import json
 import os
 
 import pytest
 
 from reelgrid.errors import RequestError
+from reelgrid.plan.demand import Model, answer
+from reelgrid.plan.demand_tables import as_json
 from reelgrid.plan.quantity import Exact, LogNormal, Triangular
 from reelgrid.plan.scenario import read_scenario
 from reelgrid.plan.service import services, shipped_facts
@@ -142,6 +145,13 @@ BAD = {
     "training by days and GPUs": (
         "[[speeds]]", '[[training]]\nname = "t"\ngpu = "h100"\ndays = 3\nnum_gpus = 3\n'
         "gpu_hours = 1\n[[speeds]]", "training[0].num_gpus", "got days and num_gpus"),
+    "larger than anything": ("= 1200", "= 1e31", "minutes_per_day", "1e-30 and 1e+30"),
+    "smaller than anything": ("= 1200", "= 1e-31", "minutes_per_day", "1e-30 and 1e+30"),
+    "growth of 2,000 %": ("[[speeds]]", "[growth]\nper_month = 20\n[[speeds]]", "growth.per_month",
+                          "up to 10, got 20"),
+    "51 kinds of clips": (
+        "    [[platforms.clips]]", "    [[platforms.clips]]\n    model = 'x'\n" * 50
+        + "    [[platforms.clips]]", "platforms[0].clips", "1 to 50 [[clips]], got 51"),
     "a missing key": ("utilisation = 0.5\n", "", "hardware[0]", "expected the key 'utilisation'"),
 }  # fmt: skip
 
@@ -244,8 +254,6 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_what_the_tables_do_not_know_is_told_by_line_and_key(case, tmp_path):
-    from reelgrid.plan.demand import Model
-
     old, new, key, expected = UNKNOWN[case]
     text = changed(old, new)
     text = text.replace('gpu = "h100"', 'gpu = "GB200"') if case == "a price" else text
@@ -255,6 +263,23 @@ def test_what_the_tables_do_not_know_is_told_by_line_and_key(case, tmp_path):
     assert key in str(caught.value)
     assert expected in str(caught.value)
     assert "scenario.toml:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (changed("= 1200", "= 1e30") + "[promise]\nwait_s = 1\n", "servers at work"),
+        (changed("= 1200", "= 1e30") + "[growth]\nper_month = 10\nmonths = 120\n", None),
+        (changed("= 1200", "= 1e-30") + "[promise]\nwait_s = 1\n", None),
+    ],
+)
+def test_absurd_numbers_give_an_answer_or_one_line(text, expected, tmp_path):
+    scenario = scenario_of(tmp_path, text)
+    if expected is None:
+        json.dumps(as_json(answer(scenario, shipped_facts(), num_draws=100)), allow_nan=False)
+        return
+    with pytest.raises(RequestError, match=expected):
+        answer(scenario, shipped_facts(), num_draws=100)
 
 
 def test_a_model_of_images_serves_no_video(tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reelgrid.errors import RequestError
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.montecarlo import (
     Influence,
@@ -79,10 +80,11 @@ def answer(
         listener: Told how far it is.
 
     Raises:
-        RequestError: A model, a GPU or a price of the scenario is not known.
+        RequestError: A model, a GPU or a price of the scenario is not known, or its numbers do not
+            go together.
     """
     model = Model.of(scenario, facts)
-    outcome = model.outcome(draw(model.inputs, num_draws, seed))
+    outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _computed)
 
     def hanging(values: Values) -> tuple[Draws, Draws]:
         totals = model.totals(values)
@@ -305,6 +307,17 @@ def _site_w(working_w: Draws, num_idle: Draws, idle_w: Draws, pue: Draws) -> Dra
 
 def _usd_of_energy(mwh: Draws, values: Values) -> Draws:
     return mwh * 1e3 * values.get("energy.usd_per_kwh", np.zeros_like(mwh))
+
+
+def _computed(draws: Draws) -> Draws:
+    """Return the draws, if they are numbers.
+
+    Raises:
+        RequestError: They are not: the inputs are too large or too small for one another.
+    """
+    if not np.all(np.isfinite(draws)):
+        raise RequestError("the numbers of the scenario are too large or small to go together")
+    return draws
 
 
 def _percentiles(draws: Draws) -> tuple[float, ...]:

@@ -16,6 +16,9 @@ from reelgrid.errors import RequestError
 
 Draws = NDArray[np.float64]
 
+MAX_SIZE = 1e30
+"""No quantity of this world is larger, or, but for 0, smaller than one over it."""
+
 MAX_SIGMA = 5.0
 """A log-normal of a larger sigma spans more than 13 powers of ten between its 0.1 % ends."""
 
@@ -187,3 +190,8 @@ def _check_finite(**values: float) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
             raise RequestError(f"expected a finite number, got {value}", param=name)
+        if value and not 1 / MAX_SIZE <= abs(value) <= MAX_SIZE:
+            raise RequestError(
+                f"expected a number between {1 / MAX_SIZE:g} and {MAX_SIZE:g}, got {value:g}",
+                param=name,
+            )

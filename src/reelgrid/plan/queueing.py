@@ -16,7 +16,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from reelgrid.errors import RequestError
+
 Numbers: TypeAlias = float | NDArray[np.float64]
+
+MAX_LOAD = 1e12
+"""Servers at work; single ones are told apart up to 2**53."""
 
 _STIRLING_UNTIL = 16.0
 _MAX_GAMMA = 0.24
@@ -130,6 +135,9 @@ def servers_for_promise(
 
     Found by bisection over `mgc_wait_exceeds`, which falls with every server more.
 
+    Raises:
+        RequestError: The load is above 10**12 servers.
+
     Args:
         rate_per_s: Arrivals a second, above 0.
         mean_s: Mean time of a job.
@@ -141,6 +149,10 @@ def servers_for_promise(
         *(np.asarray(each, dtype=np.float64) for each in (rate_per_s, mean_s, cv2))
     )
     load = rate * mean
+    if not np.all(load <= MAX_LOAD):
+        raise RequestError(
+            f"the clips need {np.max(load):.3g} servers at work: queueing counts to {MAX_LOAD:.0e}"
+        )
 
     def is_kept(servers: NDArray[np.float64]) -> NDArray[np.bool_]:
         late = mgc_wait_exceeds(promise_s, servers, rate, mean, squares)
@@ -214,9 +226,9 @@ def _deviance(count: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[
     series = np.zeros_like(excess)
     for power in range(14, 1, -1):
         series = series * -excess + 1 / power
-    return count * np.where(
-        np.abs(excess) < 0.02, excess * excess * series, excess - np.log1p(excess)
-    )
+    with np.errstate(divide="ignore"):  # no load at all: the pmf is 0
+        direct = excess - np.log1p(excess)
+    return count * np.where(np.abs(excess) < 0.02, excess * excess * series, direct)
 
 
 def _stirling_error(count: Numbers) -> NDArray[np.float64]:

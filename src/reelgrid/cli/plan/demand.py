@@ -13,7 +13,7 @@ from reelgrid.errors import RequestError
 if TYPE_CHECKING:
     from reelgrid.plan.demand import Answer
 
-MAX_DRAWS = 1_000_000
+MAX_DRAWS = 100_000
 MIN_DRAWS = 100
 
 

@@ -24,12 +24,15 @@ from reelgrid.spec import Size
 T = TypeVar("T")
 
 HOURS_A_DAY = 24
+MAX_PARTS = 50
+"""Entries of one array of tables; more are better grouped, in the file and in the answer."""
+
 _SUM_TOLERANCE = 1e-6
 _ONE = Exact(1.0)
 _NOTHING = Exact(0.0)
 
 AtLeastOne = Annotated[Quantity, Bounds(at_least=1)]
-Growing = Annotated[Quantity, Bounds(above=-1)]
+Growing = Annotated[Quantity, Bounds(above=-1, at_most=10)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,8 +308,12 @@ class Scenario:
     def __post_init__(self) -> None:
         _check_name(self.name)
         _check_sum("hardware", self.hardware)
-        if not self.platforms:
-            raise RequestError("expected at least one [[platforms]]", param="platforms")
+        for key in ("platforms", "training", "speeds"):
+            num_parts, least = len(getattr(self, key)), int(key == "platforms")
+            if not least <= num_parts <= MAX_PARTS:
+                raise RequestError(
+                    f"expected {least} to {MAX_PARTS} [[{key}]], got {num_parts}", param=key
+                )
         _check_unlike("platforms", (platform.name for platform in self.platforms))
         _check_unlike("hardware", (f"{part.gpu} {part.kernel or ''}" for part in self.hardware))
         _check_unlike("training", (run.name for run in self.training))
@@ -327,8 +334,8 @@ def _check_name(name: str) -> None:
 
 
 def _check_sum(key: str, parts: Sequence[Clip] | Sequence[Hardware]) -> None:
-    if not parts:
-        raise RequestError(f"expected at least one [[{key}]]", param=key)
+    if not 1 <= len(parts) <= MAX_PARTS:
+        raise RequestError(f"expected 1 to {MAX_PARTS} [[{key}]], got {len(parts)}", param=key)
     total = math.fsum(part.share.likely for part in parts)
     if abs(total - 1) > _SUM_TOLERANCE:
         raise RequestError(f"expected shares that add up to 1, got {total:g}", param=key)

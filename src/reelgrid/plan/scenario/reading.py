@@ -204,7 +204,11 @@ def _read_choice(choices: tuple[Any, ...], value: object, place: Place) -> objec
 def _read_quantity(value: object, place: Place, bounds: Bounds | None) -> Quantity:
     if not isinstance(value, dict):
         what = f"{_number_words(bounds)}, {_QUANTITY_FORMS}"
-        return Exact(_read_float(value, place, bounds, what))
+        number = _read_float(value, place, bounds, what)
+        try:
+            return Exact(number)
+        except RequestError as error:
+            raise place.error(str(error)) from None
     for key in value:
         if key not in {"low", "likely", "high", "median", "sigma", "at_least", "at_most"}:
             raise (place / key).error(f"unknown key {key!r}: expected {_QUANTITY_FORMS}")
