@@ -128,6 +128,21 @@ def test_a_worker_that_dies_before_it_can_work_is_said_to_be_in_a_crash_loop(mon
     assert "no such model; trying again in" in caplog.text
 
 
+def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch, caplog):
+    monkeypatch.setattr(supervisor, "_FIRST_PAUSE_S", 0.001)
+    popen, refusals = subprocess.Popen, iter(range(2))
+
+    def open_process(*arguments, **settings):
+        if next(refusals, None) is not None:
+            raise OSError(12, "Cannot allocate memory")
+        return popen(*arguments, **settings)
+
+    monkeypatch.setattr(subprocess, "Popen", open_process)
+    with supervised([LIVES]) as (made, _):
+        until(lambda: made.is_ready)
+    assert caplog.text.count("Cannot allocate memory") == 2
+
+
 def test_pauses_between_early_deaths_double_up_to_a_limit():
     made = Supervisor([command(LIVES)], print)
     slot = made.slots[0]

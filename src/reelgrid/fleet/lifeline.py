@@ -6,7 +6,7 @@ one closes. Pipes do so on every Unix. Not here: what either side does about it.
 """
 
 import os
-import select
+import selectors
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -104,14 +104,15 @@ class SignsRead:
 
     def __init__(self, signs: int) -> None:
         self._signs = signs
+        self._selector = selectors.DefaultSelector()  # `select` stops at 1,024 open files
+        self._selector.register(signs, selectors.EVENT_READ)
         self._rest = b""
         self.is_ready = False
         self.failure: str | None = None
 
     def wait(self, at_most_s: float) -> str:
         """Return `sign`, `quiet` when none came in that time, or `end` when none will come."""
-        readable, _, _ = select.select([self._signs], [], [], at_most_s)
-        if not readable:
+        if not self._selector.select(at_most_s):
             return "quiet"
         said = os.read(self._signs, _CHUNK_BYTES)
         if not said:
@@ -121,6 +122,7 @@ class SignsRead:
 
     def close(self) -> None:
         """Close the pipe."""
+        self._selector.close()
         os.close(self._signs)
 
     def _take(self, said: bytes) -> None:

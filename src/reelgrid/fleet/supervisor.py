@@ -135,9 +135,15 @@ class Supervisor:
     def _keep(self, slot: Slot) -> None:
         """Run one process after another until told to stop."""
         while not self._is_stopping.is_set():
-            signs = self._start(slot)
-            self._watch(slot, signs)
-            self._bury(slot, signs)
+            try:
+                signs = self._start(slot)
+            except OSError as error:  # no memory or no process left for it
+                slot.num_early_deaths += 1
+                slot.failure = str(error)
+                _log.error("worker %d cannot be started: %s", slot.number, error)
+            else:
+                self._watch(slot, signs)
+                self._bury(slot, signs)
             self._is_stopping.wait(self._pause_s(slot))
 
     def _start(self, slot: Slot) -> SignsRead:
@@ -153,6 +159,10 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in the terminal is for the supervisor to pass on
             )
+        except OSError:
+            os.close(lifeline)
+            os.close(signs)
+            raise
         finally:
             os.close(below)
             os.close(above)
