@@ -11,6 +11,7 @@ import typer
 
 from reelgrid.cli import options
 from reelgrid.cli.console import duration, say
+from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
     from reelgrid.plan.scenario import Scenario
@@ -73,7 +74,11 @@ def _changed(
     simulation: "Simulation", seed: int | None, runs: int | None, hours: float | None
 ) -> "Simulation":
     wanted = {"seed": seed, "runs": runs, "hours": hours}
-    return replace(simulation, **{k: v for k, v in wanted.items() if v is not None})  # type: ignore[arg-type]
+    given = {key: value for key, value in wanted.items() if value is not None}
+    try:
+        return replace(simulation, **given)  # type: ignore[arg-type]  # of the field's type each
+    except RequestError as error:
+        raise RequestError(f"--{error.param}: {error}", param=error.param) from None
 
 
 def _say_pace(comparison: "Comparison", seconds: float) -> None:

@@ -86,8 +86,9 @@ class _Building:
         return Experiment(
             kinds=tuple(self._kind(key, sorts) for key in kinds),
             pools=tuple(
-                self._pool(number, kinds.index(self._kind_key(number)))
-                for number in range(len(simulation.nodes))
+                self._pool(number, zone, kinds.index(self._kind_key(number)))
+                for number, nodes in enumerate(simulation.nodes)
+                for zone in range(nodes.num_zones)
             ),
             streams=tuple(self._stream(sort) for sort in sorts),
             horizon_us=in_us(simulation.hours * 3600),
@@ -134,14 +135,14 @@ class _Building:
             ),
         )
 
-    def _pool(self, number: int, kind: int) -> Pool:
+    def _pool(self, number: int, zone: int, kind: int) -> Pool:
         pool, part = self.simulation.nodes[number], self.scenario.hardware[self.hardware[number]]
         price = price_usd_per_h(part, self._gpu(self.hardware[number]))
         likely = 0.0 if price is None else price.likely
         return Pool(
-            name=f"{pool.gpu} in {pool.zone}",
+            name=f"{pool.gpu} in {pool.zone} {zone + 1}".removesuffix(" 1"),
             kind=kind,
-            count=pool.count,
+            count=(pool.count + zone) // pool.num_zones,
             num_gpus=part.gpus_per_clip,
             usd_per_h=likely if pool.usd_per_h is None else pool.usd_per_h,
             is_start_up_billed=pool.is_start_up_billed,
@@ -173,7 +174,7 @@ class _Building:
 
     def _seconds(self, sort: _Sort, hardware: int) -> float:
         service = self.served[sort.platform, sort.clip, hardware]
-        return float(service.seconds_per_clip(self.values)[0])
+        return float(service.seconds_per_clip(self.values)[0]) / self.simulation.efficiency
 
     def _stream(self, sort: _Sort) -> Stream:
         platform = self.scenario.platforms[sort.platform]

@@ -20,7 +20,7 @@ Engine = Literal["auto", "plain", "compiled"]
 OnShare = Callable[[float], None]
 """Is told which share of all simulated time is done, 0 to 1."""
 
-SMALL_EVENTS = 300_000
+SMALL_EVENTS = 60_000
 """Below it the plain engine is done before the compiled one is loaded."""
 
 

@@ -31,6 +31,7 @@ class NodePool:
         gpu: The name of a GPU of `[[hardware]]`.
         count: Nodes; each has the GPUs that work on one clip together.
         zone: Where they stand; a name.
+        num_zones: Zones that the nodes are spread over evenly; each is lost by itself.
         usd_per_h: Price of a leased GPU; that of `[[hardware]]` where none is given.
         is_start_up_billed: Whether start-up costs as much as the rest (Salad: no; Akash: yes).
         hazard_per_h: Losses per node-hour.
@@ -50,6 +51,7 @@ class NodePool:
     gpu: str
     count: Annotated[int, Bounds(at_least=1, at_most=10_000_000)]
     zone: str = "one"
+    num_zones: Annotated[int, Bounds(at_least=1, at_most=10_000)] = 1
     usd_per_h: _NotNegative | None = None
     is_start_up_billed: bool = True
     hazard_per_h: _NotNegative = 0.0
@@ -67,6 +69,10 @@ class NodePool:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.num_zones > self.count:
+            raise RequestError(
+                f"expected at most one zone a node, got {self.num_zones}", param="num_zones"
+            )
         if (self.weibull_shape is None) != (self.weibull_scale_h is None):
             raise RequestError(
                 "expected weibull_shape and weibull_scale_h together, got one",
@@ -136,6 +142,8 @@ class Simulation:
         nodes: The fleet.
         jobs: How the jobs of single platforms differ; of the others nothing is special.
         hours: Simulated time, from midnight.
+        efficiency: Share of the time at a job that goes into its clip as the speeds have it; the
+            rest is waiting for hosts and networks. Times of jobs are divided by it.
         warm_up_h: Of this the beginning, whose jobs do not count in waits.
         seed: The same seed gives the same bytes.
         runs: Independent runs, for the intervals.
@@ -153,6 +161,7 @@ class Simulation:
     nodes: tuple[NodePool, ...]
     jobs: tuple[JobMix, ...] = ()
     hours: Annotated[float, Bounds(above=0, at_most=24 * 3660)] = 24.0
+    efficiency: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
     warm_up_h: _NotNegative = 0.0
     seed: Annotated[int, Bounds(at_least=0)] = 0
     runs: Annotated[int, Bounds(at_least=1, at_most=10_000)] = 1

@@ -133,7 +133,7 @@ def _note(comparison: Comparison) -> str:
 def _interval(estimate: Estimate) -> Cell:
     if estimate.low is None or estimate.high is None:
         return None
-    return (estimate.low, estimate.high)
+    return (max(0.0, estimate.low), estimate.high)  # nothing here can be negative
 
 
 def _waits(summary: Summary) -> Table:
@@ -220,7 +220,7 @@ def key_figures(comparison: Comparison) -> list[KeyFigure]:
 def _doubt(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"{number(estimate.low)} to {number(estimate.high)}"
+    return f"{number(max(0.0, estimate.low))} to {number(estimate.high)}"
 
 
 def sections(comparison: Comparison, description: str) -> list[Section]:

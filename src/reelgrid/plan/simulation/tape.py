@@ -197,9 +197,10 @@ def _pool_stays(experiment: Experiment, number: int, index: int, pool: Pool) -> 
     if number == 0 and experiment.is_fleet_ready:
         startup_us = np.zeros(pool.count)
     scale_us = _scale_us(pool, 1 - pool.correlation)
+    life_us = scale_us * lives ** (1 / pool.life_shape)
     return Stays(
         startup_us=_whole(startup_us),
-        life_us=_whole(scale_us * lives ** (1 / pool.life_shape)),
+        life_us=_whole(life_us if scale_us < FOREVER_US else np.full(pool.count, np.inf)),
         absence_us=_whole(pool.absence_mean_us * absences),
     )
 

@@ -1,0 +1,217 @@
+"""Runs worked out by hand, and what has to change, or must not, when the experiment changes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reelgrid.jobs.policy import Priority
+from reelgrid.plan.simulation import machine, plain, tape
+from reelgrid.plan.simulation.experiment import FOREVER_US, US, Experiment
+from reelgrid.plan.simulation.outcome import Event, Spent
+from reelgrid.plan.simulation.summary import summarize
+from tests.plan.simulation.fleets import kind, pool, queueing, stream
+
+CHANCE = {
+    "life_scale_us": 1800.0 * US,
+    "startup_median_us": 120 * US,
+    "save_every_us": 20 * US,
+}
+
+
+@pytest.fixture
+def by_hand(monkeypatch):
+    """Return a run of one node whose lives are given, and of jobs that come at given seconds."""
+
+    def run(arrivals, lives=(), engine=plain, **changes):
+        def stays(experiment, number):
+            life_us = lives[number] * US if number < len(lives) else FOREVER_US
+            one = np.array([0]), np.array([life_us]), np.array([30 * US])
+            return tape.Stays(startup_us=one[0], life_us=one[1], absence_us=one[2])
+
+        def windows(experiment, num_jobs=0):
+            at_us = np.array([at for at, *_ in arrivals], np.int64) * US
+            yield (
+                experiment.horizon_us,
+                tape.Arrivals(
+                    at_us=at_us,
+                    stream=np.array([which for _, which, _ in arrivals], np.int16),
+                    work_us=np.array([work for *_, work in arrivals], np.int64) * US,
+                    owner=np.full(len(arrivals), -1, np.int32),
+                ),
+            )
+
+        monkeypatch.setattr(tape, "stays", stays)
+        monkeypatch.setattr(tape, "windows", windows)
+        values: dict[str, Any] = {
+            "kinds": (kind(2, load_us=10 * US),),
+            "pools": (pool(1, save_every_us=30 * US),),
+            "streams": (
+                stream(1, 100, priority=Priority.LOW),
+                stream(1, 10, platform="two", priority=Priority.HIGH),
+            ),
+            "horizon_us": 1000 * US,
+            "save_us": 2 * US,
+            "resume_us": 5 * US,
+        }
+        return engine.run(Experiment(**values | changes))
+
+    return run
+
+
+def seconds(outcome):
+    return {
+        spent.name: outcome.spent_us[0, spent] / US for spent in Spent if outcome.spent_us[0, spent]
+    }
+
+
+@pytest.mark.parametrize("engine", [plain, machine])
+def test_one_job_by_hand(by_hand, engine):
+    """Loads for 10 s, works for 100 s with a save of 2 s after 30, 60 and 90."""
+    outcome = by_hand([(5, 0, 100)], engine=engine)
+    assert outcome.wait_us.tolist() == [0]
+    assert outcome.took_us.tolist() == [(10 + 100 + 6) * US]
+    assert seconds(outcome) == {"LOADING": 10, "USEFUL": 100, "SAVING": 6, "IDLE": 884}
+
+
+@pytest.mark.parametrize("engine", [plain, machine])
+def test_a_loss_by_hand(by_hand, engine):
+    """Lost at 100: 85 s in, two saves at 32 and 64 s, so 81 s worked, 60 kept; missed 20 s later.
+
+    Leased anew at 130 (absence 30), ready at once, the job is back at 120 and starts at 130: loads
+    10 s, takes its state up 5 s, works the 40 s left with one save; 21 s of them again.
+    """
+    outcome = by_hand([(5, 0, 100)], lives=[100], engine=engine)
+    assert seconds(outcome) == {
+        "LOADING": 20,
+        "USEFUL": 60 + 19,
+        "LOST": 21,
+        "REDONE": 21,
+        "SAVING": 4 + 5 + 2,
+        "ABSENT": 30,
+        "IDLE": 5 + (1000 - 130 - 10 - 5 - 42),
+    }
+    assert outcome.took_us.tolist() == [(130 + 10 + 5 + 42 - 5) * US]
+
+
+@pytest.mark.parametrize("engine", [plain, machine])
+def test_a_loss_by_hand_with_nothing_saved(by_hand, engine):
+    outcome = by_hand([(5, 0, 100)], lives=[100], engine=engine, keeps_state=False)
+    assert seconds(outcome) == {
+        "LOADING": 20,
+        "LOST": 85,
+        "REDONE": 85,
+        "USEFUL": 15,
+        "ABSENT": 30,
+        "IDLE": 5 + 1000 - 130 - 110,
+    }
+
+
+@pytest.mark.parametrize("engine", [plain, machine])
+def test_a_warned_node_saves_at_the_last_moment_and_loses_nothing(by_hand, engine):
+    warned = pool(1, save_every_us=0, notice_us=20 * US)
+    outcome = by_hand([(5, 0, 100)], lives=[100], engine=engine, pools=(warned,))
+    assert "LOST" not in seconds(outcome)
+    assert outcome.events[Event.NOTICE] == 1
+    assert seconds(outcome)["SAVING"] == 2 + 5
+    assert outcome.took_us.tolist() == [(130 + 10 + 5 + (100 - 83) - 5) * US]
+
+
+@pytest.mark.parametrize("engine", [plain, machine])
+def test_giving_way_by_hand(by_hand, engine):
+    """At 50 a short one of high priority comes: saved in 2 s, 10 s of work, then on as before."""
+    one_model = (kind(2, load_us=0),)
+    outcome = by_hand([(0, 0, 100), (50, 1, 10)], engine=engine, kinds=one_model, pools=(pool(1),))
+    assert outcome.events[Event.YIELD] == 1
+    assert outcome.wait_us.tolist() == [0, 2 * US]
+    assert outcome.took_us.tolist() == [(50 + 2 + 10 + 5 + 50) * US, 12 * US]
+    assert seconds(outcome) == {"USEFUL": 110, "SAVING": 7, "IDLE": 883}
+
+
+def test_both_variants_meet_the_same_jobs_and_the_same_losses():
+    experiment = replace(queueing(8, 0.7, hours=20), pools=(pool(8, **CHANCE),), save_us=US)
+    with_state, without = plain.run(experiment), plain.run(experiment.without_state())
+    assert np.array_equal(with_state.arrived_us, without.arrived_us)
+    for event in (Event.READY, Event.LOSS, Event.LEASE):
+        assert with_state.events[event] == without.events[event]
+    spent = (Spent.ABSENT, Spent.STARTING)
+    assert (with_state.spent_us[:, spent] == without.spent_us[:, spent]).all()
+    assert with_state.spent_us[0, Spent.LOST] < without.spent_us[0, Spent.LOST]
+
+
+def test_another_node_makes_no_job_wait_longer():
+    """Kiefer and Wolfowitz 1955: first come, first served, node for node, job for job."""
+    few = replace(queueing(5, 0.9, hours=50), pools=(pool(5),))
+    more = replace(few, pools=(pool(5), pool(1, name="another")))
+    assert (plain.run(more).wait_us <= plain.run(few).wait_us)[plain.run(few).wait_us >= 0].all()
+
+
+def test_a_world_twice_as_slow_waits_twice_as_long():
+    fast = queueing(3, 0.9, work="constant", hours=50)
+    slow = replace(
+        fast,
+        horizon_us=2 * fast.horizon_us,
+        warm_up_us=2 * fast.warm_up_us,
+        streams=(stream(0.9 * 3 * 30, 120),),
+    )
+    fast_us, slow_us = plain.run(fast).wait_us, plain.run(slow).wait_us
+    count = min(len(fast_us), len(slow_us))
+    assert np.allclose(2 * fast_us[:count], slow_us[:count], atol=100)  # of whole microseconds
+    assert slow_us.max() > 60 * US
+
+
+def test_short_jobs_first_lowers_the_mean_wait():
+    blind = queueing(3, 0.9, hours=200)
+    seeing = replace(blind, estimates="exact")
+    means = [summarize([plain.run(each)]).figures["wait_mean_s"].value for each in (blind, seeing)]
+    assert means[1] < 0.8 * means[0]
+
+
+def test_giving_way_lets_urgent_short_jobs_wait_less_and_loses_nothing():
+    jobs = (
+        stream(5, 1800, priority=Priority.LOW),
+        stream(20, 60, platform="urgent", priority=Priority.HIGH),
+    )
+    experiment = replace(
+        queueing(4, 0.9, hours=200), streams=jobs, kinds=(kind(2),), save_us=US, resume_us=US
+    )
+    yielding = plain.run(replace(experiment, has_preemption=True))
+    staying = plain.run(experiment)
+    urgent = [
+        summarize([each]).by_priority["high"]["wait_p95_s"].value for each in (yielding, staying)
+    ]
+    assert urgent[0] < 0.2 * urgent[1]
+    assert yielding.spent_us[0, Spent.LOST] == 0
+
+
+def test_saving_more_often_loses_less_when_it_costs_nothing():
+    lost = []
+    for every_s in (0, 300, 60, 10):
+        fleet = pool(10, life_scale_us=1800.0 * US, save_every_us=every_s * US)
+        experiment = replace(queueing(10, 0.3, hours=100), pools=(fleet,))
+        jobs = (stream(6, 1200, work="exponential"),)
+        lost.append(int(plain.run(replace(experiment, streams=jobs)).spent_us[0, Spent.LOST]))
+    assert lost == sorted(lost, reverse=True)
+    assert lost[-1] < lost[0] / 50
+
+
+def test_half_a_fleet_in_another_zone_shortens_waits_when_nodes_go_together():
+    """Each half carries all of the jobs for the time that the other is away."""
+    values = {"life_scale_us": 4 * 3600.0 * US, "correlation": 1.0, "absence_mean_us": 1800 * US}
+    apart = (pool(5, **values), pool(5, name="other", **values))
+    waits = []
+    for pools in ((pool(10, **values),), apart):
+        experiment = queueing(10, 0.4, hours=150, pools=pools)
+        waits.append(summarize([plain.run(experiment)]).figures["wait_mean_s"].value)
+    assert waits[1] < 0.5 * waits[0]
+
+
+def test_the_chart_shows_what_is_and_its_parts_fit_into_each_other():
+    experiment = replace(queueing(6, 0.9, hours=30), pools=(pool(6, **CHANCE),))
+    waiting, busy, up, leased = plain.run(experiment).chart.T
+    assert len(waiting) == 360
+    assert (busy <= up).all()
+    assert (up <= leased).all()
+    assert waiting.max() > 0
+    assert busy.mean() == pytest.approx(0.9 * 6, rel=0.2)
