@@ -8,7 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from reelgrid.media import Signer
 
@@ -44,7 +44,9 @@ class Authority:
         paths[1].write_bytes(signer.key_pem)
         return paths
 
-    def _certify(self, key, name, *, is_authority=False, purpose=PURPOSE, days=(-1, 100)):
+    def _certify(
+        self, key, name, *, is_authority=False, purpose=PURPOSE, days=(-1, 100), asks=None
+    ):
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
@@ -66,6 +68,12 @@ class Authority:
         )
         if not is_authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        if asks is not None:  # where it can be asked whether the certificate was revoked
+            place = x509.UniformResourceIdentifier(asks)
+            access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
+            builder = builder.add_extension(
+                x509.AuthorityInformationAccess([access]), critical=False
+            )
         return builder.sign(self._key, hashes.SHA256())
 
 

@@ -1,6 +1,8 @@
 import hashlib
 import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import c2pa
@@ -11,6 +13,7 @@ from reelgrid.errors import GenerationError, RequestError
 from reelgrid.media import (
     Verdict,
     claims_of,
+    manifest,
     read_provenance,
     sign,
     verify,
@@ -259,14 +262,64 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, signer, monkeypatch):
     assert names(tmp_path) == ["a.png"]
 
 
-def test_nothing_is_fetched_from_the_network(tmp_path, signer, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("the network was asked")
+@pytest.fixture
+def asked():
+    """The address of a server, and what it is asked."""
+    paths: list[str] = []
 
-    monkeypatch.setattr("socket.socket.connect", refuse)
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_error(404)
+
+        def do_POST(self):
+            self.do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", paths
+        server.shutdown()
+        thread.join()
+
+
+def test_nobody_is_asked_whether_the_certificate_was_revoked(tmp_path, asked, monkeypatch):
+    address, paths = asked
     path = make(tmp_path / "a.png")
-    sign(path, PROVENANCE, signer)
+    sign(path, PROVENANCE, AUTHORITY.signer(asks=f"{address}/ocsp"))
     assert verify(path, anchors_pem=AUTHORITY.pem).verdict is Verdict.TRUSTED
+    assert paths == []
+    monkeypatch.setitem(manifest._NO_NETWORK, "ocsp_fetch", True)
+    verify(path, anchors_pem=AUTHORITY.pem)
+    assert paths  # so it would have been seen
+
+
+def test_a_manifest_that_lies_elsewhere_is_not_fetched(tmp_path, asked, signer):
+    address, paths = asked
+    info = c2pa.C2paSignerInfo(signer.algorithm, signer.chain_pem, signer.key_pem, None)
+    manifest_json = {"claim_generator_info": [{"name": "editor", "version": "1"}]}
+    source = make(tmp_path / "a.jpg")
+    with (
+        c2pa.Context.from_dict({}, signer=c2pa.Signer.from_info(info)) as context,
+        c2pa.Builder(manifest_json, context=context) as builder,
+        source.open("rb") as content,
+        (tmp_path / "remote.jpg").open("w+b") as target,
+    ):
+        builder.set_intent(
+            c2pa.C2paBuilderIntent.CREATE, c2pa.C2paDigitalSourceType.TRAINED_ALGORITHMIC_MEDIA
+        )
+        builder.set_no_embed()
+        builder.set_remote_url(f"{address}/manifest.c2pa")
+        builder.sign("image/jpeg", content, target)
+    assert address.encode() in (tmp_path / "remote.jpg").read_bytes()
+    assert verify(tmp_path / "remote.jpg").verdict in {Verdict.UNSIGNED, Verdict.UNMARKED}
+    assert paths == []
+    with pytest.raises(c2pa.C2paError):
+        c2pa.Reader(str(tmp_path / "remote.jpg"))
+    assert paths  # so it would have been seen
 
 
 def test_without_the_package_it_is_one_line(tmp_path, signer, monkeypatch):
