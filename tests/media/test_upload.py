@@ -259,6 +259,13 @@ def test_a_truncated_video_is_refused(sent, taken, tmp_path):
         sent.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(RequestError, match=r"the MP4 is broken|holds no|breaks off"):
             take_video(sent, taken)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        ends = sorted(
+            packet.pos + packet.size for packet in container.demux(video=0) if packet.size
+        )
+    sent.write_bytes(content[: ends[4]])  # between two pictures, where no decoder complains
+    with pytest.raises(RequestError, match=r"the video breaks off after \d of 9 frames"):
+        take_video(sent, taken)
 
 
 TAKER = """
