@@ -122,8 +122,7 @@ def _doubt_parts(answer: Answer) -> tuple[str | Chart, ...]:
     if not answer.gpus_hang_on:
         return ("No input was given as being in doubt.",)
     return (
-        f"Of {answer.num_draws:,} draws of all inputs; the percentiles of a result are not the "
-        "results of likely inputs, which the arithmetic below has.",
+        f"From {answer.num_draws:,} draws of all inputs in doubt.",
         enough_chart(answer),
         swing_chart(answer, "the GPUs", "GPUs held", answer.gpus_hang_on),
         swing_chart(answer, "the cost", "$ a published minute", answer.usd_hangs_on),

@@ -22,28 +22,32 @@ _INTERVALS = "In brackets 80 % intervals: one time in ten it is less, one time i
 
 def totals_table(answer: Answer) -> Table:
     """Return what the whole demand takes."""
-    found = answer.intervals.totals
-    rows: list[list[Cell]] = [
-        ["video published a day", doubtful(found.minutes_kept_per_day), "minutes"],
-        ["video made for it a day", doubtful(found.minutes_made_per_day), "minutes"],
-        ["GPUs at the mean, by averages", doubtful(found.gpus_at_mean), "GPUs"],
-        ["GPUs at peak, by averages", doubtful(found.gpus_at_peak), "GPUs"],
-        [_held_words(answer), doubtful(found.gpus_held), "GPUs"],
-        ["cost, fleet follows demand", doubtful(found.usd_per_month_following), "$ a month"],
-        ["cost, fleet held", doubtful(found.usd_per_month_held), "$ a month"],
-        ["cost, fleet follows demand", doubtful(found.usd_per_minute_following), "$ a minute"],
-        ["cost, fleet held", doubtful(found.usd_per_minute_held), "$ a minute"],
-        ["power at peak", doubtful(found.kw_at_peak), "kW"],
-        ["energy", doubtful(found.mwh_per_month), "MWh a month"],
-        ["energy", doubtful(found.wh_per_minute), "Wh a minute"],
+    lines = [
+        ("video published a day", "minutes_kept_per_day", "minutes"),
+        ("video made for it a day", "minutes_made_per_day", "minutes"),
+        ("GPUs at the mean, by averages", "gpus_at_mean", "GPUs"),
+        ("GPUs at peak, by averages", "gpus_at_peak", "GPUs"),
+        (_held_words(answer), "gpus_held", "GPUs"),
+        ("cost, fleet follows demand", "usd_per_month_following", "$ a month"),
+        ("cost, fleet held", "usd_per_month_held", "$ a month"),
+        ("cost, fleet follows demand", "usd_per_minute_following", "$ a minute"),
+        ("cost, fleet held", "usd_per_minute_held", "$ a minute"),
+        ("power at peak", "kw_at_peak", "kW"),
+        ("energy", "mwh_per_month", "MWh a month"),
+        ("energy", "wh_per_minute", "Wh a minute"),
     ]
     if answer.scenario.energy.kg_co2_per_kwh is not None:
-        rows.append(["emissions", doubtful(found.kg_co2_per_month), "kg CO2 a month"])
+        lines.append(("emissions", "kg_co2_per_month", "kg CO2 a month"))
+    spread, plain = answer.intervals.totals, answer.likely.totals
     return Table(
         title=answer.scenario.name,
-        columns=("what", "how much", "unit"),
-        rows=rows,
-        note=f"A minute is one that is published. {_INTERVALS}",
+        columns=("what", "how much", "with likely inputs", "unit"),
+        rows=[
+            [words, doubtful(getattr(spread, key)), rough(getattr(plain, key)), unit]
+            for words, key, unit in lines
+        ],
+        note=f"A minute is one that is published. {_INTERVALS} The percentiles of a result are "
+        "not the result of likely inputs.",
     )
 
 

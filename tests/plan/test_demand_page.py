@@ -1,0 +1,37 @@
+"""What the page of demand and the file format say of each other."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from reelgrid.plan.demand import answer
+from reelgrid.plan.scenario import (
+    Clip,
+    Energy,
+    Growth,
+    Hardware,
+    Platform,
+    Promise,
+    Speed,
+    Training,
+)
+from reelgrid.plan.service import shipped_facts
+from tests.plan.scenarios import scenario_of
+
+PAGE = (Path(__file__).parents[2] / "docs" / "demand.md").read_text(encoding="utf-8")
+
+
+def test_the_smallest_scenario_of_the_page_has_an_answer(tmp_path):
+    (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert answer(scenario_of(tmp_path, block), shipped_facts(), num_draws=200).inputs
+
+
+@pytest.mark.parametrize(
+    "kind", [Clip, Energy, Growth, Hardware, Platform, Promise, Speed, Training]
+)
+def test_every_key_of_the_file_is_on_the_page(kind):
+    table = PAGE[PAGE.index("## The file, key by key") : PAGE.index("## What is computed")]
+    for field in dataclasses.fields(kind):
+        assert f"`{field.name}`" in table, field.name
