@@ -85,8 +85,10 @@ def run(plan: Plan) -> None:
     from reelgrid.jobs.retention import RetentionPolicy
     from reelgrid.jobs.sql import open_desk
     from reelgrid.jobs.sweeper import Sweeper
+    from reelgrid.media import signer_of
     from reelgrid.store.blobs import Blobs
 
+    signer_of(plan.settings)  # what will not do is said now, not by each worker that starts
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(listen(plan.host, plan.port))
         desk = open_desk(_database(plan))
