@@ -1,15 +1,28 @@
-"""The videos of the openai package over plain HTTP: every route, every answer."""
+"""The videos of the openai package over plain HTTP."""
 
 from io import BytesIO
+from typing import Any
 
 import av
+import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import House
+from reelgrid.errors import BusyError
+from reelgrid.jobs.job import Phase
+from tests.api.conftest import Build, House
+
+BODY = {"prompt": "a red ball", "seconds": "2", "seed": 7}
+FORM = {name: (None, str(value)) for name, value in BODY.items()}
+
+
+def ask(client: TestClient, **fields: object) -> str:
+    answer = client.post("/v1/videos", json={"prompt": "a red ball", **fields})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
 
 
 def test_a_video_is_asked_for_made_and_downloaded(client: TestClient, house: House) -> None:
-    asked = client.post("/v1/videos", json={"prompt": "a red ball", "seconds": "2", "seed": 7})
+    asked = client.post("/v1/videos", json=BODY)
     assert asked.status_code == 200, asked.text
     job = asked.json()
     assert job["status"] == "queued"
@@ -24,3 +37,214 @@ def test_a_video_is_asked_for_made_and_downloaded(client: TestClient, house: Hou
     assert file.headers["content-type"] == "video/mp4"
     with av.open(BytesIO(file.content)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 17
+
+
+def test_json_and_a_form_ask_for_the_same(client: TestClient, house: House) -> None:
+    for answer in (client.post("/v1/videos", json=BODY), client.post("/v1/videos", files=FORM)):
+        assert answer.status_code == 200, answer.text
+    one, two = (job.request for job in house.desk.list().jobs)
+    assert one == two
+
+
+def test_progress_is_the_share_of_steps_that_are_done(client: TestClient, house: House) -> None:
+    job_id = ask(client, num_inference_steps=8)
+    claim = house.maker.take()
+    assert claim is not None
+    house.maker.step(claim, 2)
+    seen = client.get(f"/v1/videos/{job_id}").json()
+    assert (seen["status"], seen["progress"], seen["step"]) == ("in_progress", 25, 2)
+    assert seen["eta_seconds"]["low"] < seen["eta_seconds"]["likely"] < seen["eta_seconds"]["high"]
+    assert client.get(f"/v1/videos/{job_id}/preview").headers["reelgrid-step"] == "2"
+
+
+def test_a_failed_job_is_no_failed_request(client: TestClient, house: House) -> None:
+    job_id = ask(client)
+    claim = house.maker.take()
+    assert claim is not None
+    house.desk.fail(claim, "out_of_memory", "too large")
+    answer = client.get(f"/v1/videos/{job_id}")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "failed"
+    assert answer.json()["error"] == {"code": "out_of_memory", "message": "too large"}
+    refused = client.get(f"/v1/videos/{job_id}/content")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "video_not_completed")
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_follow_each_other_by_last_id_even_within_one_second(
+    client: TestClient, order: str
+) -> None:
+    ids = [ask(client) for _ in range(5)]
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    for _ in range(3):
+        page = client.get("/v1/videos", params={"limit": 2, "order": order, **after}).json()
+        seen += [video["id"] for video in page["data"]]
+        assert (page["first_id"], page["last_id"]) == (page["data"][0]["id"], seen[-1])
+        after = {"after": page["last_id"]}
+    assert page["has_more"] is False
+    assert seen == (ids if order == "asc" else ids[::-1])
+
+
+def test_a_deleted_video_is_gone_with_its_files(client: TestClient, house: House) -> None:
+    job_id = ask(client)
+    house.maker.work_off()
+    assert house.service.blobs.list(f"files/{job_id}")
+    answer = client.delete(f"/v1/videos/{job_id}").json()
+    assert answer == {"id": job_id, "object": "video.deleted", "deleted": True}
+    assert not house.service.blobs.list(f"files/{job_id}")
+    assert client.get(f"/v1/videos/{job_id}").status_code == 404
+    assert client.delete(f"/v1/videos/{job_id}").status_code == 404
+
+
+def test_deleting_one_keeps_what_another_needs(client: TestClient, house: House) -> None:
+    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+    files: Any = {"prompt": (None, "x"), "input_reference": ("a.png", picture, "image/png")}
+    source = client.post("/v1/videos", files=files).json()["id"]
+    house.maker.work_off()
+    remix = client.post(f"/v1/videos/{source}/remix", json={"prompt": "y"}).json()["id"]
+    (first_frame,) = house.desk.get(remix).inputs
+    client.delete(f"/v1/videos/{source}")
+    assert house.service.blobs.exists(first_frame)
+    client.delete(f"/v1/videos/{remix}")
+    assert not house.service.blobs.exists(first_frame)
+
+
+def test_ranges_give_the_bytes_that_they_name(client: TestClient, house: House) -> None:
+    path = f"/v1/videos/{ask(client)}/content"
+    house.maker.work_off()
+    whole = client.get(path)
+    size = len(whole.content)
+    for given, start, stop in (
+        ("bytes=0-99", 0, 100),
+        ("bytes=100-", 100, size),
+        ("bytes=-10", size - 10, size),
+        (f"bytes={size - 1}-{size + 99}", size - 1, size),
+    ):
+        part = client.get(path, headers={"range": given})
+        assert part.status_code == 206
+        assert part.content == whole.content[start:stop]
+        assert part.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+    for given in ("bytes=5-2", "lines=1-2", "bytes=-", "bytes=0-1,5-6"):
+        assert client.get(path, headers={"range": given}).content == whole.content
+    refused = client.get(path, headers={"range": f"bytes={size}-"})
+    assert (refused.status_code, refused.headers["content-range"]) == (416, f"bytes */{size}")
+    stale = {"range": "bytes=0-9", "if-range": '"another"'}
+    assert client.get(path, headers=stale).status_code == 200
+    fresh = {"range": "bytes=0-9", "if-range": whole.headers["etag"]}
+    assert client.get(path, headers=fresh).status_code == 206
+
+
+def test_a_remix_has_the_same_seed_and_another_prompt(client: TestClient, house: House) -> None:
+    source = ask(client, seed=7, num_inference_steps=3)
+    early = client.post(f"/v1/videos/{source}/remix", json={"prompt": "blue"})
+    assert early.json()["error"]["code"] == "video_not_completed"
+    house.maker.work_off()
+    remix = client.post(f"/v1/videos/{source}/remix", json={"prompt": "blue"}).json()
+    assert (remix["prompt"], remix["seed"], remix["remixed_from_video_id"]) == ("blue", 7, source)
+    assert remix["num_inference_steps"] == 3
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"video": {"id": "ID"}}, {"video": "ID"}, {"video_id": "ID"}],
+    ids=["object", "word", "flat"],
+)
+def test_an_extension_says_how_long_both_are(
+    client: TestClient, house: House, named: dict[str, object]
+) -> None:
+    source = ask(client)
+    house.maker.work_off()
+    told = {
+        name: {"id": source} if value == {"id": "ID"} else source for name, value in named.items()
+    }
+    longer = client.post(
+        "/v1/videos/extensions", json={"prompt": "on", "seconds": "2", **told}
+    ).json()
+    assert longer["seconds"] == f"{(17 + 16) / 8:g}"
+    assert longer["extended_from_video_id"] == source
+    assert house.desk.get(longer["id"]).inputs == (house.desk.get(source).files["video"],)
+    form = {"prompt": "on", "seconds": "2", "video[id]": source}
+    assert client.post("/v1/videos/extensions", data=form).status_code == 200
+
+
+def test_what_the_model_cannot_do_is_refused_with_the_reason(client: TestClient) -> None:
+    for path, fields in {
+        "edits": {"prompt": "x", "video": {"id": "video_" + 24 * "0"}},
+        "characters": {"name": "x", "video": "y"},
+    }.items():
+        error = client.post(f"/v1/videos/{path}", json=fields).json()["error"]
+        assert error["code"] == "unsupported_capability"
+        assert "embedded cannot" in error["message"]
+    files: Any = {
+        "prompt": (None, "x"),
+        "seconds": (None, "2"),
+        "video": ("a.mp4", b"abc", "video/mp4"),
+    }
+    error = client.post("/v1/videos/extensions", files=files).json()["error"]
+    assert "made here" in error["message"]
+
+
+def test_an_idempotency_key_gives_one_job_and_another_body_a_conflict(
+    client: TestClient, house: House
+) -> None:
+    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+    headers = {"idempotency-key": "once"}
+
+    def send(prompt: str) -> tuple[int, str]:
+        files: Any = {"prompt": (None, prompt), "input_reference": ("a.png", picture, "image/png")}
+        answer = client.post("/v1/videos", files=files, headers=headers)
+        return answer.status_code, answer.json().get("id", "")
+
+    assert send("x") == send("x")
+    assert len(house.service.blobs.list("inputs/")) == 1
+    assert send("y")[0] == 409
+
+
+def test_after_the_insert_nothing_fails(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = build()
+    monkeypatch.setattr(house.desk, "place_of", fail_later(house.desk.place_of))
+    with house.client() as client:
+        answer = client.post("/v1/videos", json=BODY)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["queue_position"] is None
+
+
+def fail_later(place_of: Any) -> Any:
+    """Answer once, for admission, and then have no database."""
+    calls: list[object] = []
+
+    def place(**asked: object) -> object:
+        calls.append(asked)
+        if len(calls) > 1:
+            raise BusyError("locked")
+        return place_of(**asked)
+
+    return place
+
+
+def test_cancel_pause_and_resume_say_where_it_stands(client: TestClient, house: House) -> None:
+    job_id = ask(client)
+    paused = client.post(f"/v1/videos/{job_id}/pause").json()
+    assert (paused["status"], paused["detail"]) == ("queued", "paused")
+    assert house.maker.take() is None
+    assert client.post(f"/v1/videos/{job_id}/resume").json()["detail"] is None
+    claim = house.maker.take()
+    assert claim is not None
+    going = client.post(f"/v1/videos/{job_id}/cancel").json()
+    assert (going["status"], going["detail"]) == ("in_progress", "cancelling")
+    assert house.desk.give_back(claim, "cancelled").phase is Phase.FAILED
+    gone = client.get(f"/v1/videos/{job_id}").json()
+    assert (gone["status"], gone["error"]["code"]) == ("failed", "cancelled")
+    refused = client.post(f"/v1/videos/{job_id}/pause")
+    assert refused.status_code == 409
+    assert refused.headers["x-should-retry"] == "false"
+
+
+def test_expired_files_are_404_and_say_so(client: TestClient, house: House) -> None:
+    job_id = ask(client)
+    house.maker.work_off()
+    house.service.blobs.delete(house.desk.get(job_id).files["video"])
+    assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
+    house.desk.drop_files(job_id)
+    assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"

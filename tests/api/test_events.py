@@ -1,0 +1,164 @@
+"""Live events: what a follower is told, when it ends, and that many followers cost one reader."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from reelgrid.api import ours
+from reelgrid.api.events import Hub, Listener
+from reelgrid.api.limits import ServerLimits
+from reelgrid.errors import BusyError, NotFoundError
+from reelgrid.jobs.job import Job
+from tests.api.conftest import Build, House
+
+
+def job_of(client: TestClient, house: House) -> Job:
+    return house.desk.get(client.post("/v1/videos", json={"prompt": "x"}).json()["id"])
+
+
+def parsed(event: bytes) -> tuple[str, dict[str, Any]]:
+    lines = dict(line.split(": ", 1) for line in event.decode().strip().splitlines())
+    return lines["event"], json.loads(lines["data"])
+
+
+async def told(events: AsyncIterator[bytes]) -> tuple[str, dict[str, Any]]:
+    return parsed(await anext(events))
+
+
+def test_a_follower_hears_of_state_progress_and_preview_until_the_end(
+    client: TestClient, house: House
+) -> None:
+    job = job_of(client, house)
+
+    async def follow() -> None:
+        events = ours._events(house.service, job, None)
+        name, video = await told(events)
+        assert (name, video["status"], video["queue_position"]) == ("state", "queued", 1)
+        claim = house.maker.take()
+        assert claim is not None
+        name, video = await told(events)
+        assert (name, video["status"]) == ("state", "in_progress")
+        house.maker.step(claim, 3)
+        name, progress = await told(events)
+        assert (name, progress["step"], progress["progress"]) == ("progress", 3, 50)
+        name, preview = await told(events)
+        assert (name, preview["step"]) == ("preview", 3)
+        assert preview["image_url"].startswith("data:image/webp;base64,")
+        house.maker.finish(claim)
+        name, video = await told(events)
+        assert (name, video["status"], video["progress"]) == ("state", "completed", 100)
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+        assert house.service.hub.num_listeners == 0
+
+    asyncio.run(follow())
+
+
+def test_whoever_comes_back_gets_the_present_state_unless_it_has_seen_it(
+    client: TestClient, house: House
+) -> None:
+    job = job_of(client, house)
+    house.maker.work_off()
+    path = f"/v1/videos/{job.id}/events"
+    text = client.get(path).text
+    assert text.startswith("event: state\n")
+    number = text.splitlines()[1].removeprefix("id: ")
+    assert "event: state" not in client.get(path, headers={"last-event-id": number}).text
+
+
+def test_silence_is_broken_by_a_comment(
+    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "HEARTBEAT_S", 0.05)
+    job = job_of(client, house)
+
+    async def follow() -> None:
+        events = ours._events(house.service, job, None)
+        await anext(events)
+        assert (await anext(events)).startswith(b": ")
+        await events.aclose()  # type: ignore[attr-defined]  # a generator
+
+    asyncio.run(follow())
+
+
+def test_followers_of_a_deleted_job_and_of_a_stopping_server_are_let_go(
+    client: TestClient, house: House
+) -> None:
+    one, other = job_of(client, house), job_of(client, house)
+
+    async def follow() -> None:
+        events = ours._events(house.service, one, None)
+        await anext(events)
+        client.delete(f"/v1/videos/{one.id}")
+        assert await told(events) == ("deleted", {"id": one.id})
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+        events = ours._events(house.service, other, None)
+        await anext(events)
+        house.service.hub.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+    asyncio.run(follow())
+
+
+def test_too_many_followers_are_told_to_poll(build: Build) -> None:
+    house = build(limits=ServerLimits(max_listeners=1))
+
+    async def follow(client: TestClient) -> None:
+        job = job_of(client, house)
+        async with house.service.hub.listen(job):
+            answer = await asyncio.to_thread(client.get, f"/v1/videos/{job.id}/events")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (429, "max_listeners")
+
+    with house.client() as client:
+        asyncio.run(follow(client))
+
+
+def test_a_hundred_followers_cost_one_reader_and_a_broken_database_no_follower(
+    client: TestClient, house: House
+) -> None:
+    job = job_of(client, house)
+    reads: list[str] = []
+
+    def get(job_id: str) -> Job:
+        reads.append(job_id)
+        if len(reads) == 1:
+            raise BusyError("locked")
+        if len(reads) == 3:
+            raise NotFoundError("gone")
+        return replace(job, step=len(reads))
+
+    async def follow() -> list[Listener]:
+        hub = Hub(get)
+        async with _AllOf(hub, job, 100) as listeners:
+            await asyncio.gather(*(gone(each) for each in listeners))
+            return listeners
+
+    listeners = asyncio.run(follow())
+    assert len(reads) == 3
+    assert all(each.job is not None and each.job.step == 2 for each in listeners)
+
+
+async def gone(listener: Listener) -> None:
+    while not listener.is_gone:
+        await listener.wait(5)
+
+
+class _AllOf:
+    """Many listeners of one job."""
+
+    def __init__(self, hub: Hub, job: Job, num: int) -> None:
+        self._all = [hub.listen(job) for _ in range(num)]
+
+    async def __aenter__(self) -> list[Listener]:
+        return [await each.__aenter__() for each in self._all]
+
+    async def __aexit__(self, *error: Any) -> None:
+        for each in self._all:
+            await each.__aexit__(*error)

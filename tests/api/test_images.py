@@ -1,0 +1,126 @@
+"""Images: whole, as links, as a stream; honest about what is not done."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from reelgrid.api import images
+from reelgrid.jobs.job import Phase
+from tests.api.conftest import House
+
+PATH = "/v1/images/generations"
+MAGIC = {"png": b"\x89PNG", "webp": b"RIFF", "jpeg": b"\xff\xd8\xff"}
+
+
+@pytest.mark.parametrize("kind", MAGIC)
+def test_as_many_images_as_asked_for_in_the_format_asked_for(
+    client: TestClient, house: House, kind: str
+) -> None:
+    with house.maker.at_work():
+        answer = client.post(PATH, json={"prompt": "x", "n": 2, "output_format": kind, "seed": 5})
+    said = answer.json()
+    assert answer.status_code == 200, said
+    pictures = [base64.b64decode(each["b64_json"]) for each in said["data"]]
+    assert [picture[: len(MAGIC[kind])] for picture in pictures] == [MAGIC[kind]] * 2
+    assert (said["output_format"], said["size"], said["seed"]) == (kind, "128x128", 5)
+
+
+def test_an_image_goes_before_videos(client: TestClient, house: House) -> None:
+    first = client.post("/v1/videos", json={"prompt": "x"}).json()["id"]
+    with house.maker.at_work():
+        client.post(PATH, json={"prompt": "x"})
+    jobs = house.desk.list(order="asc").jobs
+    assert jobs[0].id == first
+    assert jobs[1].rank < jobs[0].rank
+
+
+def test_a_link_gives_the_image_to_whoever_has_it(client: TestClient, house: House) -> None:
+    with house.maker.at_work():
+        said = client.post(PATH, json={"prompt": "x", "response_format": "url", "n": 2}).json()
+    house.keys.create("x")  # from now on a key is needed
+    house.service.door.__init__(house.keys, may_be_open=False)  # type: ignore[misc]
+    urls = [each["url"] for each in said["data"]]
+    for url in urls:
+        assert client.get(url).content[:4] == b"\x89PNG"
+    assert client.get(urls[0].replace("index=0", "index=1")).status_code == 401
+    assert client.get(urls[0].replace("signature=", "signature=0")).status_code == 401
+
+
+def test_a_stream_holds_partial_images_and_then_each_image(
+    client: TestClient, house: House
+) -> None:
+    body = {"prompt": "x", "n": 2, "stream": True, "partial_images": 2}
+    with house.maker.at_work():
+        text = client.post(PATH, json=body).text
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    events: list[dict[str, Any]] = [json.loads(line) for line in lines[:-1]]
+    kinds = [(event["type"].rpartition(".")[2], event["image_index"]) for event in events]
+    assert sorted(kinds[:4]) == [("partial_image", 0)] * 2 + [("partial_image", 1)] * 2
+    assert kinds[4:] == [("completed", 0), ("completed", 1)]
+    assert all(event["usage"]["total_tokens"] == 0 for event in events[4:])
+
+
+def test_a_failed_image_is_422_that_no_client_repeats(client: TestClient, house: House) -> None:
+    take = house.maker.take
+
+    def fail() -> int:
+        claim = take()
+        if claim is not None:
+            house.desk.fail(claim, "generation_failed", "no")
+        return 0
+
+    house.maker.work_off = fail  # type: ignore[method-assign]
+    with house.maker.at_work():
+        answer = client.post(PATH, json={"prompt": "x"})
+        stream = client.post(PATH, json={"prompt": "x", "stream": True}).text
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "generation_failed")
+    assert answer.headers["x-should-retry"] == "false"
+    assert '"code": "generation_failed"' in stream
+
+
+def test_an_image_that_takes_too_long_is_cancelled(
+    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "LONGEST_WAIT_S", 0.0)
+    answer = client.post(PATH, json={"prompt": "x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "image_timeout")
+    assert house.desk.list().jobs[0].phase is Phase.FAILED
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("quality", "high"),
+        ("background", "transparent"),
+        ("moderation", "auto"),
+        ("output_format", "svg"),
+        ("output_format", "gif"),
+        ("style", "vivid"),
+        ("frame_count", 2),
+        ("output_compression", 50),
+        ("partial_images", 1),
+        ("complexity", "low"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(
+    client: TestClient, field: str, value: object
+) -> None:
+    error = client.post(PATH, json={"prompt": "x", field: value}).json()["error"]
+    assert (error["code"], error["param"]) == ("unsupported_capability", field)
+
+
+def test_what_means_the_default_is_taken(client: TestClient, house: House) -> None:
+    body = {"prompt": "x", "quality": "auto", "background": "opaque", "moderation": "low"}
+    with house.maker.at_work():
+        said = client.post(PATH, json={**body, "size": "auto", "user": "me"}).json()
+    assert said["safety_identifier"] == "me"
+
+
+def test_editing_is_refused_with_the_reason(client: TestClient) -> None:
+    files: Any = {"prompt": (None, "x"), "image[]": ("a.png", b"x", "image/png")}
+    error = client.post("/v1/images/edits", files=files).json()["error"]
+    assert error["code"] == "unsupported_capability"

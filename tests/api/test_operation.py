@@ -1,0 +1,106 @@
+"""Readiness, metrics, models and estimates: what is told beside the jobs."""
+
+import re
+
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from reelgrid.api import schemas
+from tests.api.conftest import Build, House
+
+
+def test_ready_means_database_blobs_and_a_live_worker(client: TestClient, house: House) -> None:
+    assert client.get("/ready").json()["workers"] == "none has been heard of lately"
+    house.maker.take()
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert not house.service.blobs.list("probe")
+    house.desk.close()
+    house.maker.folder.parent.joinpath("desk.sqlite").unlink()
+    house.maker.folder.parent.joinpath("desk.sqlite").mkdir()
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["database"]) == (
+        503,
+        "it cannot be reached or written",
+    )
+
+
+def test_workers_that_cannot_start_are_told(build: Build) -> None:
+    with build(failures=lambda: ("worker 0 died 3 times",)).client() as client:
+        assert client.get("/ready").json()["workers"] == "worker 0 died 3 times"
+
+
+def test_metrics_add_up(client: TestClient, house: House) -> None:
+    for _ in range(3):
+        client.post("/v1/videos", json={"prompt": "x"})
+    house.maker.finish(house.maker.take())  # type: ignore[arg-type]  # there are three
+    claim = house.maker.take()
+    assert claim is not None
+    house.desk.save(claim, "states/x", 1)
+    text = client.get("/metrics").text
+    values = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert values["reelgrid_submitted_total", "embedded"] == 3
+    assert values["reelgrid_completed_total", "embedded"] == 1
+    assert values["reelgrid_saves_total", "embedded"] == 1
+    assert values["reelgrid_jobs", "embedded", "waiting"] == 1
+    assert values["reelgrid_jobs", "embedded", "running"] == 1
+    assert values["reelgrid_workers", "a test", "busy"] == 1
+    assert values["reelgrid_wait_seconds_count", "embedded"] == 2
+    assert values["reelgrid_wait_seconds_bucket", "+Inf", "embedded"] == 2
+    assert values["reelgrid_step_seconds_bucket", "0.1", "embedded"] == 1
+    assert values["reelgrid_clip_seconds_sum", "embedded"] == 17 / 8
+    rate = values["reelgrid_video_minutes_per_gpu_hour", "embedded"]
+    gpu_s = values["reelgrid_gpu_seconds_sum", "embedded"]
+    assert abs(rate - (17 / 8 / 60) / (gpu_s / 3600)) < 1e-6 * rate
+    assert values["reelgrid_http_answers_total", "/v1/videos", "200", "POST"] == 3
+    assert re.search(r'reelgrid_http_seconds_bucket\{le="0.1",route="/v1/videos"\}', text)
+
+
+def test_answers_are_those_that_the_document_describes(client: TestClient, house: House) -> None:
+    asked = client.post("/v1/videos", json={"prompt": "x"}).json()
+    schemas.Video.model_validate(asked, strict=True)
+    schemas.ModelList.model_validate(client.get("/v1/models").json(), strict=True)
+    house.maker.work_off()
+    schemas.VideoList.model_validate(client.get("/v1/videos").json(), strict=True)
+    schemas.EstimateAnswer.model_validate(
+        client.post("/v1/estimates", json={"prompt": "x"}).json(), strict=True
+    )
+
+
+def test_an_estimate_says_what_it_rests_on_and_runs_nothing(build: Build) -> None:
+    house = build(usd_per_gpu_h=3600.0)
+    with house.client() as client:
+        guess = client.post("/v1/estimates", json={"prompt": "x"}).json()
+        assert "guess" in guess["basis"]
+        assert guess["wait_seconds"] is None
+        for _ in range(3):
+            client.post("/v1/videos", json={"prompt": "x"})
+        house.maker.work_off()
+    house = build(usd_per_gpu_h=3600.0, estimator=type(house.service.estimator)(house.desk))
+    with house.client() as client:
+        known = client.post("/v1/estimates", json={"prompt": "x", "num_inference_steps": 20}).json()
+        alike = client.post("/v1/estimates", json={"prompt": "x", "num_frames": 1}).json()
+    assert known["seconds"]["likely"] == 20 * 0.1 + 0.2  # as the maker said that it took
+    assert known["cost_usd"]["likely"] == known["seconds"]["likely"]
+    assert "3 jobs of the same size" in known["basis"]
+    assert "scaled" in alike["basis"]
+    assert alike["seconds"]["likely"] < known["seconds"]["likely"]
+    widths = [each["seconds"]["high"] / each["seconds"]["low"] for each in (known, alike, guess)]
+    assert widths == sorted(widths)
+    assert len(house.desk.list().jobs) == 3
+
+
+def test_models_say_what_they_can_do(client: TestClient) -> None:
+    (model,) = client.get("/v1/models").json()["data"]
+    assert model["id"] == "embedded"
+    able = model["capabilities"]
+    assert able["kinds"] == ["video", "image"]
+    assert able["sizes"]["allowed"] == ["128x128"]
+    assert (able["extension"], able["edit"], able["max_frames"]) == (True, False, 17)
+    assert client.get("/v1/models/embedded").json() == model
+    error = client.get("/v1/models/embeded").json()["error"]
+    assert (error["code"], error["message"][-17:]) == ("model_not_found", "nearest: embedded")
