@@ -160,11 +160,19 @@ def test_a_worker_whose_job_is_another_s_drops_it_and_writes_nothing(rig):
     assert {name: rig.blobs.read(name) for name in rig.names()} == files[0]
 
 
-def test_a_stale_save_is_not_left_behind(rig):
-    rig.submit()
-    rig.at_step(2, lambda claim: rig.desk.bury("one") and rig.worker("two").work_once())
+def test_a_stale_save_is_not_left_behind(rig, monkeypatch):
+    put = rig.blobs.put
+
+    def put_and_lose(name, content):
+        put(name, content)
+        rig.desk.bury("one")
+
+    job = rig.submit()
+    monkeypatch.setattr(rig.blobs, "put", put_and_lose)
     rig.worker().work_once()
-    assert rig.names("states/") == []
+    assert rig.desk.get(job.id).phase is Phase.WAITING
+    assert len(rig.events("dropped")) == 1
+    assert rig.names() == []
 
 
 def lose_at_step(rig, number):
@@ -485,3 +493,16 @@ def test_a_job_that_is_lost_while_its_files_are_written_makes_no_step_again(rig,
     rig.worker().work_once()
     assert rig.steps() == [1, 2, 3, 4]
     assert rig.content(job.id) == rig.whole()
+
+
+@pytest.mark.parametrize(("elapsed_s", "steps"), [(1.4, [4]), (0.4, [])])
+def test_the_last_step_is_saved_earlier_than_others(rig, elapsed_s, steps):
+    """With a quarter of the interval gone, but not with less: a quick job is not slowed down."""
+    job = rig.submit()
+
+    def clock():  # moves when a step has been made, so that the last one is made at `elapsed_s`
+        return elapsed_s * len(rig.steps()) / 4
+
+    rig.worker(habits={"save_every_s": 5.0}, clock=clock).work_once()
+    assert [event["step"] for event in rig.events("saved")] == steps
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED

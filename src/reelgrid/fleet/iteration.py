@@ -64,7 +64,8 @@ class Iteration:
             if progress.stage != "decode":
                 done = self._before(number) + progress.step
                 self._obey(generation, done)
-                self.saving.save_if_due(generation, done)
+                is_last = bool(done) and progress.step == progress.num_steps
+                self.saving.save_if_due(generation, done, is_last=is_last)
                 self._show(generation, progress, number, provenance)
         return generation.frames
 

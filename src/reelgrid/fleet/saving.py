@@ -23,6 +23,9 @@ from reelgrid.fleet.lease import Lease
 from reelgrid.jobs.desk import Workers
 from reelgrid.store.blobs import Blobs
 
+LAST_SHARE = 0.25
+"""After the last step a state is saved when this share of the interval has passed."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -84,14 +87,17 @@ class Saving:
         """Seconds from one snapshot to the next, by what the last one cost."""
         return save_interval_s(self._every_s, min(self._costs_s), self._between_failures_s)
 
-    def save_if_due(self, generation: Generation, step: int) -> None:
+    def save_if_due(self, generation: Generation, step: int, *, is_last: bool = False) -> None:
         """Begin to save, if it is time and the last state is written.
 
         Args:
             generation: Between two steps.
             step: Steps of the whole job that are done.
+            is_last: Whether all steps are done: then it is time earlier, so that a worker that dies
+                while it decodes and writes has nothing to compute again.
         """
-        if self._clock() < self._saved_at + self.interval_s or self._is_writing:
+        wait_s = self.interval_s * (LAST_SHARE if is_last else 1.0)
+        if self._clock() < self._saved_at + wait_s or self._is_writing:
             return
         self.settle()
         self._writing = self._begin(generation, step)
