@@ -49,3 +49,11 @@ def test_the_webhook_secret_of_a_key_is_always_the_same(reelgrid):
     assert (code, once.startswith("whsec_")) == (0, True)
     assert reelgrid("webhook-secret", "local")[1] == once
     assert reelgrid("webhook-secret", "key_0123")[1] != once
+
+
+def test_a_server_does_not_begin_with_a_certificate_that_will_not_do(reelgrid, here, monkeypatch):
+    chain, key = Authority().files(here, days=(-20, -10))
+    monkeypatch.setenv("REELGRID_CERTIFICATE", str(chain))
+    monkeypatch.setenv("REELGRID_CERTIFICATE_KEY", str(key))
+    code, _, err = reelgrid("serve", "--port", "0")
+    assert (code, "only: renew it" in err, err.count("\n")) == (2, True, 1)
