@@ -163,3 +163,31 @@ def test_a_page_is_written_that_opens_without_a_network(plan, tmp_path):
     assert "80 %" in page
     assert 'src="http' not in page
     assert plan("predict", *CLIP, "--gpu", "h100", "--html", "no/page.html")[0] == 2
+
+
+def test_published_latencies_of_ones_own_are_used_and_named(plan, tmp_path):
+    text = (
+        "name,model,gpu,num_gpus,size,frames,forwards,seconds,source,date\n"
+        "mine,wan-14b,l40s,1,832x480,81,100,1234,a friend,2026-12\n"
+    )
+    (tmp_path / "mine.csv").write_text(text)
+    words = ("predict", *CLIP, "--gpu", "l40s", "--json")
+    answer = json.loads(plan(*words, "--latencies-file", "mine.csv")[1])
+    assert answer["seconds"]["likely"] == pytest.approx(1234)
+    assert answer["basis"][0].startswith("published: a friend (2026-12)")
+    assert json.loads(plan(*words)[1])["basis"][0].startswith("formula")
+    folder = tmp_path / "data" / "facts"
+    folder.mkdir(parents=True)
+    (folder / "latencies.csv").write_text(text)
+    assert json.loads(plan(*words)[1])["seconds"]["likely"] == pytest.approx(1234)
+
+
+def test_prices_and_churn_of_ones_own_are_printed(plan, tmp_path):
+    folder = tmp_path / "data" / "facts"
+    folder.mkdir(parents=True)
+    (folder / "prices.csv").write_text(
+        "name,gpu,provider,usd_per_h,date\nmine,L40S,a cellar,0.2,2026-12\n"
+    )
+    (folder / "churn.csv").write_text("name,hazard_per_h,date\ncellar,0.5,2026-12\n")
+    assert "a cellar" in plan("hardware", "--prices")[1]
+    assert "cellar" in plan("hardware", "--churn")[1]

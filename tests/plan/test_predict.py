@@ -261,6 +261,13 @@ def test_a_published_row_of_exactly_this_comes_before_the_formula():
     assert predict(other, gpu).basis[0].startswith("formula")
 
 
+def test_a_compiled_figure_counts_only_for_who_compiles():
+    flux, gpu = workload_of(find_architecture("flux-1-dev")), HARDWARE["H100 SXM"]
+    assert predict(flux, gpu).basis[0].startswith("formula")
+    compiled = predict(flux, gpu, software="compiled")
+    assert compiled.seconds.likely == pytest.approx(4.3)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

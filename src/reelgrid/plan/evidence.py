@@ -5,6 +5,7 @@ gets wrong for a model on a GPU, it gets wrong for both. Not here: what is made 
 (`predict`).
 """
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -81,12 +82,14 @@ def from_measurements(case: Case, records: Sequence[BenchRecord]) -> Evidence | 
     return Evidence(log_s, math.hypot(sigma, spread), (words,))
 
 
-def from_published(case: Case) -> Evidence | None:
+def from_published(case: Case, published: Sequence[Observation] | None = None) -> Evidence | None:
     """Return what was published of exactly this, on as many of these GPUs; none if nothing was.
 
+    A compiled network counts only for who says that his is.
     Where it is not said with which kernel, on a GPU where that matters, the doubt is the formula's.
     """
-    rows = [row for row in read_latencies() if _is_same(row, case)]
+    known = _latencies() if published is None else published
+    rows = [row for row in known if _is_same(row, case)]
     if not rows:
         return None
     logs = [math.log(row.seconds) for row in rows]
@@ -158,5 +161,14 @@ def _is_same(row: Observation, case: Case) -> bool:
         and row.workload.num_forwards == work.num_forwards
         and work.num_images == 1
         and (stack.kernel is None or row.stack.kernel == stack.kernel)
-        and (stack.software is None or row.stack.software == stack.software)
+        and _is_software(row.stack.software, stack.software)
     )
+
+
+def _is_software(published: str | None, asked: str | None) -> bool:
+    return published != "compiled" if asked is None else published == asked
+
+
+@functools.cache
+def _latencies() -> tuple[Observation, ...]:
+    return read_latencies()

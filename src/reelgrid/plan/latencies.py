@@ -3,7 +3,7 @@
 Not here: a user's own measurements (`measurement`), and the fit to these (`calibration_fit`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -100,18 +100,27 @@ def kernel_class(kernel: str | None) -> KernelClass | None:
     return KERNELS[kernel.lower()]
 
 
-def read_latencies(extra: Sequence[Path] = ()) -> tuple[Observation, ...]:
+def read_latencies(
+    extra: Sequence[Path] = (),
+    hardware: Mapping[str, Gpu] | None = None,
+    architectures: Mapping[str, Architecture] | None = None,
+) -> tuple[Observation, ...]:
     """Return the published latencies of the package, overridden by rows of the user's files.
 
     Args:
         extra: CSV files with columns of `plan/facts/latencies.csv`.
+        hardware: GPUs that rows may name; the package's where none are given.
+        architectures: Models that rows may name; likewise.
 
     Raises:
         RequestError: A file has an unknown column or a cell that cannot be.
     """
-    hardware = read_hardware()
+    gpus = read_hardware() if hardware is None else hardware
     table = facts.read_table("latencies.csv", extra)
-    return tuple(_latency(row, find_gpu(row["gpu"], hardware)) for row in table.values())
+    return tuple(
+        _latency(row, find_gpu(row["gpu"], gpus), find_architecture(row["model"], architectures))
+        for row in table.values()
+    )
 
 
 def read_ml_energy() -> tuple[Observation, ...]:
@@ -121,9 +130,8 @@ def read_ml_energy() -> tuple[Observation, ...]:
     return tuple(_batch(row, find_gpu(row["gpu"], hardware)) for row in table.values())
 
 
-def _latency(row: facts.Row, gpu: Gpu) -> Observation:
+def _latency(row: facts.Row, gpu: Gpu, model: Architecture) -> Observation:
     where = f"latency {row['name']}"
-    model = find_architecture(row["model"])
     forwards = int(facts.needed(row, "forwards", where))
     return Observation(
         name=row["name"],

@@ -14,7 +14,7 @@ from reelgrid.plan.calibration import read_calibration
 from reelgrid.plan.calibration_formula import Case
 from reelgrid.plan.evidence import Evidence, from_formula, from_measurements, from_published
 from reelgrid.plan.hardware import Gpu
-from reelgrid.plan.latencies import Stack, kernel_class
+from reelgrid.plan.latencies import Observation, Stack, kernel_class
 from reelgrid.plan.memory import MemoryNeed, memory_need
 from reelgrid.plan.power import read_power
 from reelgrid.plan.workload import Workload, workload_of
@@ -89,6 +89,7 @@ def predict(
     kernel: str | None = None,
     software: str | None = None,
     measurements: Sequence[BenchRecord] = (),
+    published: Sequence[Observation] | None = None,
 ) -> Prediction:
     """Return what a generation takes.
 
@@ -102,6 +103,7 @@ def predict(
             this GPU with even chances.
         software: The serving software, such as `diffusers` or `sglang`.
         measurements: The user's own; those of the same model and GPU come before all else.
+        published: Published latencies; the package's where none are given.
 
     Raises:
         RequestError: The kernel is unknown, or the number of GPUs out of range.
@@ -110,7 +112,11 @@ def predict(
     memory, offload = memory_need(workload, gpu, num_gpus)
     stack = replace(alone, offload=offload)
     case = Case(workload, stack)
-    evidence = from_measurements(case, measurements) or from_published(case) or from_formula(case)
+    evidence = (
+        from_measurements(case, measurements)
+        or from_published(case, published)
+        or from_formula(case)
+    )
     floor_s = workload.flops / (gpu.dense_tflops * 1e12 * num_gpus)
     if stack.kernel == "low-bit":
         floor_s /= _LOW_BIT_OVER_PEAK

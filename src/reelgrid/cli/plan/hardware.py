@@ -30,14 +30,17 @@ def hardware(
 ) -> None:
     """List the GPUs: dense rates, memory, power, prices; sources with --json."""
     from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.cli.work import read_settings
+    from reelgrid.plan.facts import user_files
     from reelgrid.plan.rental import read_churn, read_prices
 
+    data = read_settings().data
     rows: list[Gpu] | list[Price] | list[Churn]
     if prices:
-        rows = list(read_prices())
+        rows = list(read_prices(user_files(data, "prices.csv")))
         table = _price_table(rows)
     elif churn:
-        rows = list(read_churn().values())
+        rows = list(read_churn(user_files(data, "churn.csv")).values())
         table = _churn_table(rows)
     else:
         rows = list(read_facts(hardware_files, None).hardware.values())

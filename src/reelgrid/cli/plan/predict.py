@@ -15,8 +15,10 @@ from reelgrid.errors import RequestError
 if TYPE_CHECKING:
     from reelgrid.measurement import BenchRecord
     from reelgrid.plan.hardware import Gpu
+    from reelgrid.plan.latencies import Observation
     from reelgrid.plan.predict import Prediction
     from reelgrid.plan.predict_page import Answers
+    from reelgrid.plan.service import Facts
     from reelgrid.plan.workload import Workload
 
 
@@ -52,6 +54,10 @@ def predict(
     measurements: Annotated[
         Path | None, typer.Option(help="Records of reelgrid bench; by default the user's own.")
     ] = None,
+    latencies_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV of published latencies that override or add to the package's."),
+    ] = None,
     as_json: options.Json = False,
     html: Html = None,
 ) -> None:
@@ -72,23 +78,34 @@ def predict(
     )
     refuse_impossible(workload)
     records = _records(measurements) if measurements else facts.measurements
-    stack = {"num_gpus": num_gpus, "kernel": kernel, "software": software}
-    answers = _answers(workload, _gpus(gpu, facts.hardware), stack, records)
+    asked = {
+        "num_gpus": num_gpus,
+        "kernel": kernel,
+        "software": software,
+        "measurements": records,
+        "published": _published(latencies_file, facts),
+    }
+    answers = _answers(workload, _gpus(gpu, facts.hardware), asked)
     if html is not None:
         _write(html, workload, num_gpus, answers)
     _print(workload, num_gpus, answers, as_json=as_json)
 
 
-def _answers(
-    workload: "Workload",
-    gpus: "Sequence[Gpu]",
-    stack: "Mapping[str, Any]",
-    records: "Sequence[BenchRecord]",
-) -> "Answers":
+def _published(files: list[Path] | None, facts: "Facts") -> "tuple[Observation, ...]":
+    """Return published latencies: the package's, then the data folder's, then those of files."""
+    from reelgrid.cli.work import read_settings
+    from reelgrid.plan.facts import user_files
+    from reelgrid.plan.latencies import read_latencies
+
+    extra = (*user_files(read_settings().data, "latencies.csv"), *(files or ()))
+    return read_latencies(extra, facts.hardware, facts.architectures)
+
+
+def _answers(workload: "Workload", gpus: "Sequence[Gpu]", asked: "Mapping[str, Any]") -> "Answers":
     """Return a prediction for each GPU; a single one that cannot hold it is refused."""
     from reelgrid.plan.predict import predict as foresee
 
-    answers = [(gpu, foresee(workload, gpu, measurements=records, **stack)) for gpu in gpus]
+    answers = [(gpu, foresee(workload, gpu, **asked)) for gpu in gpus]
     if len(answers) == 1:
         _refuse_misfit(workload, *answers[0])
     return answers
