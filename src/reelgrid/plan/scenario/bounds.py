@@ -38,6 +38,7 @@ class Bounds:
 
 Positive: TypeAlias = Annotated[Quantity, Bounds(above=0)]
 NotNegative: TypeAlias = Annotated[Quantity, Bounds(at_least=0)]
+AtLeastOne: TypeAlias = Annotated[Quantity, Bounds(at_least=1)]
 Share: TypeAlias = Annotated[Quantity, Bounds(at_least=0, at_most=1)]
 PositiveShare: TypeAlias = Annotated[Quantity, Bounds(above=0, at_most=1)]
 
