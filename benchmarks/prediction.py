@@ -10,6 +10,7 @@ coefficients in the package and the figures here.
 import argparse
 import dataclasses
 import json
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from reelgrid.plan.calibration_fit import fit, training_set
 from reelgrid.plan.calibration_fit import to_json as calibration_json
 from reelgrid.plan.latencies import Observation, read_latencies, read_ml_energy
 from reelgrid.plan.power import fit_power
+from reelgrid.plan.predict import predict
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -86,6 +88,11 @@ def gpus_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
     }
 
 
+def is_clip(observation: Observation) -> bool:
+    """Return whether it is a whole generation, not a single step."""
+    return observation.workload.num_forwards > 2
+
+
 def told_nothing(observation: Observation) -> Observation:
     """Return the observation as a caller asks who knows the model and the GPU only."""
     stack = dataclasses.replace(observation.stack, kernel=None, software=None)
@@ -103,6 +110,22 @@ def check_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
         ),
         "GPU not seen": summary([each for each in guesses if not each.is_gpu_seen], widening),
         "points": [point(each) for each in guesses],
+    }
+
+
+def through_predict(observations: Sequence[Observation]) -> dict[str, float]:
+    """Return the errors of `predict` itself: memory, offload, published rows and all."""
+    relative, held = [], []
+    for each in observations:
+        stack = each.stack
+        answer = predict(each.workload, stack.gpu, num_gpus=stack.num_gpus, kernel=stack.kernel)
+        relative.append(abs(answer.seconds.likely / each.seconds - 1))
+        held.append(answer.seconds.low <= each.seconds <= answer.seconds.high)
+    return {
+        "count": len(relative),
+        "median": round(statistics.median(relative), 3),
+        "p90": round(statistics.quantiles(relative, n=10)[-1], 3),
+        "coverage": round(statistics.mean(held), 3),
     }
 
 
@@ -150,6 +173,10 @@ def measure(date: str) -> tuple[Calibration, dict[str, object]]:
             check.guess(plain, fitted, untold), widening
         )
         | {"points": "as above"},
+        "points not fitted to, through predict()": {
+            "kernel told": through_predict([each for each in check_set() if is_clip(each)]),
+            "kernel not told": through_predict([each for each in untold if is_clip(each)]),
+        },
     }
 
 
