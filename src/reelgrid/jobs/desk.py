@@ -230,7 +230,7 @@ class Books(Protocol):
         ...
 
     def expired(self, *, limit: int = 100) -> Sequence[Job]:
-        """Return jobs that have ended, have files and are past `expires_at`, oldest first."""
+        """Return jobs that have ended, have files and are past `expires_at`, longest first."""
         ...
 
     def oldest_with_files(self, *, limit: int = 100) -> Sequence[Job]:

@@ -59,7 +59,7 @@ class SqlWorkers:
         now = self._database.now
         entry = schema.worker.c
         asked = select(
-            exists().where(schema.in_phase(Phase.WAITING)),
+            choosing.choice(worker),
             exists().where(schema.in_phase(Phase.RUNNING), _JOB.lease_until < now),
             exists().where(
                 entry.id == worker.id,
@@ -68,8 +68,8 @@ class SqlWorkers:
             ),
         )
         with self._database.read() as connection:
-            has_waiting, has_lost, is_fresh = connection.execute(asked).one()
-        return is_fresh and not has_waiting and not has_lost
+            next_id, has_lost, is_fresh = connection.execute(asked).one()
+        return is_fresh and next_id is None and not has_lost
 
     def _enter(self, connection: Connection, worker: WorkerInfo, job_id: str | None) -> None:
         values: dict[str, Any] = {

@@ -32,7 +32,7 @@ def take_back(
     lost = (
         select(schema.job)
         .where(schema.in_phase(Phase.RUNNING), is_lost)
-        .order_by(_JOB.id)
+        .order_by(_JOB.lease_until)
         .with_for_update(skip_locked=True)
     )
     found = connection.execute(lost).mappings().all()

@@ -136,7 +136,19 @@ CREATE TABLE api_key (
 )
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+_INDEXES_FOR_LONG_QUEUES = """
+DROP INDEX job_waiting;
+DROP INDEX job_waiting_model;
+CREATE INDEX job_waiting ON job (rank, id, memory_gib, model, needs_trust)
+    WHERE phase = 'waiting';
+CREATE INDEX job_waiting_model ON job (model, rank, id, memory_gib, needs_trust)
+    WHERE phase = 'waiting';
+CREATE INDEX job_expiry ON job (expires_at) WHERE has_files;
+CREATE INDEX job_yields ON job (yields_for) WHERE yields_for IS NOT NULL;
+CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _INDEXES_FOR_LONG_QUEUES)
 """Step n brings a database from version n to version n + 1."""
 
 

@@ -5,7 +5,7 @@ short job does not make all workers yield. A running job is marked only if its w
 take that very job. Asked when a job begins to wait, and at every beat of a running one.
 """
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
 
 from reelgrid.jobs import choosing, policy, rows, schema
 from reelgrid.jobs.database import Database
@@ -29,7 +29,9 @@ def consider_waiting(database: Database, connection: Connection, job_id: str) ->
     if _is_served(waiting, known):
         return
     victim = policy.whom_to_preempt(_running(database, connection, known), waiting)
-    if victim is not None and _next_for(connection, known, victim.id) == job_id:
+    if victim is None:
+        return
+    if _next_for(connection, known, _read(connection, victim.id)) == job_id:
         _mark(connection, victim.id, job_id)
 
 
@@ -44,7 +46,7 @@ def consider_running(database: Database, connection: Connection, row: RowMapping
     if not _has_waiting(connection):
         return False
     known = known_workers(database, connection)
-    next_id = _next_for(connection, known, row["id"])
+    next_id = _next_for(connection, known, row)
     if next_id is None:
         return False
     waiting = rows.to_waiting(_read(connection, next_id))
@@ -69,18 +71,17 @@ def unmark(connection: Connection, job_id: str) -> None:
 
 def known_workers(database: Database, connection: Connection) -> list[KnownWorker]:
     """Return the workers that are there: at work under a lease, or heard of within a minute."""
-    worker = schema.worker
-    is_at_it = and_(
-        _JOB.id == worker.c.job, _JOB.worker == worker.c.id, _JOB.lease_until > database.now
+    entry = schema.worker
+    at_work = select(_JOB.worker).where(
+        schema.in_phase(Phase.RUNNING), _JOB.lease_until > database.now
     )
-    statement = (
-        select(worker, (database.now - worker.c.seen_at).label("silent_s"), _JOB.lease_until)
-        .select_from(worker.outerjoin(schema.job, is_at_it))
-        .where(or_(worker.c.seen_at > database.now - KNOWN_S, _JOB.lease_until.is_not(None)))
-    )
+    silent_s = (database.now - entry.c.seen_at).label("silent_s")
+    busy = set(connection.execute(at_work).scalars())
+    found = connection.execute(select(entry, silent_s)).mappings().all()
     return [
-        rows.to_known(row, is_live=row["lease_until"] is not None or row["silent_s"] < IDLE_S)
-        for row in connection.execute(statement).mappings()
+        rows.to_known(row, is_live=row["id"] in busy or row["silent_s"] < IDLE_S)
+        for row in found
+        if row["id"] in busy or row["silent_s"] < KNOWN_S
     ]
 
 
@@ -103,16 +104,16 @@ def _running(
     ]
 
 
-def _next_for(connection: Connection, known: list[KnownWorker], job_id: str) -> str | None:
+def _next_for(connection: Connection, known: list[KnownWorker], running: RowMapping) -> str | None:
     """Return the waiting job that the worker of a running one would take, had it none.
 
     Its model counts as warm, and jobs that another running one gives way to are passed over.
     """
-    infos: dict[str | None, WorkerInfo] = {each.job: each.info for each in known}
-    info = infos.get(job_id)
+    infos = {each.info.id: each.info for each in known}
+    info = infos.get(running["worker"])
     if info is None:
         return None
-    chosen = choosing.choice(_warmed(info, _read(connection, job_id)), without=_has_victim())
+    chosen = choosing.choice(_warmed(info, running), without=_has_victim())
     found: str | None = connection.execute(select(chosen)).scalar_one()
     return found
 

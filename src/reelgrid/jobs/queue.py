@@ -59,14 +59,26 @@ class Queue:
         )
 
     def _current(self) -> _Picture:
-        with self._lock:
-            began_s = time.monotonic()
-            if self._picture is None or began_s >= self._stale_at_s:
-                with self._database.read() as connection:
-                    self._picture = _take(self._database, connection)
-                ended_s = time.monotonic()
-                self._stale_at_s = ended_s + max(_FRESH_S, _SHARE * (ended_s - began_s))
-            return self._picture
+        """Return the picture; while one caller takes a new one, the others see the old one."""
+        picture = self._picture
+        if picture is not None and time.monotonic() < self._stale_at_s:
+            return picture
+        if not self._lock.acquire(blocking=picture is None):
+            assert picture is not None
+            return picture
+        try:
+            return self._renew()
+        finally:
+            self._lock.release()
+
+    def _renew(self) -> _Picture:
+        began_s = time.monotonic()
+        if self._picture is None or began_s >= self._stale_at_s:
+            with self._database.read() as connection:
+                self._picture = _take(self._database, connection)
+            ended_s = time.monotonic()
+            self._stale_at_s = ended_s + max(_FRESH_S, _SHARE * (ended_s - began_s))
+        return self._picture
 
 
 def _take(database: Database, connection: Connection) -> _Picture:

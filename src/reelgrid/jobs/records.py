@@ -122,17 +122,20 @@ class SqlBooks:
 
     def expired(self, *, limit: int = 100) -> Sequence[Job]:
         """See `desk.Books`."""
-        return self._with_files(_JOB.expires_at <= self._database.now, limit)
+        is_past = _JOB.expires_at <= self._database.now
+        return self._with_files(_JOB.expires_at, limit, is_past)
 
     def oldest_with_files(self, *, limit: int = 100) -> Sequence[Job]:
         """See `desk.Books`."""
-        return self._with_files(_JOB.ended_at.is_not(None), limit)
+        return self._with_files(_JOB.ended_at, limit)
 
-    def _with_files(self, condition: ColumnElement[bool], limit: int) -> Sequence[Job]:
+    def _with_files(
+        self, order: ColumnElement[float | None], limit: int, *conditions: ColumnElement[bool]
+    ) -> Sequence[Job]:
         statement = (
             select(schema.job)
-            .where(schema.HAS_FILES, condition)
-            .order_by(_JOB.ended_at)
+            .where(schema.HAS_FILES, order.is_not(None), *conditions)
+            .order_by(order)
             .limit(limit)
         )
         with self._database.read() as connection:

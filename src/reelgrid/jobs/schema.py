@@ -18,6 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
     and_,
     literal,
+    text,
 )
 
 from reelgrid.jobs.job import Phase
@@ -188,7 +189,7 @@ api_key = Table(
 )
 
 
-HAS_FILES = job.c.has_files.is_(True)
+HAS_FILES = text("job.has_files")
 """The condition that the index of jobs with files is made over."""
 
 
