@@ -4,8 +4,9 @@ import pytest
 
 from reelgrid.errors import PlanError
 from reelgrid.plan.choice import choose
+from reelgrid.plan.highs import Effort
 from reelgrid.plan.impossible import clashing_rules, explain
-from reelgrid.plan.mix import Effort, cheapest_mix
+from reelgrid.plan.mix import cheapest_mix
 from reelgrid.plan.order import Job, Limits
 from reelgrid.plan.rows import Rule, build_rows
 from reelgrid.spec import Size
@@ -98,3 +99,13 @@ def test_the_error_is_one_line_with_every_reason():
     assert said.startswith("test: impossible: 99 minutes/h of clips are wanted at peak, 8 can be")
     assert "\n" not in said
     assert caught.value.exit_code == 1
+
+
+def test_survival_alone_can_clash_with_what_is_offered():
+    offers = [offer("L40S", 10, zone="a"), offer("RTX 4090", 2, zone="b")]
+    posed = problem(offers, job(minutes_per_h=10.0), limits=Limits(survive_share=0.5))
+    clash = clashing_rules(posed, EFFORT)
+    assert set(clash) == {Rule("survival", "L40S at p/a"), Rule("count", "RTX 4090")}
+    said = explain(posed)
+    assert "2 RTX 4090 are offered (with 3 leases more of each offer it could be done)" in said
+    assert any("50% of the peak has to survive" in each and "20.0% can" in each for each in said)

@@ -10,9 +10,10 @@ from reelgrid.errors import PlanError, RequestError
 from reelgrid.plan.choice import choose
 from reelgrid.plan.choice_tables import sentence
 from reelgrid.plan.greedy import greedy_cost
+from reelgrid.plan.highs import Effort
 from reelgrid.plan.leasing import lease_yield
 from reelgrid.plan.levers import find_levers, kind_changes
-from reelgrid.plan.mix import Effort, cheapest_mix
+from reelgrid.plan.mix import cheapest_mix
 from reelgrid.plan.offers import Offer
 from reelgrid.plan.order import Lease, Limits
 from tests.plan.offering import FACTS, RATES, job, offer, order, problem

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from reelgrid.errors import PlanError
 from reelgrid.plan.greedy import greedy_cost
+from reelgrid.plan.highs import Effort
 from reelgrid.plan.impossible import explain
 from reelgrid.plan.levers import KindChange, Lever, find_levers, kind_changes
-from reelgrid.plan.mix import Effort, Mix, cheapest_mix
+from reelgrid.plan.mix import Mix, cheapest_mix
 from reelgrid.plan.offers import Offer
 from reelgrid.plan.order import Order
 from reelgrid.plan.rows import Problem

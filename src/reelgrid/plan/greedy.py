@@ -9,8 +9,8 @@ from reelgrid.plan.rows import Group, Problem, group_of
 from reelgrid.plan.suitability import kind_of
 
 
-def greedy_cost(problem: Problem) -> float | None:
-    """Return dollars an hour of the greedy choice, or none where it gets stuck.
+def greedy_leases(problem: Problem) -> tuple[int, ...] | None:
+    """Return the leases of each offer by the greedy choice, or none where it gets stuck.
 
     Workload by workload, the trusted part first, leases are taken from the cheapest minutes
     upwards; then, for each group that might be lost, more of what is left.
@@ -22,9 +22,15 @@ def greedy_cost(problem: Problem) -> float | None:
     lost = problem.groups if limits.survive_share > 0 else ()
     if not all(choice.cover_all(limits.survive_share, group) for group in lost):
         return None
-    return sum(
-        count * usd for count, usd in zip(choice.leases, problem.lease_usd_per_h, strict=True)
-    )
+    return tuple(choice.leases)
+
+
+def greedy_cost(problem: Problem) -> float | None:
+    """Return dollars an hour of the greedy choice, or none where it gets stuck."""
+    leases = greedy_leases(problem)
+    if leases is None:
+        return None
+    return sum(count * usd for count, usd in zip(leases, problem.lease_usd_per_h, strict=True))
 
 
 class _Greedy:

@@ -7,7 +7,8 @@ and for each of its members by how much it alone would have to give way.
 
 from collections.abc import Iterable, Set
 
-from reelgrid.plan.mix import Effort, cheapest_mix, smallest_breach
+from reelgrid.plan.highs import Effort
+from reelgrid.plan.mix import cheapest_mix, smallest_breach
 from reelgrid.plan.order import Job
 from reelgrid.plan.rows import INFINITY, Problem, Rule, build_rows
 from reelgrid.plan.suitability import Kind, Speed

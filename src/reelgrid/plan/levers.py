@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from reelgrid.errors import PlanError
-from reelgrid.plan.mix import Effort, Mix, cheapest_mix
+from reelgrid.plan.highs import Effort
+from reelgrid.plan.mix import Mix, cheapest_mix
 from reelgrid.plan.offers import Offer
 from reelgrid.plan.order import Job, Limits, Order
 from reelgrid.plan.rows import Column, Problem

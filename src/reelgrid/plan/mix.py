@@ -3,23 +3,36 @@
 Not here: the rows (`rows`), what binds (`levers`), and why nothing does (`impossible`).
 """
 
-import ctypes
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
-from reelgrid.errors import PlanError, RequestError
-from reelgrid.plan.rows import INFINITY, Column, Problem, Rows, Rule, build_rows
+from reelgrid.errors import PlanError
+from reelgrid.plan.greedy import greedy_leases
+from reelgrid.plan.highs import INFEASIBLE, LIMIT, OPTIMAL, Effort, solve
+from reelgrid.plan.rows import (
+    INFINITY,
+    Column,
+    Group,
+    Problem,
+    Rows,
+    Rule,
+    build_rows,
+    group_of,
+    making_rows,
+    survival_rule,
+)
 from reelgrid.plan.suitability import Kind
+
+Work: TypeAlias = Mapping[tuple[Kind, str], float]
+"""GPUs at work by kind and workload."""
+
+Pin: TypeAlias = tuple[Mapping[Column, float], float, float]
+"""A row of somebody else's: coefficients of `("x", offer)`, lowest, highest."""
 
 UNLIMITED = 1_000_000
 """Leases of an offer where its count is set aside."""
-
-_OPTIMAL, _LIMIT, _INFEASIBLE = 0, 1, 2  # states of SciPy's milp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +49,7 @@ class Mix:
     """
 
     leases: tuple[int, ...]
-    work: Mapping[tuple[Kind, str], float]
+    work: Work
     usd_per_h: float
     bound_usd_per_h: float
     has_proof: bool
@@ -50,28 +63,12 @@ class Mix:
         return max(0.0, 1 - self.bound_usd_per_h / self.usd_per_h)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """How hard to look: until the gap is at most `gap`, or `time_limit_s` have passed."""
-
-    gap: float = 1e-6
-    time_limit_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.gap < 1 and 0 < self.time_limit_s < float("inf")):
-            raise RequestError(
-                f"gap {self.gap} or time limit {self.time_limit_s} s is out of range: "
-                "0 to 1, and above 0 s",
-                param="time_limit",
-            )
-
-
 def cheapest_mix(
     problem: Problem,
     effort: Effort | None = None,
     *,
     without: Set[Rule] = frozenset(),
-    pins: Sequence[tuple[Mapping[Column, float], float, float]] = (),
+    pins: Sequence[Pin] = (),
 ) -> Mix | None:
     """Return the cheapest choice, or none where there is none.
 
@@ -86,17 +83,98 @@ def cheapest_mix(
     """
     begun_s = time.perf_counter()
     effort = effort or Effort()
-    rows = build_rows(problem)
+    groups: list[Group] = []
+    while True:
+        left_s = max(1e-3, effort.time_limit_s - (time.perf_counter() - begun_s))
+        found, rows = _round(problem, groups, without, pins, replace(effort, time_limit_s=left_s))
+        if found.status == INFEASIBLE:
+            return None
+        leases = None if found.x is None else _leases(problem, found)
+        more = [] if leases is None else _not_survived(problem, leases, {*groups}, without)
+        if leases is not None and not more:
+            work, has_proof = _work(problem, rows, found), found.status == OPTIMAL
+            break
+        groups += more
+        is_late = time.perf_counter() - begun_s >= effort.time_limit_s
+        if leases is None or found.status == LIMIT or is_late:
+            leases, work = _makeshift(problem, without, pins, effort)
+            has_proof = False
+            break
+    cost = sum(count * usd for count, usd in zip(leases, problem.lease_usd_per_h, strict=True))
+    bound = 0.0 if found.mip_dual_bound is None else float(found.mip_dual_bound)
+    return Mix(
+        leases=leases,
+        work=work,
+        usd_per_h=cost,
+        bound_usd_per_h=min(max(0.0, bound), cost),
+        has_proof=has_proof,
+        solve_s=time.perf_counter() - begun_s,
+    )
+
+
+def _round(
+    problem: Problem,
+    groups: Sequence[Group],
+    without: Set[Rule],
+    pins: Sequence[Pin],
+    effort: Effort,
+) -> tuple[Any, Rows]:
+    """Return SciPy's answer where the loss of only some groups has to be survived.
+
+    Hardly any of the hundreds of groups binds; those that do are found by trying without.
+    """
+    rows = build_rows(problem, groups)
     for terms, low, high in pins:
         rows.add(Rule("pin", ""), terms, low=low, high=high)
-    found = _solve(rows, _costs(problem, rows), _counts(problem, without), without, effort)
-    if found.status == _INFEASIBLE:
-        return None
-    if found.x is None:
+    counts = _counts(problem, without)
+    return solve(rows, _costs(problem, rows), counts, without, effort), rows
+
+
+def _not_survived(
+    problem: Problem, leases: Sequence[int], known: Set[Group], without: Set[Rule]
+) -> list[Group]:
+    """Return the groups, of those not known, that could not be lost.
+
+    One that is not leased can be, as long as the whole peak has to be made.
+    """
+    if problem.order.limits.survive_share == 0:
+        return []
+    suspects = {*problem.groups}
+    if not any(rule.topic in {"throughput", "trust"} for rule in without):
+        suspects = {
+            group_of(offer) for offer, count in zip(problem.offers, leases, strict=True) if count
+        }
+    return [
+        group
+        for group in problem.groups
+        if group in suspects - known
+        and survival_rule(group) not in without
+        and _makes(problem, leases, group) is None
+    ]
+
+
+def _makes(problem: Problem, leases: Sequence[int], lost: Group | None) -> Work | None:
+    """Return who makes what with given leases, or none where they do not suffice."""
+    rows = making_rows(problem, lost)
+    found = solve(rows, [0.0] * len(rows.columns), leases, frozenset(), Effort(), fixed=True)
+    return None if found.x is None else _work(problem, rows, found, lost)
+
+
+def _makeshift(
+    problem: Problem, without: Set[Rule], pins: Sequence[Pin], effort: Effort
+) -> tuple[tuple[int, ...], Work]:
+    """Return the greedy choice, for when time has run out.
+
+    Raises:
+        PlanError: There is none, or it is not asked for as it stands.
+    """
+    leases = None if without or pins else greedy_leases(problem)
+    work = None if leases is None else _makes(problem, leases, None)
+    if leases is None or work is None:
         raise PlanError(
             f"no choice was found in {effort.time_limit_s:g} s: allow more with --time-limit"
         )
-    return _mix(problem, rows, found, time.perf_counter() - begun_s)
+    return leases, work
 
 
 def smallest_breach(problem: Problem, rule: Rule, without: Set[Rule], effort: Effort) -> float:
@@ -120,7 +198,7 @@ def smallest_breach(problem: Problem, rule: Rule, without: Set[Rule], effort: Ef
             rows.coefficients[index][breach] = 1.0 if rows.lows[index] > -INFINITY else -1.0
     costs = [0.0] * breach + [1.0]
     counts = [*_counts(problem, without | ({rule} if rule.topic == "count" else set()))]
-    found = _solve(rows, costs, counts, without, effort, counted=rule)
+    found = solve(rows, costs, counts, without, effort, counted=rule)
     return INFINITY if found.x is None else float(found.fun)
 
 
@@ -136,99 +214,14 @@ def _costs(problem: Problem, rows: Rows) -> list[float]:
     return [*problem.lease_usd_per_h, *[0.0] * others]
 
 
-def _solve(
-    rows: Rows,
-    costs: Sequence[float],
-    counts: Sequence[int],
-    without: Set[Rule],
-    effort: Effort,
-    counted: Rule | None = None,
-) -> Any:
-    """Return SciPy's answer; counts are bounds, but those of the rule `counted` are rows."""
-    try:
-        import numpy as np
-        from scipy.optimize import Bounds, LinearConstraint, milp
-    except ImportError:
-        raise RequestError('choosing offers needs SciPy: pip install "reelgrid[plan]"') from None
-    kept = [
-        index
-        for index, rule in enumerate(rows.rules)
-        if rule not in without and (rule.topic != "count" or rule == counted)
-    ]
-    upper = np.full(len(costs), np.inf)
-    upper[: len(counts)] = counts
-    constraints = LinearConstraint(
-        _matrix(rows, kept),
-        np.array([rows.lows[index] for index in kept]),
-        np.array([rows.highs[index] for index in kept]),
-    )
-    with _stdout_kept_clean():
-        return milp(
-            np.array(costs),
-            integrality=(np.arange(len(costs)) < len(counts)).astype(int),
-            bounds=Bounds(np.zeros(len(costs)), upper),
-            constraints=constraints,
-            options={"time_limit": effort.time_limit_s, "mip_rel_gap": effort.gap},
-        )
+def _leases(problem: Problem, found: Any) -> tuple[int, ...]:
+    return tuple(round(float(value)) for value in found.x[: len(problem.offers)])
 
 
-@contextmanager
-def _stdout_kept_clean() -> Iterator[None]:
-    """Throw away what HiGHS writes to stdout, past Python and in spite of its options.
-
-    Seen with SciPy 1.17: "HighsMipSolverData::transformNewIntegerFeasibleSolution tmpSolver.run();"
-    would stand before the answer's JSON.
-    """
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # the process has no stdout
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        _flush_c_output()
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _flush_c_output() -> None:
-    """Write out what C's own buffers hold, where there is such a library to ask."""
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).fflush(None)
-
-
-def _matrix(rows: Rows, kept: Sequence[int]) -> Any:
-    from scipy.sparse import coo_array
-
-    entries = [
-        (value, at, column)
-        for at, index in enumerate(kept)
-        for column, value in rows.coefficients[index].items()
-    ]
-    values, at, column = zip(*entries, strict=True) if entries else ((), (), ())
-    return coo_array((values, (at, column)), shape=(len(kept), len(rows.columns))).tocsc()
-
-
-def _mix(problem: Problem, rows: Rows, found: Any, solve_s: float) -> Mix:
-    leases = tuple(round(float(value)) for value in found.x[: len(problem.offers)])
-    cost = sum(count * usd for count, usd in zip(leases, problem.lease_usd_per_h, strict=True))
-    bound = float(found.mip_dual_bound) if found.mip_dual_bound is not None else 0.0
-    work = {
-        (kind, job.name): float(found.x[rows.columns[None, kind, job.name]])
+def _work(problem: Problem, rows: Rows, found: Any, lost: Group | None = None) -> Work:
+    return {
+        (kind, job.name): float(found.x[rows.columns[lost, kind, job.name]])
         for kind in problem.kinds
         for job in problem.order.workloads
         if (kind, job.name) in problem.rates
     }
-    return Mix(
-        leases=leases,
-        work=work,
-        usd_per_h=cost,
-        bound_usd_per_h=min(bound, cost),
-        has_proof=found.status == _OPTIMAL,
-        solve_s=solve_s,
-    )

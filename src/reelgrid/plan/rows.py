@@ -5,7 +5,7 @@ workload `w`, and `y[g, k, w]` the same after the group `g`, one kind of GPU in 
 `docs/offers.md` writes the rows out. Not here: solving (`mix`), and what a lease yields (`leasing`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -120,16 +120,36 @@ class Rows:
         self.rules.append(rule)
 
 
-def build_rows(problem: Problem) -> Rows:
-    """Return all rows of the problem; the first columns are the leases, in order of the offers."""
+def build_rows(problem: Problem, groups: Iterable[Group] | None = None) -> Rows:
+    """Return the rows of the problem; the first columns are the leases, in order of the offers.
+
+    Args:
+        problem: Order, offers and speeds.
+        groups: Whose loss has to be survived; any of the problem's where none are given.
+    """
+    rows = _lease_rows(problem)
+    _add_making(rows, problem, None, 1 + problem.order.limits.spare_share)
+    if problem.order.limits.survive_share > 0:
+        for group in problem.groups if groups is None else groups:
+            _add_making(rows, problem, group, problem.order.limits.survive_share)
+    _add_caps(rows, problem)
+    return rows
+
+
+def making_rows(problem: Problem, lost: Group | None) -> Rows:
+    """Return the rows of work alone, with nothing lost or after a group is."""
+    limits = problem.order.limits
+    rows = _lease_rows(problem)
+    _add_making(
+        rows, problem, lost, 1 + limits.spare_share if lost is None else limits.survive_share
+    )
+    return rows
+
+
+def _lease_rows(problem: Problem) -> Rows:
     rows = Rows()
     for index, offer in enumerate(problem.offers):
         rows.add(Rule("count", offer.gpu), {("x", index): 1.0}, high=offer.num_leases)
-    _add_making(rows, problem, None, 1 + problem.order.limits.spare_share)
-    if problem.order.limits.survive_share > 0:
-        for group in problem.groups:
-            _add_making(rows, problem, group, problem.order.limits.survive_share)
-    _add_caps(rows, problem)
     return rows
 
 
@@ -137,10 +157,10 @@ def _add_making(rows: Rows, problem: Problem, lost: Group | None, share: float) 
     """Add that what is left after a group is lost makes a share of every workload's peak."""
     _add_capacity(rows, problem, lost)
     for job in problem.order.workloads:
-        what = Rule("throughput", job.name) if lost is None else _survival(lost)
+        what = Rule("throughput", job.name) if lost is None else survival_rule(lost)
         rows.add(what, _shares_made(problem, lost, job, problem.kinds), low=share)
         if job.trusted_share > 0:
-            what = Rule("trust", job.name) if lost is None else _survival(lost)
+            what = Rule("trust", job.name) if lost is None else survival_rule(lost)
             trusted = [kind for kind in problem.kinds if kind[2]]
             made = _shares_made(problem, lost, job, trusted)
             rows.add(what, made, low=share * job.trusted_share)
@@ -157,7 +177,8 @@ def _shares_made(
     }
 
 
-def _survival(group: Group) -> Rule:
+def survival_rule(group: Group) -> Rule:
+    """Return the name of having to survive the loss of a group."""
     return Rule("survival", f"{group[0]} at {group[1]}")
 
 

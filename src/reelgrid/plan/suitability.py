@@ -3,8 +3,9 @@
 Not here: prices and counts (`mix`), and the prediction itself (`predict`).
 """
 
+import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TypeAlias
@@ -14,7 +15,7 @@ from reelgrid.plan.architectures import find_architecture
 from reelgrid.plan.hardware import Gpu, find_gpu
 from reelgrid.plan.offers import Offer
 from reelgrid.plan.order import Job, Order
-from reelgrid.plan.predict import predict
+from reelgrid.plan.predict import Prediction, predict
 from reelgrid.plan.service import Facts
 from reelgrid.plan.workload import Workload, workload_of
 
@@ -105,9 +106,15 @@ def speeds_of(order: Order, offers: Iterable[Offer], facts: Facts) -> Speeds:
             for name, rate in job.minutes_per_gpu_hour.items()
         }
         workload = workload_for(job, facts)
+        ask = functools.cache(functools.partial(_ask, workload, facts))
         for kind in kinds:
             given = kind[3] or measured.get(kind[0])
-            table[kind, job.name] = tuple(_ways(order, job, workload, kind, given, facts))
+            gpu = facts.hardware[kind[0]]
+            table[kind, job.name] = (
+                (_measured(workload, gpu, given),)
+                if given
+                else tuple(_predicted(order, job, workload, gpu, kind[1], ask))
+            )
     return Speeds(table=table)
 
 
@@ -130,39 +137,44 @@ def workload_for(job: Job, facts: Facts) -> Workload:
     return workload
 
 
-def _ways(
-    order: Order, job: Job, workload: Workload, kind: Kind, given: float | None, facts: Facts
-) -> Iterable[Speed]:
-    gpu, in_lease = facts.hardware[kind[0]], kind[1]
-    if given is not None:
-        yield Speed(
-            gpus_per_clip=1,
-            minutes_per_gpu_hour=given,
-            seconds=workload.clip_s / 60 / given * HOUR_S,
-            need_gib=None,
-            usable_gib=gpu.memory_gb,
-            fits=True,
-            basis="the user's measurement",
-        )
-        return
-    for num_gpus in sorted(set(job.gpus_per_clip)):
-        if num_gpus <= in_lease:
-            yield _predicted(order, workload, gpu, num_gpus, in_lease, facts)
+def _ask(workload: Workload, facts: Facts, gpu: Gpu, num_gpus: int) -> Prediction:
+    return predict(workload, gpu, num_gpus=num_gpus, measurements=facts.measurements)
+
+
+def _measured(workload: Workload, gpu: Gpu, minutes_per_gpu_hour: float) -> Speed:
+    return Speed(
+        gpus_per_clip=1,
+        minutes_per_gpu_hour=minutes_per_gpu_hour,
+        seconds=workload.clip_s / 60 / minutes_per_gpu_hour * HOUR_S,
+        need_gib=None,
+        usable_gib=gpu.memory_gb,
+        fits=True,
+        basis="the user's measurement",
+    )
 
 
 def _predicted(
-    order: Order, workload: Workload, gpu: Gpu, num_gpus: int, in_lease: int, facts: Facts
-) -> Speed:
-    found = predict(workload, gpu, num_gpus=num_gpus, measurements=facts.measurements)
-    error = math.exp(found.sigma * NormalDist().inv_cdf(order.sureness))
-    seconds = found.seconds.likely * error
-    clips_at_once = in_lease // num_gpus
-    return Speed(
-        gpus_per_clip=num_gpus,
-        minutes_per_gpu_hour=workload.clip_s * 60 / seconds * clips_at_once / in_lease,
-        seconds=seconds,
-        need_gib=found.memory.total_gib,
-        usable_gib=found.memory.usable_gib,
-        fits=found.memory.fits,
-        basis="; ".join(found.basis),
-    )
+    order: Order,
+    job: Job,
+    workload: Workload,
+    gpu: Gpu,
+    in_lease: int,
+    ask: Callable[[Gpu, int], Prediction],
+) -> Iterable[Speed]:
+    """Yield a way for each number of GPUs that may share a clip."""
+    for num_gpus in sorted(set(job.gpus_per_clip)):
+        if num_gpus > in_lease:
+            continue
+        found = ask(gpu, num_gpus)
+        error = math.exp(found.sigma * NormalDist().inv_cdf(order.sureness))
+        seconds = found.seconds.likely * error
+        clips_at_once = in_lease // num_gpus
+        yield Speed(
+            gpus_per_clip=num_gpus,
+            minutes_per_gpu_hour=workload.clip_s * 60 / seconds * clips_at_once / in_lease,
+            seconds=seconds,
+            need_gib=found.memory.total_gib,
+            usable_gib=found.memory.usable_gib,
+            fits=found.memory.fits,
+            basis="; ".join(found.basis),
+        )

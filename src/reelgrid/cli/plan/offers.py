@@ -28,7 +28,7 @@ def offers(
     ] = 60.0,
     gap: Annotated[
         float, typer.Option(help="Stop when no choice can be cheaper by more than this share.")
-    ] = 1e-6,
+    ] = 1e-4,
     hardware_file: sources.HardwareFiles = None,
     models_file: sources.ModelFiles = None,
     as_json: options.Json = False,
@@ -36,7 +36,7 @@ def offers(
 ) -> None:
     """Choose which offers to lease: cheapest first proved, then what binds and what would change."""
     from reelgrid.plan.choice import choose
-    from reelgrid.plan.mix import Effort
+    from reelgrid.plan.highs import Effort
     from reelgrid.plan.offers import read_offers
     from reelgrid.plan.order import read_order
 
