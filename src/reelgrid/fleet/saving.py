@@ -134,14 +134,14 @@ class Saving:
         blob = f"{states_folder(claim.id)}{claim.epoch:05}-{step:06}.safetensors"
         try:
             self._upload(saved, blob)
-            if self._lease.is_good:
-                unneeded = self._desk.save(claim, blob, step)
-                took_s = round(self._clock() - began_at, 4)
-                self._journal.note(
-                    "saved", job=claim.id, epoch=claim.epoch, step=step, took_s=took_s
-                )
-                for name in unneeded:
-                    self._blobs.delete(name)
+            if not self._lease.is_good:
+                self._blobs.delete(blob)
+                return
+            unneeded = self._desk.save(claim, blob, step)
+            took_s = round(self._clock() - began_at, 4)
+            self._journal.note("saved", job=claim.id, epoch=claim.epoch, step=step, took_s=took_s)
+            for name in unneeded:
+                self._blobs.delete(name)
         except StaleClaim:
             self._lease.lose()
             self._blobs.delete(blob)
