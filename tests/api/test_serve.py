@@ -23,7 +23,7 @@ STOP_S = 25
     ("words", "says"),
     [
         (["--host", "0.0.0.0"], "reelgrid keys create"),
-        (["--host", "192.0.2.1", "--port", "1"], "reelgrid keys create"),
+        (["--host", "192.0.2.1"], "cannot listen"),
         (["--database", "mysql://x"], "no desk on mysql"),
         (["--database", "postgresql://127.0.0.1:1/x"], "database"),
         (["--model", "nope"], "no model 'nope'"),
@@ -95,11 +95,9 @@ class Served:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 
-    def stop(self, number: signal.Signals) -> float:
-        began_s = time.monotonic()
+    def stop(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
         assert self.process.wait(STOP_S) == 0, self.log
-        return time.monotonic() - began_s
 
     def wait_for(self, job: str, **wanted: object) -> dict[str, Any]:
         while True:
@@ -110,10 +108,7 @@ class Served:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_server_takes_up_everything_when_it_is_started_again(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_stopped_server_takes_up_everything_when_it_is_started_again(tmp_path: Path) -> None:
     first = Served(tmp_path)
     line = first.log.strip().splitlines()[-1]
     asked = subprocess.run(
@@ -124,17 +119,13 @@ def test_a_stopped_server_takes_up_everything_when_it_is_started_again(
     )
     pasted = json.loads(asked.stdout)["id"]
     first.wait_for(pasted, status="completed")
-    job = first.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 300})["id"]
-    waiting = first.ask("/videos", {"prompt": "x", "num_inference_steps": 300, "priority": "low"})[
-        "id"
-    ]
+    job = first.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 80})["id"]
     while first.wait_for(job, status="in_progress")["step"] < 10:
         time.sleep(0.05)
-    first.stop(number)
+    first.stop(signal.SIGINT)
     second = Served(tmp_path)
     assert second.ask(f"/videos/{pasted}")["status"] == "completed"
     resumed = second.wait_for(job, status="in_progress")
     assert resumed["step"] >= 10
-    second.ask(f"/videos/{waiting}/cancel", {})
-    assert second.wait_for(job, status="completed")["step"] == 300
-    second.stop(number)
+    assert second.wait_for(job, status="completed")["step"] == 80
+    second.stop(signal.SIGTERM)

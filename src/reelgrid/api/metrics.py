@@ -21,6 +21,7 @@ from reelgrid.jobs.books import Tally
 from reelgrid.jobs.desk import Books
 from reelgrid.measurement import minutes_per_gpu_hour
 
+_METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
 # Name in the desk: what it says, and what its label is.
 _TALLIES = {
     "submitted": ("Jobs admitted", "model"),
@@ -34,6 +35,7 @@ _TALLIES = {
     "step_s": ("Mean denoising step of a job", "model"),
     "turnaround_s": ("From admission to completion", "model"),
     "gpu_s": ("Worker time of completed jobs", "model"),
+    "video_gpu_s": ("Worker time of completed videos", "model"),
     "clip_s": ("Length of completed videos", "model"),
 }
 
@@ -65,7 +67,7 @@ class Meter:
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Count an answer."""
         route = getattr(scope.get("route"), "path", "none")
-        method = scope["method"] if route != "none" else "any"
+        method = scope["method"] if scope["method"] in _METHODS else "other"
         self._answers.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         if status >= 400 and (code := scope.get("reelgrid.code")):
@@ -171,7 +173,7 @@ def _rate(tallies: Iterable[Tally]) -> Metric:
         key = (tally.name, tally.label)
         sums[key] = sums.get(key, 0.0) + tally.total
     for (name, model), clip_s in sums.items():
-        gpu_s = sums.get(("gpu_s", model), 0.0)
+        gpu_s = sums.get(("video_gpu_s", model), 0.0) or sums.get(("gpu_s", model), 0.0)
         if name == "clip_s" and clip_s > 0 and gpu_s > 0:
             family.add_metric([model], minutes_per_gpu_hour(clip_s, gpu_s))
     return family
