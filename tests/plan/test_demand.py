@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reelgrid.errors import RequestError
 from reelgrid.plan.demand import Model, answer
 from reelgrid.plan.demand_tables import as_json
 from reelgrid.plan.hardware import find_gpu
@@ -102,13 +103,13 @@ def test_twice_the_demand_takes_twice_the_gpus_in_every_case(tmp_path, factor):
     assert text != DOUBTFUL
     once, more = found(tmp_path, DOUBTFUL).intervals, found(tmp_path, text).intervals
     for end in ("low", "likely", "high"):
-        for key in ("gpus_at_mean", "gpus_at_peak", "usd_per_month_held", "mwh_per_month"):
+        for key in ("gpus_at_mean", "gpus_at_peak", "usd_per_month_following", "mwh_per_month"):
             ratio = getattr(getattr(more.totals, key), end) / getattr(
                 getattr(once.totals, key), end
             )
             assert ratio == pytest.approx(factor)
-        same = getattr(more.totals.usd_per_minute_held, end)
-        assert same == pytest.approx(getattr(once.totals.usd_per_minute_held, end))
+        same = getattr(more.totals.usd_per_minute_following, end)
+        assert same == pytest.approx(getattr(once.totals.usd_per_minute_following, end))
 
 
 @given(
@@ -188,7 +189,7 @@ def test_shares_of_hardware_are_of_the_minutes(tmp_path):
     kinds = found(tmp_path, text).likely.kinds
     assert kinds["H100 SXM"].gpus_at_mean == pytest.approx(7.5 / 0.5)
     assert kinds["RTX 4090"].gpus_at_mean == pytest.approx(12.5)
-    assert kinds["RTX 4090"].usd_per_month_held == pytest.approx(3 * 12.5 * 0.5 * HOURS_A_MONTH)
+    assert kinds["RTX 4090"].usd_per_month_held == pytest.approx(38 * 0.5 * HOURS_A_MONTH)
 
 
 def test_the_promise_is_kept_by_queueing_in_the_busiest_hour(tmp_path):
@@ -241,9 +242,9 @@ def test_growth_is_compound(tmp_path):
 
 
 def test_a_platforms_own_growth_comes_before_that_of_all(tmp_path):
-    text = changed("peak_to_mean = 3", "peak_to_mean = 3\ngrowth_per_month = 0")
+    text = changed("peak_to_mean = 3", "peak_to_mean = 3\ngrowth_per_month = 0.1")
     text += "\n[growth]\nper_month = 0.5\nmonths = 2\n"
-    assert found(tmp_path, text).likely.months[2].gpus_at_mean == pytest.approx(20)
+    assert found(tmp_path, text).likely.months[2].gpus_at_mean == pytest.approx(24.2)
 
 
 def test_idle_gpus_and_the_site_take_power(tmp_path):
@@ -344,3 +345,20 @@ def test_every_input_of_the_model_has_a_likely_value_that_counts(tmp_path):
     outcome = model.outcome(likely(model.inputs))
     assert outcome.totals.gpus_at_mean.shape == (1,)
     assert set(model.serving_inputs) <= set(model.inputs)
+
+
+def test_a_fleet_that_is_held_is_of_whole_gpus(tmp_path):
+    """1,201 minutes make 60.05 GPUs at peak."""
+    got = totals(tmp_path, changed("= 1200", "= 1201"))
+    assert got.gpus_at_peak == pytest.approx(60.05)
+    assert got.gpus_held == 61
+
+
+def test_without_growth_there_is_no_series_of_equal_months(tmp_path):
+    assert len(found(tmp_path).likely.months) == 1
+
+
+def test_a_missing_scipy_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r'pip install "reelgrid\[plan\]"'):
+        found(tmp_path)

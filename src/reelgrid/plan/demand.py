@@ -5,6 +5,7 @@ likely value. Not here: how many GPUs a demand takes (`pools`), what a clip take
 training (`training`), which offers to lease (`mix`), and fleets that lose nodes (`simulation`).
 """
 
+import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -80,9 +81,11 @@ def answer(
         listener: Told how far it is.
 
     Raises:
-        RequestError: A model, a GPU or a price of the scenario is not known, or its numbers do not
-            go together.
+        RequestError: A model, a GPU or a price of the scenario is not known, its numbers do not
+            go together, or SciPy is not installed.
     """
+    if importlib.util.find_spec("scipy") is None:
+        raise RequestError('doubt and queueing need SciPy: pip install "reelgrid[plan]"')
     model = Model.of(scenario, facts)
     outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _computed)
 
@@ -166,7 +169,7 @@ class Model:
             training={run.run.name: trained(run, totals, pue, values) for run in self.courses},
             months=tuple(
                 self._month(number, pools, values)
-                for number in range(self.scenario.growth.months + 1)
+                for number in range(1 + self.scenario.growth.months * self.scenario.is_growing)
             ),
         )
 

@@ -18,6 +18,9 @@ from reelgrid.plan.service import Key, Service
 
 N = TypeVar("N", float, Draws)
 
+_ROUNDING = 1e-12
+"""A sum that comes to 60 GPUs and its last bit takes 60, not 61."""
+
 SECONDS_A_DAY = 86_400
 HOURS_A_DAY = 24
 
@@ -131,8 +134,10 @@ class Pool:
 
     @property
     def held(self) -> Draws:
-        """GPUs that are leased all day: for the promise, or else for the busiest hour."""
-        return self.at_peak() if self.gpus_for_promise is None else self.gpus_for_promise
+        """GPUs that are leased all day, whole: for the promise, or else for the busiest hour."""
+        if self.gpus_for_promise is not None:
+            return self.gpus_for_promise
+        return np.asarray(np.ceil(self.at_peak() * (1 - _ROUNDING)))
 
 
 def pool(scenario: Scenario, served: Mapping[Key, Service], index: int, values: Values) -> Pool:

@@ -82,7 +82,7 @@ def _print(found: "Answer", *, as_json: bool) -> None:
         tables.influence_table("What the number of GPUs hangs on", found.gpus_hang_on),
         tables.influence_table("What the cost of a published minute hangs on", found.usd_hangs_on),
         tables.training_table(found),
-        tables.growth_table(found),
+        *([tables.growth_table(found)] if found.scenario.is_growing else []),
         tables.services_table(found),
     ]
     sys.stdout.write(f"{found.scenario.name}: {sentence(found)}\n\n")

@@ -206,6 +206,12 @@ class Scenario:
         """Return the promise that holds for a platform."""
         return platform.promise or self.promise
 
+    @property
+    def is_growing(self) -> bool:
+        """Whether the demand of any platform may grow or shrink."""
+        rates = [self.growth_of(platform) for platform in self.platforms]
+        return any(rate.low != 0 or rate.high != 0 for rate in rates)
+
     def growth_of(self, platform: Platform) -> Quantity:
         """Return the growth a month that holds for a platform."""
         return platform.growth_per_month or self.growth.per_month
