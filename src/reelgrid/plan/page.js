@@ -46,11 +46,14 @@
     const ticks = { tickmode: "array", tickvals: names, ticktext: names.map(wrapped) };
     return { ...layout, yaxis: { ...layout.yaxis, ...ticks, tickfont: { size: 11 } } };
   };
-  const draw = () => Promise.all(plots.map((plot, at) => {
+  const PAPER_PX = 660;
+  const draw = (paper) => Promise.all(plots.map((plot, at) => {
     const { data, layout = {} } = themed(figures[at]);
     const options = { responsive: true, displayModeBar: false, scrollZoom: false };
     const suited = narrowed(data, layout, plot.clientWidth);
-    return Plotly.react(plot, data, { ...suited, template: template() }, options);
+    return Plotly.react(plot, data, {
+      ...suited, template: template(), width: paper === true ? PAPER_PX : undefined,
+    }, options);
   }));
 
   const unpack = async (text) => {
@@ -78,7 +81,7 @@
       shut.push(details);
       details.open = true;
     }
-    draw();
+    draw(true);
   });
   addEventListener("afterprint", () => {
     for (const details of shut.splice(0)) details.open = false;
