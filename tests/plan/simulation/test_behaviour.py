@@ -77,34 +77,37 @@ def test_one_job_by_hand(by_hand, engine):
 
 @pytest.mark.parametrize("engine", [plain, machine])
 def test_a_loss_by_hand(by_hand, engine):
-    """Lost at 100: 85 s in, two saves at 32 and 64 s, so 81 s worked, 60 kept; missed 20 s later.
+    """Lost at 110, 95 s in: saved after 30 and 60 s of work, lost 1 s into the save after 90.
 
-    Leased anew at 130 (absence 30), ready at once, the job is back at 120 and starts at 130: loads
-    10 s, takes its state up 5 s, works the 40 s left with one save; 21 s of them again.
+    Leased anew at 140 and ready at once; the job is missed at 130 and starts at 140: loads 10 s,
+    takes its state up in 5 s, works the 40 s left with one save; 30 s of them again.
     """
-    outcome = by_hand([(5, 0, 100)], lives=[100], engine=engine)
+    outcome = by_hand([(5, 0, 100)], lives=[110], engine=engine)
     assert seconds(outcome) == {
         "LOADING": 20,
-        "USEFUL": 60 + 19,
-        "LOST": 21,
-        "REDONE": 21,
-        "SAVING": 4 + 5 + 2,
+        "USEFUL": 60 + 10,
+        "LOST": 30,
+        "REDONE": 30,
+        "SAVING": (2 + 2 + 1) + 5 + 2,
         "ABSENT": 30,
-        "IDLE": 5 + (1000 - 130 - 10 - 5 - 42),
+        "IDLE": 5 + (1000 - 140 - 10 - 5 - 42),
     }
-    assert outcome.took_us.tolist() == [(130 + 10 + 5 + 42 - 5) * US]
+    assert outcome.took_us.tolist() == [(140 + 10 + 5 + 42 - 5) * US]
 
 
 @pytest.mark.parametrize("engine", [plain, machine])
-def test_a_loss_by_hand_with_nothing_saved(by_hand, engine):
-    outcome = by_hand([(5, 0, 100)], lives=[100], engine=engine, keeps_state=False)
+def test_a_loss_by_hand_with_nothing_saved_and_missed_late(by_hand, engine):
+    """Lost at 100, leased anew at 130, missed at 160: all 100 s once more, 85 of them again."""
+    outcome = by_hand(
+        [(5, 0, 100)], lives=[100], engine=engine, keeps_state=False, lease_us=60 * US
+    )
     assert seconds(outcome) == {
         "LOADING": 20,
         "LOST": 85,
         "REDONE": 85,
         "USEFUL": 15,
         "ABSENT": 30,
-        "IDLE": 5 + 1000 - 130 - 110,
+        "IDLE": 5 + 30 + (1000 - 160 - 110),
     }
 
 

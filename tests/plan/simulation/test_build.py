@@ -201,7 +201,7 @@ def test_the_examples_run(path):
     simulation = build.read_simulation(scenario)
     is_large = simulation.nodes[0].count > 1_000
     nodes = tuple(replace(nodes, count=min(nodes.count, 72)) for nodes in simulation.nodes)
-    simulation = replace(simulation, nodes=nodes, hours=0.01 if is_large else 1.0)
+    simulation = replace(simulation, nodes=nodes, hours=0.002 if is_large else 1.0)
     experiment = build.experiment_of(scenario, simulation, shipped_facts())
     comparison = compare(experiment, num_runs=2, engine="plain")
     assert comparison.with_state.num_jobs > 0
