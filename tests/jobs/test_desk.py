@@ -384,7 +384,7 @@ def test_a_job_that_loses_three_workers_at_the_same_place_is_given_up(
     job = desk.get(taken.id)
     assert (job.phase, job.error_code) == (Phase.FAILED, "worker_crash")
     assert job.error_message == (
-        "3 workers were lost at stage denoise, step 7 of 10, without getting further"
+        "3 workers were lost, 3 of them at stage denoise, step 7 of 10, without getting further"
     )
     assert [notice.event for notice in desk.take_notices()] == ["video.failed"]
 
@@ -397,6 +397,22 @@ def test_a_job_that_gets_further_each_time_is_never_given_up(desk: SqlDesk, cloc
         desk.beat(taken, place)
         clock.move(LATE_S)
     assert claim(desk).job.losses == 1
+
+
+def test_a_job_that_dies_in_different_places_is_given_more_chances(
+    desk: SqlDesk, clock: Clock
+) -> None:
+    desk.submit(new_job())
+    places = [at(9, "write"), *(at(step) for step in range(8)), at(9, "write")]
+    for number, place in enumerate(places):
+        taken = claim(desk, f"w{number}")
+        desk.beat(taken, place)
+        assert taken.job.losses == number
+        clock.move(LATE_S)
+    assert desk.claim(new_worker()) is None
+    assert desk.get(taken.id).error_message == (
+        "10 workers were lost, 2 of them at stage write, step 9 of 10, without getting further"
+    )
 
 
 def test_a_dead_workers_jobs_are_free_at_once(desk: SqlDesk) -> None:

@@ -141,6 +141,7 @@ def _values(job: NewJob, standing: Standing) -> dict[str, object]:
         "epoch": 0,
         "losses": 0,
         "furthest": 0,
+        "spots": {},
         "states": [],
         "files": {},
         "has_files": False,

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from reelgrid.jobs import schema
 from reelgrid.jobs.job import MOVES, Move, Phase
 from reelgrid.jobs.policy import rank_for
-from reelgrid.jobs.work import WorkerInfo
+from reelgrid.jobs.work import STAGES, WorkerInfo
 
 _JOB = schema.job.c
 
@@ -38,6 +38,7 @@ def claim(worker: WorkerInfo, lease_s: float, now: ColumnElement[float]) -> Upda
             phase=str(MOVES[Phase.WAITING, Move.CLAIM]),
             epoch=_JOB.epoch + 1,
             worker=worker.id,
+            stage=STAGES[0],
             lease_until=now + lease_s,
             started_at=func.coalesce(_JOB.started_at, now),
             updated_at=now,

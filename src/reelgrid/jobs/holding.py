@@ -15,6 +15,7 @@ from reelgrid.jobs.work import STAGES, Answer, Claim, Progress, Timing, WorkerIn
 KEPT_STATES = 2
 _MAX_MESSAGE = 500
 _JOB = schema.job.c
+_BEFORE_STATES = STAGES[: STAGES.index("denoise")]  # there is no state to save yet
 _STAGE_UNIT = 1_000_000
 _ANSWERS = {
     None: Answer.GO,
@@ -30,7 +31,7 @@ class SqlWorkers:
 
     Args:
         database: Where the tables are.
-        max_losses: So many workers a job may take with it without getting further in between.
+        max_losses: A job that loses so many workers at one spot is given up.
     """
 
     def __init__(self, database: Database, *, max_losses: int = losing.MAX_LOSSES) -> None:
@@ -105,7 +106,8 @@ class SqlWorkers:
         with self._database.write() as connection:
             before = self._hold(connection, claim)
             states = [[blob, step], *(each for each in before["states"] if each[0] != blob)]
-            progress = Progress(stage=before["stage"] or "denoise", step=step)
+            is_early = before["stage"] in _BEFORE_STATES
+            progress = Progress(stage="denoise" if is_early else before["stage"], step=step)
             row = self._advance(connection, claim, progress, states=states[:KEPT_STATES])
             ledger.observe(self._database, connection, [("saves", row["model"], None)])
         return tuple(name for name, _ in states[KEPT_STATES:])
@@ -246,6 +248,7 @@ class SqlWorkers:
                 step=progress.step,
                 furthest=case((is_further, position), else_=_JOB.furthest),
                 losses=case((is_further, 0), else_=_JOB.losses),
+                spots=case((is_further, "{}"), else_=_JOB.spots),
                 **ledger.charge(now),
                 **values,
             )

@@ -10,7 +10,10 @@ from reelgrid.jobs.job import Code, Move, Phase, Wanted, after
 from reelgrid.jobs.preemption import known_workers
 
 MAX_LOSSES = 3
-"""A job that has lost so many workers without getting further in between is given up."""
+"""A job that has lost so many workers at one spot, a stage and a step, is given up."""
+
+MAX_LOSSES_ANYWHERE = 10
+"""And so is one that has lost so many anywhere without getting further than ever before."""
 
 _JOB = schema.job.c
 
@@ -44,8 +47,10 @@ def take_back(
 def _take_back(
     database: Database, connection: Connection, row: RowMapping, max_losses: int
 ) -> None:
+    spot = f"{row['stage']}, step {row['step']}"
+    spots = row["spots"] | {spot: row["spots"].get(spot, 0) + 1}
     losses = row["losses"] + 1
-    move, values = _decide(row, losses, max_losses)
+    move, values = _decide(row, losses, spots[spot], max_losses)
     now = database.now
     phase = after(Phase(row["phase"]), move)
     changed = connection.execute(
@@ -53,7 +58,7 @@ def _take_back(
         .where(schema.is_held_by(row["id"], row["epoch"]))
         .values(
             ending.LET_GO
-            | {"phase": str(phase), "losses": losses, "step": _saved_step(row)}
+            | {"phase": str(phase), "step": _saved_step(row), "losses": losses, "spots": spots}
             | {"updated_at": now, "waiting_since": now}
             | ({"ended_at": now} if phase.is_final else {})
             | values
@@ -77,15 +82,16 @@ def _saved_step(row: RowMapping) -> int:
     return max((step for _, step in row["states"][:1]), default=0)
 
 
-def _decide(row: RowMapping, losses: int, max_losses: int) -> tuple[Move, dict[str, Any]]:
+def _decide(
+    row: RowMapping, losses: int, losses_here: int, max_losses: int
+) -> tuple[Move, dict[str, Any]]:
     """Return what happens to a job that lost its worker, as data."""
     if row["wanted"] == Wanted.CANCEL:
         return Move.FAIL, ending.CANCELLED
-    if losses >= max_losses:
-        stage = row["stage"] or "load"
+    if losses_here >= max_losses or losses >= max(max_losses, MAX_LOSSES_ANYWHERE):
         message = (
-            f"{losses} workers were lost at stage {stage}, step {row['step']} of "
-            f"{row['num_steps']}, without getting further"
+            f"{losses} workers were lost, {losses_here} of them at stage {row['stage']}, "
+            f"step {row['step']} of {row['num_steps']}, without getting further"
         )
         return Move.FAIL, {"error_code": str(Code.WORKER_CRASH), "error_message": message}
     if row["wanted"] == Wanted.PAUSE:

@@ -148,7 +148,9 @@ CREATE INDEX job_yields ON job (yields_for) WHERE yields_for IS NOT NULL;
 CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL
 """
 
-STEPS: tuple[str, ...] = (_FIRST, _INDEXES_FOR_LONG_QUEUES)
+_WHERE_WORKERS_WERE_LOST = "ALTER TABLE job ADD COLUMN spots TEXT NOT NULL DEFAULT '{}'"
+
+STEPS: tuple[str, ...] = (_FIRST, _INDEXES_FOR_LONG_QUEUES, _WHERE_WORKERS_WERE_LOST)
 """Step n brings a database from version n to version n + 1."""
 
 

@@ -15,6 +15,7 @@ _OWN_TO_THE_DESK = frozenset(
     {
         "waiting_since",
         "furthest",
+        "spots",
         "yields_for",
         "body_digest",
         "metered_at",

@@ -95,6 +95,7 @@ job = Table(
     Column("epoch", Integer, nullable=False),
     Column("losses", Integer, nullable=False),
     Column("furthest", Integer, nullable=False),
+    Column("spots", Json, nullable=False),
     Column("worker", Text),
     Column("lease_until", Float),
     Column("wanted", Text),

@@ -19,7 +19,7 @@ class SqlDesk(SqlOwners, SqlWorkers, SqlBooks):
 
     Args:
         database: Migrated; the desk closes it.
-        max_losses: So many workers a job may take with it without getting further in between.
+        max_losses: A job that loses so many workers at one spot is given up.
     """
 
     def __init__(self, database: Database, *, max_losses: int = losing.MAX_LOSSES) -> None:
