@@ -109,6 +109,7 @@ def test_a_loss_by_hand_with_nothing_saved_and_missed_late(by_hand, engine):
         "ABSENT": 30,
         "IDLE": 5 + 30 + (1000 - 160 - 110),
     }
+    assert outcome.took_us.tolist() == [(160 + 110 - 5) * US]
 
 
 @pytest.mark.parametrize("engine", [plain, machine])
