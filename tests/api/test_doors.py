@@ -155,6 +155,7 @@ def test_secrets_and_prompts_are_never_logged(
         logging.Formatter("%(message)s").format(record) + str(vars(record))
         for record in caplog.records
     )
+    assert "POST /v1/videos: 200" in logged
     assert key not in logged
     assert "secret" not in logged
 

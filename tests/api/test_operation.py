@@ -6,6 +6,8 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from reelgrid.api import schemas
+from reelgrid.api.cards import Offer
+from reelgrid.catalog import find
 from tests.api.conftest import Build, House
 
 
@@ -104,3 +106,14 @@ def test_models_say_what_they_can_do(client: TestClient) -> None:
     assert client.get("/v1/models/embedded").json() == model
     error = client.get("/v1/models/embeded").json()["error"]
     assert (error["code"], error["message"][-17:]) == ("model_not_found", "nearest: embedded")
+
+
+def test_a_larger_clip_needs_more_memory_than_the_card_says(build: Build) -> None:
+    card = find("wan2.1-t2v-1.3b")
+    assert card is not None
+    with build(offer=Offer((card,))).client() as client:
+        usual = client.post("/v1/estimates", json={"prompt": "x"}).json()
+        larger = client.post("/v1/estimates", json={"prompt": "x", "size": "1280x720"}).json()
+    assert usual["memory_gib"] == card.memory_gib
+    assert larger["memory_gib"] > usual["memory_gib"] + 0.1
+    assert larger["seconds"]["likely"] > 2 * usual["seconds"]["likely"]

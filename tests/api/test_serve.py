@@ -24,6 +24,7 @@ STOP_S = 25
     [
         (["--host", "0.0.0.0"], "reelgrid keys create"),
         (["--host", "192.0.2.1"], "cannot listen"),
+        (["--require-key"], "a key is required"),
         (["--database", "mysql://x"], "no desk on mysql"),
         (["--database", "postgresql://127.0.0.1:1/x"], "database"),
         (["--model", "nope"], "no model 'nope'"),

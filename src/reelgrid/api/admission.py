@@ -5,6 +5,7 @@ names its limit. Not here: the key's jobs and GPU-seconds, which the desk counts
 that admits a job.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -188,7 +189,8 @@ def admit(service: Service, caller: Caller, wish: Wish, estimate: Estimate) -> J
         job = service.desk.submit(new, limits=caller.limits)
     except LimitError as error:
         raise UsedUp(error) from None
-    service.wake()
+    with contextlib.suppress(OSError):  # an idle worker looks by itself, a little later
+        service.wake()
     return job
 
 

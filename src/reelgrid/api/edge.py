@@ -108,8 +108,22 @@ class _Answer:
             headers = MutableHeaders(raw=message["headers"])
             headers["x-request-id"] = self.request_id
             headers.setdefault("x-content-type-options", "nosniff")
-            self._observe(self._scope, message["status"], time.perf_counter() - self._started_s)
+            took_s = time.perf_counter() - self._started_s
+            self._observe(self._scope, message["status"], took_s)
+            self._note(message["status"], took_s)
         await self._send(message)
+
+    def _note(self, status: int, took_s: float) -> None:
+        """Log the answer: the path without its query, which may hold a signature, and no body."""
+        _log.info(
+            "%s %s: %d in %.1f ms, %s",
+            self._scope["method"],
+            self._scope["path"][:200],
+            status,
+            1e3 * took_s,
+            self.request_id,
+            extra={"request_id": self.request_id, "status": status},
+        )
 
     async def send_error(self, status: int, message: str, code: str) -> None:
         """Send an error object."""

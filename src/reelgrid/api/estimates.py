@@ -5,6 +5,7 @@ predict for the machine, and where nothing is known a rule of thumb that says so
 in the queue, which the desk knows.
 """
 
+import functools
 import math
 import statistics
 import threading
@@ -21,8 +22,9 @@ from reelgrid.jobs.job import Job
 from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.work import KnownWorker
 from reelgrid.measurement import BenchRecord
-from reelgrid.plan.architectures import find_architecture
+from reelgrid.plan.architectures import Architecture, find_architecture
 from reelgrid.plan.hardware import Gpu, find_gpu, read_hardware
+from reelgrid.plan.memory import activations_gib, decoder_gib
 from reelgrid.plan.predict import Z_80, Workload, predict, total_flops
 
 PROFILE_AGE_S = 5.0
@@ -111,7 +113,7 @@ class Estimator:
         return Estimate(
             seconds=seconds,
             sigma=sigma,
-            memory_gib=card.memory_gib,
+            memory_gib=_memory_gib(order, card),
             load_s=self._load_s(card, known, profiles),
             basis=basis,
         )
@@ -245,9 +247,8 @@ def _workload(order: JobRequest, card: ModelCard) -> Workload | None:
     request = order.request
     if request.size is None or request.num_frames is None or request.num_steps is None:
         return None
-    try:
-        architecture = find_architecture(card.name)
-    except ReelgridError:
+    architecture = _architecture(card.name)
+    if architecture is None:
         return None
     return Workload(
         model=architecture,
@@ -267,3 +268,26 @@ def _gpu_of(workers: Sequence[KnownWorker]) -> Gpu | None:
         except ReelgridError:
             continue
     return None
+
+
+def _memory_gib(order: JobRequest, card: ModelCard) -> float:
+    """Return what the card says for its default size, and what a larger clip takes beyond that."""
+    request = order.request
+    asked = _workload(order, card)
+    default = request.with_(size=card.default.size, num_frames=card.default.num_frames)
+    usual = _workload(JobRequest(request=default), card)
+    if asked is None or usual is None:
+        return card.memory_gib
+    return card.memory_gib + max(0.0, _working_gib(asked) - _working_gib(usual))
+
+
+def _working_gib(workload: Workload) -> float:
+    return activations_gib(workload) + decoder_gib(workload)
+
+
+@functools.cache
+def _architecture(name: str) -> Architecture | None:
+    try:
+        return find_architecture(name)
+    except ReelgridError:
+        return None

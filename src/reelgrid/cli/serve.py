@@ -1,5 +1,6 @@
 """`reelgrid serve`: the server, its workers, and what they stand on, in one command."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,16 @@ def serve(
     blobs: Annotated[
         str | None, typer.Option(help="A folder, or s3://bucket/prefix; REELGRID_BLOBS.")
     ] = None,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Ask for a key on this machine too.")
+    ] = False,
+    retain_days: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Days that videos are kept; REELGRID_RETAIN_VIDEOS_S."),
+    ] = None,
+    quota_gb: Annotated[
+        float | None, typer.Option(min=0.001, help="For all files; REELGRID_QUOTA_GB.")
+    ] = None,
     price: Annotated[
         float | None, typer.Option(min=0, help="USD for an hour of a worker, for estimates.")
     ] = None,
@@ -63,6 +74,10 @@ def serve(
     settings = read_settings()
     if json_logs:
         logs.configure(settings.log_level, as_json=True)
+    retention = {
+        "retain_videos_s": None if retain_days is None else retain_days * 86_400,
+        "quota_gb": quota_gb,
+    }
     limits = {
         "max_pixels": max_pixels,
         "max_frames": max_frames,
@@ -73,7 +88,7 @@ def serve(
     }
     run(
         Plan(
-            settings=settings,
+            settings=settings.model_copy(update=_given(retention)),
             models=tuple(model or ["embedded"]),
             host=host,
             port=port,
@@ -83,7 +98,12 @@ def serve(
             database=database,
             blobs=blobs or settings.blobs_url,
             usd_per_gpu_h=price,
-            limits={name: value for name, value in limits.items() if value is not None},
+            limits=_given(limits),
+            requires_key=require_key,
             journal=journal,
         )
     )
+
+
+def _given(options: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in options.items() if value is not None}

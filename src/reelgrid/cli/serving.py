@@ -44,6 +44,7 @@ class Plan:
         database: URL or file; none is a file in the data folder.
         blobs: URL or folder.
         usd_per_gpu_h: For estimates; none says no price.
+        requires_key: Whether a key is needed on this machine too.
         limits: Those of `ServerLimits` that differ from its defaults.
         journal: The workers'.
     """
@@ -58,8 +59,14 @@ class Plan:
     database: str | None
     blobs: str
     usd_per_gpu_h: float | None
+    requires_key: bool = False
     limits: Mapping[str, int | float] = field(default_factory=dict)
     journal: Path | None = None
+
+    @property
+    def may_be_open(self) -> bool:
+        """Whether it serves without a key as long as none has been made."""
+        return self.is_loopback and not self.requires_key
 
     @property
     def is_loopback(self) -> bool:
@@ -154,7 +161,7 @@ def _service(
         desk=desk,
         blobs=blobs,
         offer=Offer(cards),
-        door=Door(keys, may_be_open=plan.is_loopback),
+        door=Door(keys, may_be_open=plan.may_be_open),
         limits=ServerLimits(**plan.limits),  # type: ignore[arg-type]  # by name
         estimator=Estimator(desk, read_records(measured) if measured.exists() else ()),
         hub=Hub(desk.get),
@@ -245,12 +252,14 @@ def _check_packages() -> None:
 
 
 def _check_keys(plan: Plan, keys: "Keys") -> None:
-    if not plan.is_loopback and not keys.has_any():
-        raise RequestError(
-            f"on {plan.host} anybody could use it: make a key first with "
-            "`reelgrid keys create NAME`, or listen on 127.0.0.1",
-            param="host",
-        )
+    if plan.may_be_open or keys.has_any():
+        return
+    where = "a key is required" if plan.is_loopback else f"on {plan.host} anybody could use it"
+    raise RequestError(
+        f"{where}: make one first with `reelgrid keys create NAME`, or listen on 127.0.0.1 "
+        "without --require-key",
+        param="host",
+    )
 
 
 def _database(plan: Plan) -> str | Path:
