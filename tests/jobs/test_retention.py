@@ -195,14 +195,14 @@ def test_what_a_job_at_work_has_stored_is_no_orphan_however_old(desk, blobs, swe
 def test_a_blob_that_is_replaced_during_the_sweep_stays(desk, blobs, monkeypatch):
     blobs.put("files/old/a.mp4", b"old")
     make_old(blobs, "files/old/a.mp4")
-    real = type(desk).blob_names
+    real = Blobs.list
 
-    def late(self):
-        names = real(self)
+    def then_replaced(self):
+        listed = real(self)
         blobs.put("files/old/a.mp4", b"new")
-        return names
+        return listed
 
-    monkeypatch.setattr(type(desk), "blob_names", late)
+    monkeypatch.setattr(Blobs, "list", then_replaced)
     assert Sweeper(desk, blobs, POLICY).sweep().num_orphans == 0
     assert blobs.read("files/old/a.mp4") == b"new"
 

@@ -155,7 +155,8 @@ class Sweeper:
                 continue
             names |= {*before.files.values(), *before.inputs}
             names |= {state.blob for state in before.states}
-        return sum(self._remove(name) for name in names - self._desk.blob_names())
+        needed = self._desk.blob_names() if names else frozenset()
+        return sum(self._remove(name) for name in names - needed)
 
     def _remove_orphans(self, stored: Iterable[Blob]) -> tuple[int, int]:
         """Return how many blobs no row named, and the bytes that they took."""
