@@ -1,6 +1,7 @@
 """Everything that is refused: with OpenAI's error object, its status, and the field to change."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -275,3 +276,22 @@ def test_the_house_stays_empty_after_refusals(client: TestClient, house: House) 
     refused(client, input_reference={"image_url": "data:image/png;base64,AAAA"})
     assert not house.desk.list().jobs
     assert not house.service.blobs.list()
+
+
+def test_what_would_take_too_long_is_refused_once_that_is_known(build: Build) -> None:
+    house = build(limits=ServerLimits(max_seconds=10.0))
+    with house.client() as client:
+        long = {"prompt": "x", "num_inference_steps": 500}
+        assert client.post("/v1/estimates", json=long).status_code == 200  # a guess refuses nothing
+        client.post("/v1/videos", json={"prompt": "x"})
+        house.maker.work_off()
+    house = build(limits=ServerLimits(max_seconds=10.0))
+    with house.client() as client:
+        error = error_of(client.post("/v1/videos", json=long))
+        assert error["code"] == "max_seconds"
+        late = {"prompt": "x", "deadline": time.time() + 0.1}
+        assert error_of(client.post("/v1/videos", json=late))["code"] == "deadline_unreachable"
+        soon = {"prompt": "x", "deadline": time.time() + 60}
+        assert client.post("/v1/videos", json=soon).json()["deadline"] == pytest.approx(
+            soon["deadline"], abs=2
+        )

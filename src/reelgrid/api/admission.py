@@ -92,7 +92,7 @@ def price(service: Service, wish: Wish) -> Estimate:
     except FullError as error:
         raise Refusal(503, str(error), code="storage_full", retry_after_s=30) from None
     estimate = service.estimator.estimate(wish.card, wish.order)
-    low_s = estimate.seconds / estimate.spread
+    low_s = 0.0 if estimate.is_guess else estimate.seconds / estimate.spread
     limits = service.limits
     if low_s > limits.max_seconds:
         raise Refusal(

@@ -31,6 +31,7 @@ PROFILE_AGE_S = 5.0
 _LEAST_SIGMA = 0.05
 _ONE_MEASUREMENT_SIGMA = 0.3
 _SCALED_SIGMA = 0.4
+_GUESS = "a guess: nothing was measured here yet"
 _GUESS_SIGMA = 1.5
 _UNKNOWN_SPREAD = math.exp(Z_80 * _SCALED_SIGMA)
 _GUESS_FLOPS_PER_S = 5e9  # of an ordinary processor: a rule of thumb, not a measurement
@@ -53,6 +54,11 @@ class Estimate:
     memory_gib: float
     load_s: float
     basis: str
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether it rests on nothing that was measured, so that nothing is refused for it."""
+        return self.basis == _GUESS
 
     @property
     def spread(self) -> float:
@@ -201,7 +207,7 @@ def _guessed(order: JobRequest, card: ModelCard) -> tuple[float, float, str]:
         flops = 2e9 * card.params_b * tokens * order.num_steps * forwards
     else:
         flops = total_flops(workload)
-    return flops / _GUESS_FLOPS_PER_S, _GUESS_SIGMA, "a guess: nothing was measured here yet"
+    return flops / _GUESS_FLOPS_PER_S, _GUESS_SIGMA, _GUESS
 
 
 def _around(profiles: Sequence[Profile], order: JobRequest) -> float:
