@@ -151,3 +151,17 @@ class Node:
             worker=self.for_policy(experiment),
             save_s=(experiment.save_us + experiment.resume_us) / US,
         )
+
+
+def places(experiment: Experiment) -> list[Node]:
+    """Return the nodes, pool after pool, all starting up at time 0."""
+    pools = [number for number, pool in enumerate(experiment.pools) for _ in range(pool.count)]
+    return [
+        Node(
+            number=number,
+            pool_number=pool_number,
+            pool=experiment.pools[pool_number],
+            kind=experiment.kinds[experiment.pools[pool_number].kind],
+        )
+        for number, pool_number in enumerate(pools)
+    ]

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from reelgrid.jobs import policy
 from reelgrid.plan.simulation import arithmetic, tape
 from reelgrid.plan.simulation.books import Books
-from reelgrid.plan.simulation.experiment import FOREVER_US, US, Experiment
+from reelgrid.plan.simulation.experiment import FOREVER_US, Experiment
+from reelgrid.plan.simulation.floor import Admission, IdleNodes
 from reelgrid.plan.simulation.outcome import Event, Outcome, Seen
-from reelgrid.plan.simulation.parts import Job, Node, Phase, Stay
+from reelgrid.plan.simulation.parts import Job, Node, Phase, Stay, places
 
 Told = Callable[[int], None]
 """Is told the simulated time reached, in microseconds."""
@@ -39,7 +40,7 @@ class PlainEngine:
     def __init__(self, experiment: Experiment, *, keeps_log: bool = False) -> None:
         self.experiment = experiment
         self.books = Books(experiment, keeps_log=keeps_log)
-        self.nodes = _places(experiment)
+        self.nodes = places(experiment)
         self._calendar: list[tuple[int, int, int, int]] = []  # time, event, whom, of which epoch
         self._stays: list[tape.Stays] = []
         self._arrivals = (tape.Arrivals.none(), 0)
@@ -48,10 +49,8 @@ class PlainEngine:
         self._queues: dict[tuple[str, float, bool], list[tuple[float, int, Job]]] = {
             queue: [] for queue in experiment.queues
         }
-        self._idle: list[dict[str | None, dict[int, Node]]] = [
-            {warm: {} for warm in (None, *experiment.models)} for _ in experiment.kinds
-        ]
-        self._unfinished: dict[int, dict[int, Job]] = {}
+        self._idle = IdleNodes(experiment)
+        self._admission = Admission(experiment)
         self.books.watched[Seen.LEASED] = len(self.nodes)
         for node in self.nodes:
             self._put(int(self._times(0).startup_us[node.number]), Event.READY, node.number)
@@ -77,40 +76,9 @@ class PlainEngine:
     def _arrive(self, now_us: int, index: int, _: int) -> None:
         arrivals, first = self._arrivals
         self._put_arrival(index + 1)
-        job = self._admitted(now_us, first + index, arrivals, index)
+        job = self._admission.admit(now_us, first + index, arrivals, index)
         self.books.note(now_us, Event.ARRIVE, job=job.number)
         self._enter(job, now_us)
-
-    def _admitted(self, now_us: int, number: int, arrivals: tape.Arrivals, index: int) -> Job:
-        """Return a new job with its rank, behind the other jobs of its owner."""
-        stream_number, work_us = int(arrivals.stream[index]), int(arrivals.work_us[index])
-        stream, owner = self.experiment.streams[stream_number], int(arrivals.owner[index])
-        is_exact = self.experiment.estimates == "exact"
-        estimate_s = (work_us if is_exact else stream.mean_work_us) / US
-        now_s = now_us / US
-        mine = self._unfinished.setdefault(owner, {}) if owner >= 0 else {}
-        last = mine[next(reversed(mine))] if mine else None
-        turn_s = policy.turn_s(now_s, last.turn_s, last.estimate_s) if last else now_s
-        rank = policy.rank(
-            submitted_s=now_s,
-            turn_s=turn_s,
-            estimate_s=estimate_s,
-            priority=stream.priority,
-            deadline_s=None if stream.deadline_us is None else now_s + stream.due_after_s,
-        )
-        job = Job(
-            number=number,
-            stream_number=stream_number,
-            stream=stream,
-            arrived_us=now_us,
-            work_us=work_us,
-            owner=owner,
-            estimate_s=estimate_s,
-            turn_s=turn_s,
-            rank=rank,
-        )
-        mine[number] = job
-        return job
 
     def _return(self, now_us: int, number: int, _: int) -> None:
         job = self._away.pop(number)
@@ -124,7 +92,7 @@ class PlainEngine:
             self._ask_to_yield(job, now_us)
 
     def _start_on_idle(self, job: Job, now_us: int) -> bool:
-        node = self._idle_node(job)
+        node = self._idle.best_for(job)
         if node is not None:
             self._start(node, job, now_us)
         return node is not None
@@ -157,29 +125,6 @@ class PlainEngine:
 
     # a node and its job
 
-    def _idle_node(self, job: Job) -> Node | None:
-        """Return the idle node that would finish the job first; of equals the last to be idle."""
-        best_us, best = FOREVER_US, None
-        for kind_number, kind in enumerate(self.experiment.kinds):
-            if not self.experiment.fits[kind_number][job.stream_number]:
-                continue
-            node = self._last_idle(kind_number, job.stream.model)
-            if node is None:
-                continue
-            us = arithmetic.worker_us(job.left_us, kind.slowness[job.stream_number])
-            us += 0 if node.warm == job.stream.model else kind.load_us
-            if us < best_us:
-                best_us, best = us, node
-        return best
-
-    def _last_idle(self, kind_number: int, model: str) -> Node | None:
-        """Return the last idle node with the model in its memory, else with nothing, else any."""
-        idle = self._idle[kind_number]
-        for warm in (model, None, *self.experiment.models):
-            if idle[warm]:
-                return idle[warm][next(reversed(idle[warm]))]
-        return None
-
     def _choose(self, node: Node) -> Job | None:
         """Ask the policy for the job that a free node takes, and take it off its queue."""
         heads = {queue[0][2].id: queue for queue in self._queues.values() if queue}
@@ -197,13 +142,13 @@ class PlainEngine:
         node.phase, node.since_us, node.stay = Phase.IDLE, now_us, None
         if node.is_draining:
             return
-        self._idle[node.pool.kind][node.warm][node.number] = node
+        self._idle.add(node)
         job = self._choose(node)
         if job is not None:
             self._start(node, job, now_us)
 
     def _start(self, node: Node, job: Job, now_us: int) -> None:
-        del self._idle[node.pool.kind][node.warm][node.number]
+        self._idle.discard(node)
         self.books.end_phase(node, now_us)
         experiment, is_resumed = self.experiment, job.kept_us > 0
         slowness = node.kind.slowness[job.stream_number]
@@ -233,8 +178,7 @@ class PlainEngine:
         self.books.note(now_us, Event.FINISH, number, stay.job.number)
         self._end_stay(node, now_us, stay.total_us, stay.total_us)
         self.books.note_finished(stay.job, now_us)
-        if stay.job.owner >= 0:
-            del self._unfinished[stay.job.owner][stay.job.number]
+        self._admission.leave(stay.job)
         self._free(node, now_us)
 
     def _saved(self, now_us: int, number: int, epoch: int) -> None:
@@ -287,7 +231,7 @@ class PlainEngine:
             return
         self.books.note(now_us, Event.NOTICE, number)
         node.is_draining = node.is_warned = True
-        self._idle[node.pool.kind][node.warm].pop(number, None)
+        self._idle.discard(node)
 
     def _strike(self, now_us: int, index: int, _: int) -> None:
         """A loss that the whole pool shares reaches one node."""
@@ -308,7 +252,7 @@ class PlainEngine:
         stay = node.stay
         self.books.note(now_us, Event.LOSS, number, stay.job.number if stay else -1)
         if stay is None:
-            self._idle[node.pool.kind][node.warm].pop(number, None)
+            self._idle.discard(node)
             self.books.end_phase(node, now_us)
         else:
             computed_us, kept_us = self._saved_from(node, stay, now_us)
@@ -385,17 +329,3 @@ _HANDLERS: dict[Event, Callable[[PlainEngine, int, int, int], None]] = {
 
 def _computed_us(stay: Stay, elapsed_us: int) -> int:
     return arithmetic.computed_us(elapsed_us, stay.every_us, stay.save_us)
-
-
-def _places(experiment: Experiment) -> list[Node]:
-    """Return the nodes, pool after pool, all starting up at time 0."""
-    pools = [number for number, pool in enumerate(experiment.pools) for _ in range(pool.count)]
-    return [
-        Node(
-            number=number,
-            pool_number=pool_number,
-            pool=experiment.pools[pool_number],
-            kind=experiment.kinds[experiment.pools[pool_number].kind],
-        )
-        for number, pool_number in enumerate(pools)
-    ]
