@@ -46,22 +46,19 @@ def test_what_is_measured_leaves_no_doubt_of_speed(reelgrid, here):
     assert len(costs) == 1
 
 
-def test_people_read_the_answer_first_then_tables(reelgrid):
-    code, out, _ = reelgrid("plan", "offers", EXAMPLES / "studio.toml", OFFERS)
+def test_people_read_the_answer_first_then_tables_and_get_a_page(reelgrid, here):
+    code, out, err = reelgrid(
+        "plan", "offers", EXAMPLES / "startup.json", OFFERS, "--html", "a.html"
+    )
     assert code == 0
     assert out.startswith("Lease ")
     places = [out.index(title) for title in ("What to lease", "What binds", "One more, one less")]
     assert places == sorted(places)
     assert "\x1b" not in out
-
-
-def test_the_page_holds_the_answer_and_says_what_it_was_made_from(reelgrid, here):
-    code, _, err = reelgrid("plan", "offers", EXAMPLES / "studio.toml", OFFERS, "--html", "a.html")
-    assert code == 0
     assert "wrote a.html" in err
     page = (here / "a.html").read_text(encoding="utf-8")
-    assert "Lease " in page
-    assert "plan offers studio.toml offers.csv" in page
+    assert out.splitlines()[0] in page
+    assert "plan offers startup.json offers.csv" in page
 
 
 def test_an_impossible_demand_is_one_line_and_exit_1(reelgrid, here):
@@ -96,3 +93,10 @@ def test_an_unknown_gpu_is_named_with_its_likes(reelgrid, here):
     code, _, err = reelgrid("plan", "offers", EXAMPLES / "studio.toml", offers)
     assert code == 2
     assert "RTX 4090" in err
+
+
+def test_a_scenario_is_a_demand_at_its_likely_values(reelgrid):
+    scenario = EXAMPLES.parent / "scenarios" / "startup-consumer-gpus.toml"
+    code, out, _ = reelgrid("plan", "offers", scenario, OFFERS, "--json", "--gap", "0.01")
+    assert code == 0
+    assert answered(out)["leases"]

@@ -21,7 +21,9 @@ def register(group: typer.Typer) -> None:
 
 
 def offers(
-    demand: Annotated[Path, typer.Argument(help="TOML or JSON file, see docs/offers.md.")],
+    demand: Annotated[
+        Path, typer.Argument(help="TOML or JSON, see docs/offers.md; or a scenario.")
+    ],
     offers: Annotated[Path, typer.Argument(help="CSV or JSON file of offers.")],
     time_limit: Annotated[
         float, typer.Option(help="Seconds to look at most for each of the solutions.")
@@ -38,11 +40,11 @@ def offers(
     from reelgrid.plan.choice import choose
     from reelgrid.plan.highs import Effort
     from reelgrid.plan.offers import read_offers
-    from reelgrid.plan.order import read_order
+    from reelgrid.plan.scenario_order import read_demand
 
     effort = Effort(gap=gap, time_limit_s=time_limit)
-    asked, offered = read_order(demand), read_offers(offers)
     facts = sources.read_facts(hardware_file, models_file)
+    asked, offered = read_demand(demand, facts), read_offers(offers)
     found = choose(asked, offered, facts, effort, tell=_tell_on_terminal())
     if html is not None:
         from reelgrid.plan.choice_page import write_choice_page
