@@ -50,7 +50,7 @@ class Departure:
         """Ask the worker to leave; the first time starts the grace."""
         if self._at_last is None:
             self._end(0)
-        if not self._is_wanted.is_set():
+        elif not self._is_wanted.is_set():
             self._is_wanted.set()
             self.wake.set()
             threading.Thread(target=self._wait, name="departure", daemon=True).start()
