@@ -44,7 +44,7 @@ from reelgrid.spec import Request  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results"
 KILLS_A_ROUND = 20
 DISK_MIB = 128
-WISHES = tuple(Wish(seed, num_steps) for seed, num_steps in ((1, 80), (2, 200), (3, 400)))
+WISHES = tuple(Wish(seed, num_steps) for seed, num_steps in ((1, 60), (2, 120), (3, 240)))
 WEIGHTS = {
     Blow.KILL_WORKER: 55,
     Blow.KILL_SERVER: 15,
