@@ -1,5 +1,7 @@
 """The videos of the openai package over plain HTTP."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -7,6 +9,7 @@ import av
 import pytest
 from fastapi.testclient import TestClient
 
+from reelgrid.api.turns import NUM_WRITERS
 from reelgrid.errors import BusyError
 from reelgrid.jobs.job import Phase
 from tests.api.conftest import Build, House
@@ -248,3 +251,24 @@ def test_expired_files_are_404_and_say_so(client: TestClient, house: House) -> N
     assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
     house.desk.drop_files(job_id)
     assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
+
+
+def test_many_who_write_leave_threads_to_those_who_read(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = house.desk.submit
+    inside: list[int] = []
+    most: list[int] = []
+
+    def slow(*args: Any, **named: Any) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return submit(*args, **named)
+
+    monkeypatch.setattr(house.desk, "submit", slow)
+    with house.client() as client, ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/videos", json=BODY), range(12)))
+    assert [answer.status_code for answer in answers] == [200] * 12
+    assert 1 < max(most) <= NUM_WRITERS

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 
-from reelgrid.api import content, errors, health, images, models, openapi, ours, videos
+from reelgrid.api import content, errors, health, images, models, openapi, ours, turns, videos
 from reelgrid.api.edge import Edge
 from reelgrid.api.service import Service
 
@@ -32,6 +32,7 @@ def create_app(service: Service) -> FastAPI:
     for room in (videos, ours, content, images, models, health):
         app.include_router(room.router)
     errors.register(app)
+    turns.install(app)
     openapi.install(app, service.version)
     app.add_middleware(
         Edge, max_body_bytes=service.limits.max_body_bytes, observe=service.meter.observe

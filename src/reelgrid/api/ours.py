@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from reelgrid.api import describe, schemas
+from reelgrid.api import describe, schemas, turns
 from reelgrid.api.admission import check_caps, place_of, price
 from reelgrid.api.answers import answer, remove_blobs, shown
 from reelgrid.api.auth import Asker
@@ -27,7 +27,9 @@ router = APIRouter(prefix="/v1", tags=["ours"])
 
 
 @router.post(
-    "/videos/{video_id}/cancel", **describe.route(schemas.Video, missing=True, conflict=True)
+    "/videos/{video_id}/cancel",
+    dependencies=turns.TAKEN,
+    **describe.route(schemas.Video, missing=True, conflict=True),
 )
 def cancel_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResponse:
     """Stop it within one step, for good; it is `failed` with the code `cancelled` then."""
@@ -39,7 +41,9 @@ def cancel_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResp
 
 
 @router.post(
-    "/videos/{video_id}/pause", **describe.route(schemas.Video, missing=True, conflict=True)
+    "/videos/{video_id}/pause",
+    dependencies=turns.TAKEN,
+    **describe.route(schemas.Video, missing=True, conflict=True),
 )
 def pause_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResponse:
     """Hold it back: a running one saves its state at the next step and frees its worker."""
@@ -48,7 +52,9 @@ def pause_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONRespo
 
 
 @router.post(
-    "/videos/{video_id}/resume", **describe.route(schemas.Video, missing=True, conflict=True)
+    "/videos/{video_id}/resume",
+    dependencies=turns.TAKEN,
+    **describe.route(schemas.Video, missing=True, conflict=True),
 )
 def resume_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResponse:
     """Let a paused one go on from its saved state."""

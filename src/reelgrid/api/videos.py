@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
-from reelgrid.api import describe, schemas
+from reelgrid.api import describe, schemas, turns
 from reelgrid.api.admission import (
     Wish,
     admit,
@@ -44,7 +44,9 @@ IdempotencyKey = Annotated[
 
 
 @router.post(
-    "", **describe.route(schemas.Video, body=VideoFields, forms=True, made=True, retry=True)
+    "",
+    dependencies=turns.TAKEN_AFTER_BODY,
+    **describe.route(schemas.Video, body=VideoFields, forms=True, made=True, retry=True),
 )
 def create_video(
     service: ServiceHere,
@@ -113,6 +115,7 @@ def get_character(service: ServiceHere, caller: Asker, character_id: str) -> JSO
 
 @router.post(
     "/extensions",
+    dependencies=turns.TAKEN_AFTER_BODY,
     **describe.route(
         schemas.Video, body=ExtensionFields, forms=True, made=True, missing=True, retry=True
     ),
@@ -137,7 +140,11 @@ def retrieve_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONRe
     return answer(service, own_job(service, caller, video_id))
 
 
-@router.delete("/{video_id}", **describe.route(schemas.DeletedVideo, missing=True))
+@router.delete(
+    "/{video_id}",
+    dependencies=turns.TAKEN,
+    **describe.route(schemas.DeletedVideo, missing=True),
+)
 def delete_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResponse:
     """Remove a video with its files; a running one is cancelled first."""
     own_job(service, caller, video_id)
@@ -149,6 +156,7 @@ def delete_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResp
 
 @router.post(
     "/{video_id}/remix",
+    dependencies=turns.TAKEN_AFTER_BODY,
     **describe.route(
         schemas.Video, body=RemixFields, forms=True, made=True, missing=True, retry=True
     ),
