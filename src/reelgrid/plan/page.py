@@ -22,7 +22,7 @@ from reelgrid.plan.table import Cell, Column, Table, number, show
 from reelgrid.store.whole import write_whole
 
 __all__ = [
-    "Cell", "Chart", "Column", "Formula", "KeyFigure", "Section", "Table", "colour", "number",
+    "Cell", "Chart", "Column", "Formula", "KeyFigure", "Section", "Table", "check_page_path", "colour", "number",
     "render_page", "show", "write_page",
 ]  # fmt: skip
 
@@ -111,13 +111,24 @@ def write_page(
     Raises:
         RequestError: The folder is not there, or Plotly is not installed.
     """
-    if not path.parent.is_dir():
-        raise RequestError(f"there is no folder {path.parent}: make it first", param="html")
+    check_page_path(path)
     text = render_page(
         title=title, answer=answer, sections=sections, key_figures=key_figures, origin=origin
     )
     with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_page_path(path: Path) -> None:
+    """Refuse a path that no page can be written to, before anything is computed.
+
+    Raises:
+        RequestError: Its folder is not there, or it is a folder itself.
+    """
+    if not path.parent.is_dir():
+        raise RequestError(f"there is no folder {path.parent}: make it first", param="html")
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder: give a file to write", param="html")
 
 
 def render_page(

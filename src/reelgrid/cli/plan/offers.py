@@ -40,8 +40,11 @@ def offers(
     from reelgrid.plan.choice import choose
     from reelgrid.plan.highs import Effort
     from reelgrid.plan.offers import read_offers
+    from reelgrid.plan.page import check_page_path
     from reelgrid.plan.scenario_order import read_demand
 
+    if html is not None:
+        check_page_path(html)
     effort = Effort(gap=gap, time_limit_s=time_limit)
     facts = sources.read_facts(hardware_file, models_file)
     asked, offered = read_demand(demand, facts), read_offers(offers)
