@@ -327,10 +327,13 @@ def test_the_job_with_the_largest_rank_gives_way(running, waiting):
         ({"remaining_s": 200.0}, False),  # exactly as much as it costs
         ({"rank": 10.0}, False),  # not behind the waiting one
         ({"save_s": 400.0}, False),
+        ({"model": "ltx", "remaining_s": 601.0}, True),  # two times loading, there and back
+        ({"model": "ltx", "remaining_s": 600.0}, False),
     ],
 )
 def test_giving_way_by_example(changes, gives_way):
-    worker = Worker(memory_gib=24, warm_models=frozenset(["wan"]))
-    values = {"id": "a", "rank": 100.0, "remaining_s": 900.0, "model": "wan", "worker": worker}
+    values = {"id": "a", "rank": 200.0, "remaining_s": 900.0, "model": "wan"} | changes
+    warm = frozenset([str(values["model"])])
+    worker = Worker(memory_gib=24, warm_models=warm, load_s=100.0)
     waiting = Waiting(id="b", rank=10.0, estimate_s=100, memory_gib=8, model="wan")
-    assert policy.gives_way(Running(**values | changes), waiting) is gives_way
+    assert policy.gives_way(Running(**values, worker=worker), waiting) is gives_way
