@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.jobs import policy
@@ -60,6 +60,7 @@ def running_jobs(draw):
 # rank
 
 
+@settings(deadline=None)
 @given(seconds, lengths, priorities, st.none() | seconds)
 def test_a_rank_is_never_earlier_than_the_admission(submitted_s, estimate_s, priority, due_after_s):
     deadline_s = None if due_after_s is None else submitted_s + due_after_s
@@ -73,6 +74,7 @@ def test_a_rank_is_never_earlier_than_the_admission(submitted_s, estimate_s, pri
     assert rank >= submitted_s
 
 
+@settings(deadline=None)
 @given(seconds, lengths, lengths, priorities)
 def test_of_two_jobs_sent_together_the_shorter_goes_first(submitted_s, one_s, other_s, priority):
     def rank(estimate_s):
@@ -86,6 +88,7 @@ def test_of_two_jobs_sent_together_the_shorter_goes_first(submitted_s, one_s, ot
     assert (rank(one_s) <= rank(other_s)) == (one_s <= other_s) or math.isclose(one_s, other_s)
 
 
+@settings(deadline=None)
 @given(lengths, lengths)
 def test_a_long_job_lets_a_short_one_pass_for_a_stretch_of_the_difference_only(short_s, more_s):
     long_s = short_s + more_s
@@ -99,6 +102,7 @@ def test_a_long_job_lets_a_short_one_pass_for_a_stretch_of_the_difference_only(s
     assert rank_of_short(head_start_s * 1.01) > long_rank
 
 
+@settings(deadline=None)
 @given(seconds, lengths)
 def test_a_higher_class_goes_first_until_the_patience_of_the_lower_is_over(submitted_s, estimate_s):
     for low, high in ((Priority.LOW, Priority.NORMAL), (Priority.NORMAL, Priority.HIGH)):
@@ -115,6 +119,7 @@ def test_a_higher_class_goes_first_until_the_patience_of_the_lower_is_over(submi
         )
 
 
+@settings(deadline=None)
 @given(seconds, lengths, seconds, priorities)
 def test_a_deadline_only_ever_brings_a_job_forward(submitted_s, estimate_s, due_after_s, priority):
     values = {
@@ -195,6 +200,7 @@ requests = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(requests, st.floats(0, 300))
 def test_no_job_waits_behind_one_that_was_admitted_after_its_rank(sent, load_s):
     """And after the time that a model in memory is worth: then nothing passes it any more."""
@@ -203,12 +209,14 @@ def test_no_job_waits_behind_one_that_was_admitted_after_its_rank(sent, load_s):
             assert submitted_s <= job.rank + load_s
 
 
+@settings(deadline=None)
 @given(requests)
 def test_every_job_is_served_once(sent):
     taken = [job.id for _, job, *_ in Served().serve(sent).taken]
     assert sorted(taken) == [f"{index:06d}" for index in range(len(sent))]
 
 
+@settings(deadline=None)
 @given(st.integers(5, 60), st.integers(5, 20), st.floats(1, 100))
 def test_an_owner_who_sends_many_jobs_does_not_delay_one_who_sends_few(many, few, length_s):
     sent = [(0.0, 0, length_s, Priority.NORMAL, "wan")] * many
@@ -219,6 +227,7 @@ def test_an_owner_who_sends_many_jobs_does_not_delay_one_who_sends_few(many, few
         assert abs(both[:end].count(0) - both[:end].count(1)) <= 1
 
 
+@settings(deadline=None)
 @given(st.floats(10, 100), st.floats(1, 10))
 def test_owners_share_the_time_evenly_however_long_their_jobs_are(long_s, short_s):
     """Until they meet on the clock of turns, a short job's lead is its stretch."""
@@ -241,6 +250,7 @@ def test_an_owner_without_unfinished_jobs_begins_at_his_own_time():
 # choice
 
 
+@settings(deadline=None)
 @given(workers, st.lists(jobs, max_size=30, unique_by=lambda job: job.id))
 def test_the_heads_of_alike_jobs_are_enough_to_choose_from(worker, waiting):
     heads: dict[tuple[str, float, bool], Waiting] = {}
@@ -249,6 +259,7 @@ def test_the_heads_of_alike_jobs_are_enough_to_choose_from(worker, waiting):
     assert policy.choose(worker, heads.values()) == policy.choose(worker, waiting)
 
 
+@settings(deadline=None)
 @given(workers, st.lists(jobs, max_size=30))
 def test_what_is_chosen_fits_and_nothing_is_chosen_only_if_nothing_fits(worker, waiting):
     chosen = policy.choose(worker, waiting)
@@ -259,6 +270,7 @@ def test_what_is_chosen_fits_and_nothing_is_chosen_only_if_nothing_fits(worker, 
         assert worker.models is None or chosen.model in worker.models
 
 
+@settings(deadline=None)
 @given(st.floats(1, 600), st.floats(0, 1_000), st.floats(0, 1_000))
 def test_a_warm_model_is_worth_the_time_to_load_it_and_no_more(load_s, warm_rank, cold_rank):
     worker = Worker(memory_gib=80, warm_models=frozenset(["wan"]), load_s=load_s)
@@ -272,6 +284,7 @@ def test_a_warm_model_is_worth_the_time_to_load_it_and_no_more(load_s, warm_rank
 # giving way
 
 
+@settings(deadline=None)
 @given(running_jobs(), small_jobs)
 def test_a_job_gives_way_only_if_that_costs_less_than_half_of_what_it_still_needs(running, waiting):
     if policy.gives_way(running, waiting):
@@ -281,6 +294,7 @@ def test_a_job_gives_way_only_if_that_costs_less_than_half_of_what_it_still_need
         assert policy.fits(running.worker, waiting)
 
 
+@settings(deadline=None)
 @given(running_jobs(), small_jobs)
 def test_a_worker_whose_job_gave_way_takes_the_waiting_one_and_not_the_same_again(running, waiting):
     if policy.gives_way(running, waiting):
@@ -294,6 +308,7 @@ def test_a_worker_whose_job_gave_way_takes_the_waiting_one_and_not_the_same_agai
         assert policy.choose(running.worker, [back, waiting]) is waiting
 
 
+@settings(deadline=None)
 @given(running_jobs(), small_jobs)
 def test_no_two_jobs_give_way_to_each_other(running, waiting):
     if policy.gives_way(running, waiting):
@@ -312,6 +327,7 @@ def test_no_two_jobs_give_way_to_each_other(running, waiting):
         assert not policy.gives_way(other, back)
 
 
+@settings(deadline=None)
 @given(st.lists(running_jobs(), max_size=20, unique_by=lambda job: job.id), small_jobs)
 def test_the_job_with_the_largest_rank_gives_way(running, waiting):
     victim = policy.whom_to_preempt(running, waiting)
