@@ -54,11 +54,19 @@ class Storm:
         """Strike once, and return when the work goes on."""
         hold_s = self.random.uniform(*self.hold_s)
         victims = self._victims(blow)
-        at_s = time.monotonic()
+        before_s = time.monotonic()
+        self._do(blow, hold_s, victims)
+        dead_s = time.monotonic() if blow.is_kill else before_s
+        self.house.start()
+        jobs = [job_of(self._reader.read(), victim.pid, before_s) for victim in victims]
+        self._wait_for_steps(blow, dead_s, [job for job in jobs if job is not None])
+
+    def _do(self, blow: Blow, hold_s: float, victims: list[psutil.Process]) -> None:
         match blow:
             case Blow.KILL_WORKER:
                 for victim in victims:
                     victim.kill()
+                psutil.wait_procs(victims, timeout=10)
             case Blow.KILL_SERVER:
                 self.house.kill_server()
             case Blow.KILL_BOTH:
@@ -70,8 +78,6 @@ class Storm:
             case Blow.FILL_DISK:
                 with self.house.full(), self._span(self.full):
                     time.sleep(hold_s)
-        self.house.start()
-        self._wait_for_steps(blow, at_s, [victim.pid for victim in victims])
 
     def _victims(self, blow: Blow) -> list[psutil.Process]:
         """Return the workers that die of the blow themselves."""
@@ -80,10 +86,8 @@ class Storm:
             return [self.random.choice(workers)]
         return workers if blow is Blow.KILL_BOTH else []
 
-    def _wait_for_steps(self, blow: Blow, at_s: float, dead: list[int]) -> None:
+    def _wait_for_steps(self, blow: Blow, at_s: float, jobs: list[str]) -> None:
         """Return when the jobs of dead workers, or any job at all, have made a step again."""
-        events = self._reader.read()
-        jobs = [job for pid in dead if (job := job_of(events, pid, at_s)) is not None]
         give_up_at = time.monotonic() + CALM_WITHIN_S
         while True:
             events = self._reader.read()
