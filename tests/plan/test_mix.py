@@ -190,6 +190,7 @@ def test_more_is_never_dearer_and_stricter_never_cheaper(offers, limits, minutes
     index = data.draw(st.integers(0, len(offers) - 1))
     dearer = [*offers]
     dearer[index] = replace(offers[index], usd_per_h=offers[index].usd_per_h + 0.5)
+    tighter = min(4, 4 if limits.gpus_per_provider is None else limits.gpus_per_provider)
     stricter = {
         "dearer": problem(dearer, asked, limits=limits),
         "more": problem(offers, replace(asked, minutes_per_h=minutes + 1.0), limits=limits),
@@ -198,7 +199,7 @@ def test_more_is_never_dearer_and_stricter_never_cheaper(offers, limits, minutes
             offers, asked, limits=replace(limits, survive_share=min(1.0, limits.survive_share + 0.2))
         ),
         "provider": problem(
-            offers, asked, limits=replace(limits, gpus_per_provider=min(4, limits.gpus_per_provider or 4))
+            offers, asked, limits=replace(limits, gpus_per_provider=tighter)
         ),
     }  # fmt: skip
     for name, posed in stricter.items():
