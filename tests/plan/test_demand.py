@@ -235,16 +235,63 @@ def test_the_strictest_promise_decides(tmp_path):
 def test_growth_is_compound(tmp_path):
     text = PLAIN + "\n[growth]\nper_month = 0.1\nmonths = 6\n"
     months = found(tmp_path, text).likely.months
-    assert [month.gpus_at_peak for month in months] == pytest.approx(
-        [60 * 1.1**m for m in range(7)]
-    )
-    assert months[6].usd_per_month_at_peak == pytest.approx(60 * 1.1**6 * 2 * HOURS_A_MONTH)
+    assert [month.gpus_held for month in months] == [
+        math.ceil(60 * 1.1**m * (1 - 1e-12)) for m in range(7)
+    ]
+    assert months[6].usd_per_month_held == pytest.approx(107 * 2 * HOURS_A_MONTH)
+    assert months[6].minutes_kept_per_day == pytest.approx(600 * 1.1**6)
+    assert months[6].usd_per_minute_held == pytest.approx(107 * 2 * 24 / (600 * 1.1**6))
+
+
+ENERGY = "\n[energy]\npue = 1.5\nusd_per_kwh = { low = 0.1, likely = 0.2, high = 0.3 }\n"
+
+
+@pytest.mark.parametrize("promise", ["", PROMISE])
+def test_the_first_month_of_growth_is_the_answer_itself(tmp_path, promise):
+    text = DOUBTFUL + promise + ENERGY + "\n[growth]\nper_month = 0.1\nmonths = 2\n"
+    got = found(tmp_path, text)
+    for outcome in (got.intervals, got.likely):
+        for key in ("minutes_kept_per_day", "gpus_held", "usd_per_month_held",
+                    "usd_per_minute_held"):  # fmt: skip
+            assert getattr(outcome.months[0], key) == getattr(outcome.totals, key)
+
+
+def test_a_month_of_growth_is_the_answer_to_the_demand_that_has_grown(tmp_path):
+    """With a promise each month is counted by queueing: 1,200 x 1.5**2 minutes are 2,700."""
+    text = PLAIN + PROMISE + ENERGY
+    grown = found(tmp_path, text + "\n[growth]\nper_month = 0.5\nmonths = 2\n").likely.months[2]
+    then = totals(tmp_path, changed("= 1200", "= 2700", text))
+    assert grown.gpus_held == then.gpus_held
+    assert grown.usd_per_month_held == pytest.approx(then.usd_per_month_held)
+    assert grown.usd_per_minute_held == pytest.approx(then.usd_per_minute_held)
+
+
+def test_with_a_promise_the_mean_is_counted_by_queueing_too(tmp_path):
+    """What follows demand keeps the promise in an hour of mean demand, and is paid for that."""
+    got = totals(tmp_path, PLAIN + PROMISE)
+    rate = 1200 * 10 / 86_400
+    servers = servers_for_promise(rate, 72.0, 0.0, promise_s=60, share=0.95)
+    assert got.gpus_at_mean == servers
+    assert got.usd_per_month_following == pytest.approx(servers * 2 * HOURS_A_MONTH)
+    assert got.gpus_at_mean_by_averages == pytest.approx(20)
+    assert got.gpus_at_peak_by_averages == pytest.approx(60)
+
+
+def test_the_kinds_add_up_to_the_whole(tmp_path):
+    text = changed("power_w = 700", "power_w = 700\nshare = 0.75\n[[hardware]]\n"
+                   'gpu = "RTX 4090"\nusd_per_h = 0.5\nutilisation = 1\nshare = 0.25')  # fmt: skip
+    text += '[[speeds]]\nmodel = "given"\ngpu = "4090"\nminutes_per_gpu_hour = 1\n' + PROMISE
+    got = found(tmp_path, text).likely
+    for key in ("gpus_held", "gpus_at_mean", "gpus_at_peak_by_averages", "usd_per_month_held",
+                "kw_at_peak", "mwh_per_month"):  # fmt: skip
+        parts = [getattr(kind, key) for kind in got.kinds.values()]
+        assert math.fsum(parts) == pytest.approx(getattr(got.totals, key))
 
 
 def test_a_platforms_own_growth_comes_before_that_of_all(tmp_path):
     text = changed("peak_to_mean = 3", "peak_to_mean = 3\ngrowth_per_month = 0.1")
     text += "\n[growth]\nper_month = 0.5\nmonths = 2\n"
-    assert found(tmp_path, text).likely.months[2].gpus_at_mean == pytest.approx(24.2)
+    assert found(tmp_path, text).likely.months[2].gpus_held == math.ceil(60 * 1.1**2)
 
 
 def test_idle_gpus_and_the_site_take_power(tmp_path):

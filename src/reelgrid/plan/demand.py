@@ -24,7 +24,7 @@ from reelgrid.plan.montecarlo import (
     likely,
 )
 from reelgrid.plan.outcome import Kind, Month, Outcome, Totals, each_figure
-from reelgrid.plan.pools import Pool, demand_inputs, hardware_input, kept_minutes, pool
+from reelgrid.plan.pools import Pool, demand_inputs, hardware_input, kept_minutes, pool, whole
 from reelgrid.plan.predict import Interval
 from reelgrid.plan.quantity import Draws, Quantity
 from reelgrid.plan.scenario import Platform, Scenario
@@ -89,12 +89,8 @@ def answer(
     model = Model.of(scenario, facts)
     outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _computed)
 
-    def hanging(values: Values) -> tuple[Draws, Draws]:
-        totals = model.totals(values)
-        return totals.gpus_held, totals.usd_per_minute_held
-
     gpus_hang_on, usd_hangs_on = influences(
-        model.serving_inputs, hanging, seed=seed, listener=listener
+        model.serving_inputs, model.held, seed=seed, listener=listener
     )
     return Answer(
         scenario=scenario,
@@ -152,23 +148,24 @@ class Model:
             inputs=inputs,
         )
 
-    def totals(self, values: Values) -> Totals[Draws]:
-        """Return what serving the whole demand takes, in every draw."""
-        pools = self._pools(values)
-        return self._totals(values, pools, self._by_kind(values, pools))
+    def held(self, values: Values) -> tuple[Draws, Draws]:
+        """Return the GPUs of the held fleet and its cost per published minute, in every draw."""
+        as_now = np.ones((len(self.scenario.platforms), 1))
+        month = self._month(as_now, self._pools(values), values)
+        return month.gpus_held, month.usd_per_minute_held
 
     def outcome(self, values: Values) -> Outcome[Draws]:
         """Return everything, in every draw."""
         pools = self._pools(values)
         kinds = self._by_kind(values, pools)
-        totals = self._totals(values, pools, kinds)
+        totals = self._totals(values, kinds, self._following_usd(values, pools, kinds))
         pue = values["energy.pue"]
         return Outcome(
             totals=totals,
             kinds=kinds,
             training={run.run.name: trained(run, totals, pue, values) for run in self.courses},
             months=tuple(
-                self._month(number, pools, values)
+                self._month(self._growth(number, values), pools, values)
                 for number in range(1 + self.scenario.growth.months * self.scenario.is_growing)
             ),
         )
@@ -186,26 +183,37 @@ class Model:
         }
 
     def _kind(self, index: int, values: Values, part: Pool) -> Kind[Draws]:
-        usd_per_h, idle_w = (self._input(index, key, values) for key in ("usd_per_h", "idle_w"))
-        held, pue = part.held, values["energy.pue"]
-        mean_w = _site_w(part.watts_at_mean, held - part.busy_at_mean, idle_w, pue)
+        idle_w, pue = self._input(index, "idle_w", values), values["energy.pue"]
+        at_peak = part.at_peak()
+        held = whole(at_peak)
         peak_w = _site_w(part.watts_at_peak, held - part.busy_at_peak, idle_w, pue)
-        mwh = mean_w * HOURS_A_MONTH / 1e6
-        promised = part.gpus_for_promise
         return Kind(
             minutes_per_gpu_hour=part.minutes_per_gpu_hour,
             gpus_at_mean=part.at_mean(),
-            gpus_at_peak=part.at_peak(),
-            gpus_for_promise=np.zeros_like(held) if promised is None else promised,
+            gpus_at_peak=at_peak,
+            gpus_held=held,
+            gpus_at_mean_by_averages=part.at_mean_by_averages(),
+            gpus_at_peak_by_averages=part.at_peak_by_averages(),
             busy_share_held=part.busy_at_mean / held,
-            usd_per_h=usd_per_h,
-            usd_per_month_held=held * usd_per_h * HOURS_A_MONTH + _usd_of_energy(mwh, values),
+            usd_per_h=self._input(index, "usd_per_h", values),
+            usd_per_month_held=self._usd_per_month(index, values, part, held),
             kw_at_peak=peak_w / 1e3,
-            mwh_per_month=mwh,
+            mwh_per_month=self._mwh_per_month(index, values, part, held),
         )
 
+    def _mwh_per_month(self, index: int, values: Values, part: Pool, gpus: Draws) -> Draws:
+        """Return the energy of the site if so many GPUs are leased at the mean."""
+        idle_w = self._input(index, "idle_w", values)
+        watts = _site_w(part.watts_at_mean, gpus - part.busy_at_mean, idle_w, values["energy.pue"])
+        return watts * HOURS_A_MONTH / 1e6
+
+    def _usd_per_month(self, index: int, values: Values, part: Pool, gpus: Draws) -> Draws:
+        """Return the cost of a month, energy included, if so many GPUs are leased at the mean."""
+        energy = _usd_of_energy(self._mwh_per_month(index, values, part, gpus), values)
+        return gpus * self._input(index, "usd_per_h", values) * HOURS_A_MONTH + energy
+
     def _totals(
-        self, values: Values, pools: list[Pool], kinds: Mapping[str, Kind[Draws]]
+        self, values: Values, kinds: Mapping[str, Kind[Draws]], following_usd: Draws
     ) -> Totals[Draws]:
         platforms = self.scenario.platforms
         kept = _sum(kept_minutes(platform, values) for platform in platforms)
@@ -213,53 +221,62 @@ class Model:
             kept_minutes(platform, values) * values[f"{platform.name}.clips_per_kept"]
             for platform in platforms
         )
-        held_usd = _sum(kind.usd_per_month_held for kind in kinds.values())
-        following_usd = _sum(
-            self._following_usd(index, values, part) for index, part in enumerate(pools)
-        )
-        mwh = _sum(kind.mwh_per_month for kind in kinds.values())
+
+        def over_kinds(key: str) -> Draws:
+            return _sum(getattr(kind, key) for kind in kinds.values())
+
+        held_usd, mwh = over_kinds("usd_per_month_held"), over_kinds("mwh_per_month")
         kept_per_month = kept * DAYS_A_MONTH
         emissions = values.get("energy.kg_co2_per_kwh", np.zeros_like(mwh))
         return Totals(
             minutes_kept_per_day=kept,
             minutes_made_per_day=made,
-            gpus_at_mean=_sum(kind.gpus_at_mean for kind in kinds.values()),
-            gpus_at_peak=_sum(kind.gpus_at_peak for kind in kinds.values()),
-            gpus_held=_sum(part.held for part in pools),
+            gpus_at_mean=over_kinds("gpus_at_mean"),
+            gpus_at_peak=over_kinds("gpus_at_peak"),
+            gpus_held=over_kinds("gpus_held"),
+            gpus_at_mean_by_averages=over_kinds("gpus_at_mean_by_averages"),
+            gpus_at_peak_by_averages=over_kinds("gpus_at_peak_by_averages"),
             usd_per_month_following=following_usd,
             usd_per_month_held=held_usd,
             usd_per_minute_following=following_usd / kept_per_month,
             usd_per_minute_held=held_usd / kept_per_month,
-            kw_at_peak=_sum(kind.kw_at_peak for kind in kinds.values()),
+            kw_at_peak=over_kinds("kw_at_peak"),
             mwh_per_month=mwh,
             wh_per_minute=mwh * 1e6 / kept_per_month,
             kg_co2_per_month=mwh * 1e3 * emissions,
         )
 
-    def _following_usd(self, index: int, values: Values, part: Pool) -> Draws:
+    def _following_usd(
+        self, values: Values, pools: list[Pool], kinds: Mapping[str, Kind[Draws]]
+    ) -> Draws:
         """Return the cost of a month if the GPUs leased follow the demand."""
-        gpus, idle_w = part.at_mean(), self._input(index, "idle_w", values)
-        pue = values["energy.pue"]
-        watts = _site_w(part.watts_at_mean, gpus - part.busy_at_mean, idle_w, pue)
-        energy = _usd_of_energy(watts * HOURS_A_MONTH / 1e6, values)
-        return gpus * self._input(index, "usd_per_h", values) * HOURS_A_MONTH + energy
-
-    def _month(self, number: int, pools: list[Pool], values: Values) -> Month[Draws]:
-        growth = np.stack(
-            [
-                (1 + values[_growth_input(platform)]) ** number
-                for platform in self.scenario.platforms
-            ]
+        return _sum(
+            self._usd_per_month(index, values, pools[index], kind.gpus_at_mean)
+            for index, kind in enumerate(kinds.values())
         )
-        peaks = [part.at_peak(growth) for part in pools]
+
+    def _growth(self, num_months: int, values: Values) -> Draws:
+        """Return by how much the demand of each platform has grown: platforms by draws."""
+        platforms = self.scenario.platforms
+        return np.stack([(1 + values[_growth_input(each)]) ** num_months for each in platforms])
+
+    def _month(self, growth: Draws, pools: list[Pool], values: Values) -> Month[Draws]:
+        """Return what the demand of each platform times `growth` takes."""
+        kept = _sum(
+            kept_minutes(platform, values) * factor
+            for platform, factor in zip(self.scenario.platforms, growth, strict=True)
+        )
+        grown = [part.grown(growth) for part in pools]
+        held = [whole(part.at_peak()) for part in grown]
         usd = _sum(
-            peak * self._input(index, "usd_per_h", values) * HOURS_A_MONTH
-            for index, peak in enumerate(peaks)
+            self._usd_per_month(index, values, part, gpus)
+            for index, (part, gpus) in enumerate(zip(grown, held, strict=True))
         )
         return Month(
-            gpus_at_mean=_sum(part.at_mean(growth) for part in pools),
-            gpus_at_peak=_sum(peaks),
-            usd_per_month_at_peak=usd,
+            minutes_kept_per_day=kept,
+            gpus_held=_sum(held),
+            usd_per_month_held=usd,
+            usd_per_minute_held=usd / (kept * DAYS_A_MONTH),
         )
 
 

@@ -3,23 +3,26 @@
 Not here: how the page is drawn (`page`), and the tables (`demand_tables`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reelgrid.plan import demand_tables as tables
 from reelgrid.plan.demand import Answer
 from reelgrid.plan.montecarlo import Influence
+from reelgrid.plan.outcome import Kind
 from reelgrid.plan.page import Chart, Formula, KeyFigure, Section, colour, write_page
+from reelgrid.plan.predict import Interval
 from reelgrid.plan.words import doubtful, percent, rough
 
 _NUM_BARS = 8
 
 _FORMULAS = """made per day    = minutes per day x share made by AI x clips made per clip kept
-GPUs at mean    = made per day / (24 x minutes of video per GPU-hour x utilisation)
-GPUs at peak    = GPUs at mean x peak over mean            (the busiest hour of all platforms)
-GPUs promised   = fewest servers with P(wait > promise) <= 1 - share, x GPUs a clip / availability
-cost a month    = GPUs held x price x 730.5 h
+GPUs at work    = made per day / (24 x minutes of video per GPU-hour), x peak over mean at peak
+with a promise  : GPUs = fewest servers with P(wait > promise) <= 1 - share, x GPUs a clip / availability
+without one     : GPUs = GPUs at work / utilisation
+GPUs held       = GPUs for the busiest hour of all platforms, whole
+cost a month    = GPUs x price x 730.5 h + energy x price of energy, where one is given
 cost a minute   = cost a month / minutes published a month
 energy          = (GPUs at work x power + GPUs idle x idle power) x PUE
 training        = FLOP / (dense FLOP/s of the GPU x utilisation) in GPU-hours
@@ -29,21 +32,37 @@ break-even      = cost of training / cost of a minute made"""
 def sentence(answer: Answer) -> str:
     """Return the answer in three sentences."""
     totals, kinds = answer.intervals.totals, answer.intervals.kinds
-    held = {
-        name: kind.gpus_for_promise.likely or kind.gpus_at_peak.likely
-        for name, kind in kinds.items()
-    }
-    parts = ", ".join(f"{rough(count)} {name}" for name, count in held.items())
-    first = (
-        f"It takes {doubtful(totals.gpus_held)} {next(iter(kinds))} GPUs."
-        if len(kinds) == 1
-        else f"It takes {doubtful(totals.gpus_held)} GPUs: {parts}."
-    )
+    gpus = f"{next(iter(kinds))} GPUs" if len(kinds) == 1 else f"GPUs ({_shares(kinds)})"
+    first = f"It takes {doubtful(totals.gpus_held)} {gpus} {_purpose(answer)}."
     cost = (
         f"Held all month they cost {doubtful(totals.usd_per_month_held, '$')}, "
         f"{doubtful(totals.usd_per_minute_held, '$')} for each minute that is published."
     )
     return f"{first} {cost} {_hangs_on(answer.gpus_hang_on)}"
+
+
+def _purpose(answer: Answer) -> str:
+    """Return what the GPUs of the answer are enough for."""
+    scenario = answer.scenario
+    promises = {scenario.promise_of(platform) for platform in scenario.platforms} - {None}
+    if not promises:
+        return "to keep up in the busiest hour"
+    if len(promises) > 1:
+        return "to keep every promise in the busiest hour"
+    (promise,) = promises
+    assert promise is not None
+    return (
+        f"so that in the busiest hour {percent(promise.share)} of the clips wait at most "
+        f"{rough(promise.wait_s)} s"
+    )
+
+
+def _shares(kinds: Mapping[str, Kind[Interval]]) -> str:
+    """Return each kind's share of the GPUs: their middles do not add up to that of all."""
+    total = sum(kind.gpus_held.likely for kind in kinds.values())
+    return ", ".join(
+        f"{percent(kind.gpus_held.likely / total)} {name}" for name, kind in kinds.items()
+    )
 
 
 def _hangs_on(ranked: Sequence[Influence]) -> str:
@@ -214,24 +233,23 @@ def _bars(
 
 
 def growth_chart(answer: Answer) -> Chart:
-    """Return GPUs at peak month by month, with their interval."""
+    """Return the GPUs held month by month, with their interval."""
     months = list(range(len(answer.intervals.months)))
-    peaks = [month.gpus_at_peak for month in answer.intervals.months]
-    last = peaks[-1]
+    held = [month.gpus_held for month in answer.intervals.months]
     return Chart(
-        title=f"After {months[-1]} months the peak takes {doubtful(last)} GPUs",
-        description="Line of the GPUs at peak by month, with a band of 80 %.",
+        title=f"After {months[-1]} months it takes {doubtful(held[-1])} GPUs",
+        description="Line of the GPUs held by month, with a band of 80 %.",
         figure={
             "data": [
-                _line("high", months, [peak.high for peak in peaks], {"width": 0}),
-                _line("80 %", months, [peak.low for peak in peaks], {"width": 0})
+                _line("high", months, [gpus.high for gpus in held], {"width": 0}),
+                _line("80 %", months, [gpus.low for gpus in held], {"width": 0})
                 | {"fill": "tonexty", "fillcolor": colour(1, 0.2)},
-                _line("GPUs at peak", months, [peak.likely for peak in peaks],
+                _line("GPUs held", months, [gpus.likely for gpus in held],
                       {"color": colour(1), "width": 3}),
             ],
             "layout": {
                 "xaxis": {"title": {"text": "months from now"}},
-                "yaxis": {"title": {"text": "GPUs at peak"}, "rangemode": "tozero"},
+                "yaxis": {"title": {"text": "GPUs held"}, "rangemode": "tozero"},
                 "showlegend": False,
             },
         },

@@ -25,13 +25,12 @@ def totals_table(answer: Answer) -> Table:
     lines = [
         ("video published a day", "minutes_kept_per_day", "minutes"),
         ("video made for it a day", "minutes_made_per_day", "minutes"),
-        ("GPUs at the mean, by averages", "gpus_at_mean", "GPUs"),
-        ("GPUs at peak, by averages", "gpus_at_peak", "GPUs"),
-        (_held_words(answer), "gpus_held", "GPUs"),
-        ("cost, fleet follows demand", "usd_per_month_following", "$ a month"),
+        ("GPUs held, for the busiest hour", "gpus_held", "GPUs"),
+        ("GPUs for an hour of mean demand", "gpus_at_mean", "GPUs"),
         ("cost, fleet held", "usd_per_month_held", "$ a month"),
-        ("cost, fleet follows demand", "usd_per_minute_following", "$ a minute"),
         ("cost, fleet held", "usd_per_minute_held", "$ a minute"),
+        ("cost, fleet follows demand", "usd_per_month_following", "$ a month"),
+        ("cost, fleet follows demand", "usd_per_minute_following", "$ a minute"),
         ("power at peak", "kw_at_peak", "kW"),
         ("energy", "mwh_per_month", "MWh a month"),
         ("energy", "wh_per_minute", "Wh a minute"),
@@ -46,15 +45,27 @@ def totals_table(answer: Answer) -> Table:
             [words, doubtful(getattr(spread, key)), rough(getattr(plain, key)), unit]
             for words, key, unit in lines
         ],
-        note=f"A minute is one that is published. {_INTERVALS} The percentiles of a result are "
-        "not the result of likely inputs.",
+        note=f"A minute is one that is published. {_INTERVALS} The middle of a result is not the "
+        f"result of likely inputs, nor do middles add up. {_how_counted(answer)}",
     )
 
 
-def _held_words(answer: Answer) -> str:
-    if any(answer.scenario.promise_of(each) for each in answer.scenario.platforms):
-        return "GPUs held, for the promise"
-    return "GPUs held, for the peak"
+def _how_counted(answer: Answer) -> str:
+    """Return how GPUs are counted, and what the other count, by averages, would say."""
+    if not has_promise(answer):
+        return "GPUs are counted by averages, with the scenario's utilisation: nothing is promised."
+    totals = answer.intervals.totals
+    return (
+        "GPUs are counted by queueing, so that the promise holds; by averages with the scenario's "
+        f"utilisation it would be {doubtful(totals.gpus_at_peak_by_averages)} in the busiest hour, "
+        f"{doubtful(totals.gpus_at_mean_by_averages)} at the mean."
+    )
+
+
+def has_promise(answer: Answer) -> bool:
+    """Return whether any clip is promised to begin in time: then GPUs are counted by queueing."""
+    scenario = answer.scenario
+    return any(scenario.promise_of(platform) for platform in scenario.platforms)
 
 
 def kinds_table(answer: Answer) -> Table:
@@ -63,9 +74,8 @@ def kinds_table(answer: Answer) -> Table:
         [
             name,
             doubtful(kind.minutes_per_gpu_hour),
+            doubtful(kind.gpus_held),
             doubtful(kind.gpus_at_mean),
-            doubtful(kind.gpus_at_peak),
-            doubtful(kind.gpus_for_promise) if kind.gpus_for_promise.likely else None,
             percent(kind.busy_share_held.likely),
             doubtful(kind.usd_per_h),
             doubtful(kind.usd_per_month_held),
@@ -77,16 +87,13 @@ def kinds_table(answer: Answer) -> Table:
         columns=(
             "GPU",
             "minutes of video per GPU-hour",
-            "at the mean",
-            "at peak",
-            "for the promise",
+            "GPUs held",
+            "GPUs at the mean",
             "busy if held",
-            Column(title="price", unit="$/h"),
-            Column(title="held", unit="$/month"),
+            Column(title="price", unit="$/GPU-h"),
+            Column(title="cost, held", unit="$/month"),
         ),
         rows=rows,
-        note="At the mean and at peak count by averages, with the scenario's utilisation; for the "
-        "promise counts by queueing in the busiest hour, with its availability.",
     )
 
 
@@ -137,17 +144,24 @@ def growth_table(answer: Answer) -> Table:
     shown = list(enumerate(answer.intervals.months))[::every]
     return Table(
         title="Growth",
-        columns=("month", "GPUs at the mean", "GPUs at peak", Column(title="cost", unit="$/month")),
+        columns=(
+            "month",
+            Column(title="published", unit="minutes a day"),
+            "GPUs held",
+            Column(title="cost, held", unit="$/month"),
+            Column(title="cost, held", unit="$/minute"),
+        ),
         rows=[
             [
                 number,
-                doubtful(month.gpus_at_mean),
-                doubtful(month.gpus_at_peak),
-                doubtful(month.usd_per_month_at_peak),
+                doubtful(month.minutes_kept_per_day),
+                doubtful(month.gpus_held),
+                doubtful(month.usd_per_month_held),
+                doubtful(month.usd_per_minute_held),
             ]
             for number, month in shown
         ],
-        note="By averages; cost of the GPUs of the busiest hour, held.",
+        note="Counted as above, month by month; month 0 is the answer above.",
     )
 
 

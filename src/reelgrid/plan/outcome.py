@@ -15,15 +15,18 @@ G = TypeVar("G")
 class Totals(Generic[F]):
     """What the whole demand takes; F is the draws, their interval, or one number.
 
-    `held` is the fleet that is leased all month: that of the promise where there is one, else that
-    of the busiest hour. `following` is a fleet that follows the demand through the day.
+    GPUs are counted so that the promise holds; without one, and where it says so, by averages.
+    `held` is the fleet of the busiest hour, leased all month; `following` one that follows the
+    demand through the day, costed at that of an hour of mean demand.
 
     Attributes:
         minutes_kept_per_day: Minutes of generated video that are published.
         minutes_made_per_day: Minutes that are generated for it.
-        gpus_at_mean: By averages.
-        gpus_at_peak: By averages, in the busiest hour.
-        gpus_held: GPUs of that fleet.
+        gpus_at_mean: For an hour of mean demand.
+        gpus_at_peak: For the busiest hour.
+        gpus_held: Those, whole.
+        gpus_at_mean_by_averages: At the scenario's utilisation.
+        gpus_at_peak_by_averages: At the scenario's utilisation, in the busiest hour.
         usd_per_month_following: Cost of that fleet.
         usd_per_month_held: Cost of that fleet.
         usd_per_minute_following: Per minute that is published.
@@ -39,6 +42,8 @@ class Totals(Generic[F]):
     gpus_at_mean: F
     gpus_at_peak: F
     gpus_held: F
+    gpus_at_mean_by_averages: F
+    gpus_at_peak_by_averages: F
     usd_per_month_following: F
     usd_per_month_held: F
     usd_per_minute_following: F
@@ -55,9 +60,11 @@ class Kind(Generic[F]):
 
     Attributes:
         minutes_per_gpu_hour: Of a GPU at work, mean over the mix of clips.
-        gpus_at_mean: By averages.
-        gpus_at_peak: By averages, in the busiest hour.
-        gpus_for_promise: By queueing, in the busiest hour; 0 without a promise.
+        gpus_at_mean: For an hour of mean demand.
+        gpus_at_peak: For the busiest hour.
+        gpus_held: Those, whole.
+        gpus_at_mean_by_averages: At the scenario's utilisation.
+        gpus_at_peak_by_averages: At the scenario's utilisation, in the busiest hour.
         busy_share_held: Share of the held fleet's time that goes into clips.
         usd_per_h: Price of a GPU.
         usd_per_month_held: Cost of the held fleet.
@@ -68,7 +75,9 @@ class Kind(Generic[F]):
     minutes_per_gpu_hour: F
     gpus_at_mean: F
     gpus_at_peak: F
-    gpus_for_promise: F
+    gpus_held: F
+    gpus_at_mean_by_averages: F
+    gpus_at_peak_by_averages: F
     busy_share_held: F
     usd_per_h: F
     usd_per_month_held: F
@@ -101,11 +110,19 @@ class Trained(Generic[F]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month(Generic[F]):
-    """A month of growth: GPUs by averages, and the cost of those of the busiest hour."""
+    """A month of growth; the first is that of `Totals`.
 
-    gpus_at_mean: F
-    gpus_at_peak: F
-    usd_per_month_at_peak: F
+    Attributes:
+        minutes_kept_per_day: Minutes of generated video that are published.
+        gpus_held: GPUs of the busiest hour.
+        usd_per_month_held: Their cost.
+        usd_per_minute_held: Per minute that is published.
+    """
+
+    minutes_kept_per_day: F
+    gpus_held: F
+    usd_per_month_held: F
+    usd_per_minute_held: F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 """GPUs of one kind and the clips that come to them: how many are needed, for one draw or many.
 
-The sum is one function, `gpus_needed`; everything that counts GPUs by averages goes through it.
-Not here: money, energy, training and doubt (`demand`).
+Counted by queueing where there is a promise, else by averages; the sum of averages is one function,
+`gpus_needed`. Not here: money, energy, training and doubt (`demand`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +46,11 @@ def gpus_needed(
     """
     made_per_day = minutes_per_day * candidates * peak_to_mean
     return made_per_day / (HOURS_A_DAY * minutes_per_gpu_hour * utilisation)
+
+
+def whole(gpus: Draws) -> Draws:
+    """Return whole GPUs that are enough."""
+    return np.asarray(np.ceil(gpus * (1 - _ROUNDING)))
 
 
 def demand_inputs(scenario: Scenario) -> dict[str, Quantity]:
@@ -89,28 +94,71 @@ class Pool:
     """GPUs of one kind, in every draw; the last axis of every array is the draw.
 
     Attributes:
-        by_platform: GPUs for the mean of each platform, at `utilisation`.
+        made_by_platform: Minutes of video that each platform has them make a day.
         hours: Demand of each platform and hour over its mean; one hour where all are alike.
         busy_by_platform: GPUs at work for the mean of each platform.
         watts_by_platform: What those draw.
-        minutes_per_gpu_hour: Mean over the mix.
-        gpus_for_promise: GPUs so that the promise holds in the busiest hour; none without promise.
+        clips_by_platform: The queue's part, three rows a platform: clips a second, and the first
+            two moments of their seconds times that.
+        utilisation: Share of a leased hour that goes into clips, when counting by averages.
+        availability: Share of leased hours in which a GPU is up, when counting by queueing.
+        gpus_per_clip: That work on one clip together.
+        promises: That all clips have to keep; none: GPUs are counted by averages.
     """
 
-    by_platform: Draws
+    made_by_platform: Draws
     hours: Draws
     busy_by_platform: Draws
     watts_by_platform: Draws
-    minutes_per_gpu_hour: Draws
-    gpus_for_promise: Draws | None
+    clips_by_platform: Draws
+    utilisation: Draws
+    availability: Draws
+    gpus_per_clip: int
+    promises: tuple[Promise, ...]
 
-    def at_mean(self, growth: "Draws | float" = 1.0) -> Draws:
-        """Return GPUs at the mean, demand of each platform times `growth`."""
-        return np.asarray(np.sum(self.by_platform * growth, axis=0))
+    def grown(self, growth: Draws) -> "Pool":
+        """Return the pool with the demand of each platform times `growth`."""
+        return replace(
+            self,
+            made_by_platform=self.made_by_platform * growth,
+            busy_by_platform=self.busy_by_platform * growth,
+            watts_by_platform=self.watts_by_platform * growth,
+            clips_by_platform=self.clips_by_platform * growth,
+        )
 
-    def at_peak(self, growth: "Draws | float" = 1.0) -> Draws:
-        """Return GPUs in the busiest hour, demand of each platform times `growth`."""
-        return _peak(self.by_platform * growth, self.hours)
+    @property
+    def minutes_per_gpu_hour(self) -> Draws:
+        """Minutes of video that an hour of one GPU at work makes, mean over the mix."""
+        return np.asarray(np.sum(self.made_by_platform, axis=0) / (HOURS_A_DAY * self.busy_at_mean))
+
+    def at_mean_by_averages(self) -> Draws:
+        """Return GPUs at the mean: those at work over `utilisation`."""
+        return np.asarray(self.busy_at_mean / self.utilisation)
+
+    def at_peak_by_averages(self) -> Draws:
+        """Return GPUs in the busiest hour: those at work over `utilisation`."""
+        return np.asarray(self.busy_at_peak / self.utilisation)
+
+    def at_mean(self) -> Draws:
+        """Return GPUs for an hour of mean demand: so that the promise holds, or by averages."""
+        if not self.promises:
+            return self.at_mean_by_averages()
+        return self._for_promises(*np.sum(self.clips_by_platform, axis=1))
+
+    def at_peak(self) -> Draws:
+        """Return GPUs for the busiest hour: so that the promise holds, or by averages."""
+        if not self.promises:
+            return self.at_peak_by_averages()
+        by_hour = np.einsum("mpd,phd->mhd", self.clips_by_platform, self.hours)
+        busiest = np.argmax(by_hour[1], axis=0)[None, None, :]
+        return self._for_promises(*np.take_along_axis(by_hour, busiest, axis=1)[:, 0])
+
+    def _for_promises(self, rate: Draws, work: Draws, squares: Draws) -> Draws:
+        """Return GPUs to lease so that every promise holds: all clips wait in one queue."""
+        mean_s = work / rate
+        cv2 = np.maximum(0.0, squares / rate / mean_s**2 - 1)
+        needed = [_servers(promise, rate, mean_s, cv2) for promise in self.promises]
+        return np.asarray(np.ceil(np.max(needed, axis=0) * self.gpus_per_clip / self.availability))
 
     @property
     def busy_at_mean(self) -> Draws:
@@ -132,32 +180,25 @@ class Pool:
         """What the GPUs at work draw in the busiest hour."""
         return _peak(self.watts_by_platform, self.hours)
 
-    @property
-    def held(self) -> Draws:
-        """GPUs that are leased all day, whole: for the promise, or else for the busiest hour."""
-        if self.gpus_for_promise is not None:
-            return self.gpus_for_promise
-        return np.asarray(np.ceil(self.at_peak() * (1 - _ROUNDING)))
-
 
 def pool(scenario: Scenario, served: Mapping[Key, Service], index: int, values: Values) -> Pool:
     """Return what the demand takes of the GPUs at `index` of the scenario's hardware."""
     part = scenario.hardware[index]
     name = hardware_input(scenario, part.gpu, part.kernel)
-    utilisation = values[f"{name}.utilisation"]
     flows = [_flow(scenario, served, (i, index), values) for i in range(len(scenario.platforms))]
-    busy = np.stack([flow.busy for flow in flows])
-    hours = _hours(scenario, values)
-    made = sum((flow.made_per_day for flow in flows), np.zeros_like(utilisation))
+    promises = {scenario.promise_of(platform) for platform in scenario.platforms}
     return Pool(
-        by_platform=busy / utilisation,
-        hours=hours,
-        busy_by_platform=busy,
+        made_by_platform=np.stack([flow.made_per_day for flow in flows]),
+        hours=_hours(scenario, values),
+        busy_by_platform=np.stack([flow.busy for flow in flows]),
         watts_by_platform=np.stack([flow.watts for flow in flows]),
-        minutes_per_gpu_hour=made / (HOURS_A_DAY * np.sum(busy, axis=0)),
-        gpus_for_promise=_for_promise(
-            scenario, flows, hours, part.gpus_per_clip, values[f"{name}.availability"]
+        clips_by_platform=np.stack(
+            [[getattr(flow, key) for flow in flows] for key in ("rate_per_s", "work", "squares")]
         ),
+        utilisation=values[f"{name}.utilisation"],
+        availability=values[f"{name}.availability"],
+        gpus_per_clip=part.gpus_per_clip,
+        promises=tuple(promise for promise in promises if promise),
     )
 
 
@@ -257,31 +298,6 @@ def _hours(scenario: Scenario, values: Values) -> Draws:
 
 def _peak(by_platform: Draws, hours: Draws) -> Draws:
     return np.asarray(np.max(np.einsum("pd,phd->hd", by_platform, hours), axis=0))
-
-
-def _for_promise(
-    scenario: Scenario,
-    flows: list[_Flow],
-    hours: Draws,
-    gpus_per_clip: int,
-    availability: Draws,
-) -> Draws | None:
-    """Return GPUs to lease so that every promise holds: all clips wait in one queue."""
-    promises = {scenario.promise_of(platform) for platform in scenario.platforms} - {None}
-    if not promises:
-        return None
-    rate, work, squares = (
-        np.einsum("pd,phd->hd", np.stack([getattr(flow, name) for flow in flows]), hours)
-        for name in ("rate_per_s", "work", "squares")
-    )
-    busiest = np.argmax(work, axis=0)[None, :]
-    rate, work, squares = (
-        np.take_along_axis(each, busiest, axis=0)[0] for each in (rate, work, squares)
-    )
-    mean_s = work / rate
-    cv2 = np.maximum(0.0, squares / rate / mean_s**2 - 1)
-    needed = [_servers(promise, rate, mean_s, cv2) for promise in promises if promise]
-    return np.asarray(np.ceil(np.max(needed, axis=0) * gpus_per_clip / availability))
 
 
 def _servers(promise: Promise, rate: Draws, mean_s: Draws, cv2: Draws) -> Draws:
