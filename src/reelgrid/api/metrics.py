@@ -173,7 +173,7 @@ def _rate(tallies: Iterable[Tally]) -> Metric:
         key = (tally.name, tally.label)
         sums[key] = sums.get(key, 0.0) + tally.total
     for (name, model), clip_s in sums.items():
-        gpu_s = sums.get(("video_gpu_s", model), 0.0) or sums.get(("gpu_s", model), 0.0)
+        gpu_s = sums.get(("video_gpu_s", model), 0.0)
         if name == "clip_s" and clip_s > 0 and gpu_s > 0:
             family.add_metric([model], minutes_per_gpu_hour(clip_s, gpu_s))
     return family

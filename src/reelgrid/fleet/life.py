@@ -24,6 +24,9 @@ from reelgrid.media.signer import signer_of
 from reelgrid.settings import Settings
 from reelgrid.store.blobs import Blobs
 
+NICENESS = 10
+"""How far a worker on the processor stands behind the server beside it, which has to answer at once."""
+
 
 def live(started: Started, signs: Signs, pulse: Pulse, departure: Departure) -> None:
     """Work until told to leave.
@@ -34,6 +37,8 @@ def live(started: Started, signs: Signs, pulse: Pulse, departure: Departure) -> 
     settings = started.settings
     machine = Machine(settings.device, settings.dtype)
     _refuse_what_never_fits(settings.models, machine)
+    if started.ends is not None and machine.device.type == "cpu":
+        os.nice(NICENESS)
     with (
         succeeding(settings.scratch, started.name) as predecessor,
         closing(open_desk(settings.database)) as desk,

@@ -15,6 +15,9 @@ from reelgrid.jobs.work import Claim
 from reelgrid.models.loading import LoadedModel
 from reelgrid.store.blobs import Blobs
 
+RESUMES = "resumes"
+"""Name of the desk's count of generations that went on from a saved state."""
+
 REFUSED_STATES = "states_refused"
 """Name of the desk's count of saved states that could not be taken up."""
 
@@ -27,6 +30,7 @@ def take_up(
     """Return the generation of the newest good state, and that state; none if there is none."""
     for state, generation in _states(claim, model, blobs, books):
         _log.info("%s goes on from step %d", claim.id, state.step, extra={"job": claim.id})
+        _count(claim, RESUMES, books)
         return generation, state
     return None
 
@@ -51,7 +55,11 @@ def _pass_over(claim: Claim, state: SavedState, error: Exception, books: Books) 
         reason,
         extra={"job": claim.id},
     )
+    _count(claim, REFUSED_STATES, books)
+
+
+def _count(claim: Claim, name: str, books: Books) -> None:
     try:
-        books.count(REFUSED_STATES, claim.job.model)
+        books.count(name, claim.job.model)
     except DeskError:
-        _log.warning("a refused state was not counted", extra={"job": claim.id})
+        _log.warning("%s was not counted", name, extra={"job": claim.id})

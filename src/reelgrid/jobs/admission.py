@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, bindparam, func, select
 
 from reelgrid.errors import ConflictError, LimitError
 from reelgrid.jobs import ledger, policy, schema
@@ -10,7 +10,20 @@ from reelgrid.jobs.database import Database
 from reelgrid.jobs.job import Limits, NewJob, Phase, new_id
 
 _JOB = schema.job.c
-_UNFINISHED = (Phase.WAITING, Phase.RUNNING, Phase.PAUSED)
+_IS_UNFINISHED = (_JOB.owner == bindparam("of_owner")) & schema.in_phase(
+    Phase.WAITING, Phase.RUNNING, Phase.PAUSED
+)
+_LEFT_S = _JOB.estimate_s * (1 - _JOB.step * 1.0 / func.coalesce(func.nullif(_JOB.num_steps, 0), 1))
+_INSERT = schema.job.insert().returning(schema.job)
+_LAST_TURN = (
+    select(_JOB.turn_s, _JOB.estimate_s).where(_IS_UNFINISHED).order_by(_JOB.turn_s.desc()).limit(1)
+)
+_EARLIER = select(schema.job).where(
+    _JOB.owner == bindparam("of_owner"),
+    _JOB.idempotency_key == bindparam("key"),
+    _JOB.idempotency_key.is_not(None),
+)
+_UNFINISHED = select(func.count(), func.coalesce(func.sum(_LEFT_S), 0.0)).where(_IS_UNFINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +54,8 @@ def admit(
     if earlier is not None:
         return earlier, False
     _check_limits(connection, job, limits, used_s)
-    standing = rank_now(database, connection, job)
-    values = _values(job, standing)
-    row = connection.execute(schema.job.insert().values(**values).returning(schema.job))
-    admitted = row.mappings().one()
+    standing = _stand(connection, job, now_s)
+    admitted = connection.execute(_INSERT, _values(job, standing)).mappings().one()
     ledger.add_usage(database, connection, job.owner, day, num_jobs=1)
     ledger.observe(database, connection, [("submitted", job.model, None)])
     return admitted, True
@@ -52,13 +63,11 @@ def admit(
 
 def rank_now(database: Database, connection: Connection, job: NewJob) -> Standing:
     """Return where the job would come in now."""
-    now_s = database.read_now(connection)
-    last = connection.execute(
-        select(_JOB.turn_s, _JOB.estimate_s)
-        .where(_JOB.owner == job.owner, schema.in_phase(*_UNFINISHED))
-        .order_by(_JOB.turn_s.desc())
-        .limit(1)
-    ).first()
+    return _stand(connection, job, database.read_now(connection))
+
+
+def _stand(connection: Connection, job: NewJob, now_s: float) -> Standing:
+    last = connection.execute(_LAST_TURN, {"of_owner": job.owner}).first()
     turn_s = policy.turn_s(now_s, *(last or (None,)))
     return Standing(
         now_s,
@@ -76,12 +85,8 @@ def rank_now(database: Database, connection: Connection, job: NewJob) -> Standin
 def _find_earlier(connection: Connection, job: NewJob) -> RowMapping | None:
     if job.idempotency_key is None:
         return None
-    statement = select(schema.job).where(
-        _JOB.owner == job.owner,
-        _JOB.idempotency_key == job.idempotency_key,
-        _JOB.idempotency_key.is_not(None),
-    )
-    row = connection.execute(statement).mappings().first()
+    asked = {"of_owner": job.owner, "key": job.idempotency_key}
+    row = connection.execute(_EARLIER, asked).mappings().first()
     if row is not None and row["body_digest"] != job.body_digest:
         raise ConflictError(
             f"the idempotency key was used with another request, for {row['id']}: take a new one",
@@ -93,14 +98,7 @@ def _find_earlier(connection: Connection, job: NewJob) -> RowMapping | None:
 def _check_limits(connection: Connection, job: NewJob, limits: Limits, used_s: float) -> None:
     if limits.max_jobs is None and limits.max_gpu_s_per_day is None:
         return
-    left_s = _JOB.estimate_s * (
-        1 - _JOB.step * 1.0 / func.coalesce(func.nullif(_JOB.num_steps, 0), 1)
-    )
-    num, ahead_s = connection.execute(
-        select(func.count(), func.coalesce(func.sum(left_s), 0.0)).where(
-            _JOB.owner == job.owner, schema.in_phase(*_UNFINISHED)
-        )
-    ).one()
+    num, ahead_s = connection.execute(_UNFINISHED, {"of_owner": job.owner}).one()
     if limits.max_jobs is not None and num >= limits.max_jobs:
         raise LimitError(
             f"{num} jobs are unfinished, this key may have {limits.max_jobs}: wait for one to end",

@@ -9,12 +9,20 @@ benchmark, and the last ones could be gone after a loss of power.) Not here: tab
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, Float, create_engine, event, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Select,
+    create_engine,
+    event,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL, Connection, Engine, make_url
@@ -49,6 +57,8 @@ _FULL_STATES = {"53100"}
 _RETRY_S = 0.01
 _IMMEDIATE = "reelgrid_immediate"
 
+T = TypeVar("T")
+
 
 class Database:
     """A database, reached from several threads; each transaction has its connection to itself.
@@ -62,6 +72,7 @@ class Database:
         self.url = _parse(url)
         self.dialect = self.url.get_backend_name()
         self._engine = _make_engine(self.url)
+        self._prepared: dict[Callable[[Any], Any], Any] = {}
         self.now: ColumnElement[float] = literal_column(clock or _CLOCKS[self.dialect], Float())
 
     @property
@@ -95,9 +106,20 @@ class Database:
         """Return an insert that can update what is there instead."""
         return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    def prepared(self, build: "Callable[[Database], T]") -> T:
+        """Return what a function builds of this database, built at the first call only.
+
+        Building a statement and looking up its compiled form takes longer than running it.
+        """
+        try:
+            found: T = self._prepared[build]
+        except KeyError:
+            found = self._prepared[build] = build(self)
+        return found
+
     def read_now(self, connection: Connection) -> float:
         """Return the time of the database, in Unix seconds."""
-        return float(connection.execute(select(self.now)).scalar_one())
+        return float(connection.execute(self.prepared(_select_now)).scalar_one())
 
     def close(self) -> None:
         """Close all connections."""
@@ -126,6 +148,10 @@ class Database:
 
     def __str__(self) -> str:
         return self.url.database or "" if self.is_sqlite else self.url.render_as_string()
+
+
+def _select_now(database: Database) -> Select[float]:
+    return select(database.now)
 
 
 def _parse(url: str | Path) -> URL:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, RowMapping, delete, update
 
 from reelgrid.jobs import ledger, preemption, rows, schema
 from reelgrid.jobs.database import Database
-from reelgrid.jobs.job import Code, Job, Phase
+from reelgrid.jobs.job import Code, Job, Kind, Phase
 from reelgrid.jobs.ledger import Observation
 
 _JOB = schema.job.c
@@ -73,9 +73,11 @@ def _observations(row: RowMapping) -> list[Observation]:
     if row["phase"] == Phase.FAILED:
         return [("failed", row["error_code"], None)]
     model = row["model"]
-    return [
+    seen: list[Observation] = [
         ("completed", model, None),
         ("gpu_s", model, row["gpu_s"]),
-        ("clip_s", model, row["clip_s"]),
         ("turnaround_s", model, max(row["ended_at"] - row["created_at"], 0.0)),
     ]
+    if row["kind"] == Kind.VIDEO:
+        seen += [("clip_s", model, row["clip_s"]), ("video_gpu_s", model, row["gpu_s"])]
+    return seen

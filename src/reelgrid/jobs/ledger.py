@@ -9,7 +9,8 @@ import bisect
 import math
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, case
+from sqlalchemy import ColumnElement, Connection, Insert, RowMapping, case
+from sqlalchemy.sql.dml import ReturningInsert
 
 from reelgrid.jobs import schema
 from reelgrid.jobs.database import Database
@@ -56,38 +57,45 @@ def add_usage(
     num_jobs: int = 0,
 ) -> float:
     """Add to an owner's day, which is locked until the transaction ends; return its GPU-seconds."""
+    values = {"owner": owner, "day": day, "gpu_s": gpu_s, "num_jobs": num_jobs}
+    return float(connection.execute(database.prepared(_add_usage), values).scalar_one())
+
+
+def _add_usage(database: Database) -> ReturningInsert[float]:
     table = schema.usage
-    new = database.insert(table).values(owner=owner, day=day, gpu_s=gpu_s, num_jobs=num_jobs)
-    upsert = new.on_conflict_do_update(
+    new = database.insert(table)
+    return new.on_conflict_do_update(
         index_elements=[table.c.owner, table.c.day],
         set_={
             "gpu_s": table.c.gpu_s + new.excluded.gpu_s,
             "num_jobs": table.c.num_jobs + new.excluded.num_jobs,
         },
     ).returning(table.c.gpu_s)
-    return float(connection.execute(upsert).scalar_one())
 
 
 def observe(
     database: Database, connection: Connection, observations: Iterable[Observation]
 ) -> None:
     """Add to counts and histograms."""
-    table = schema.tally
+    upsert = database.prepared(_add_tally)
     for name, label, value in sorted(observations, key=lambda seen: seen[:2]):
         bound = math.inf if value is None else BOUNDS_S[bisect.bisect_left(BOUNDS_S, value)]
         amount = 1.0 if value is None else value
-        new = database.insert(table).values(
-            name=name, label=label, bound=bound, num=1, total=amount
-        )
         connection.execute(
-            new.on_conflict_do_update(
-                index_elements=[table.c.name, table.c.label, table.c.bound],
-                set_={
-                    "num": table.c.num + new.excluded.num,
-                    "total": table.c.total + new.excluded.total,
-                },
-            )
+            upsert, {"name": name, "label": label, "bound": bound, "num": 1, "total": amount}
         )
+
+
+def _add_tally(database: Database) -> Insert:
+    table = schema.tally
+    new = database.insert(table)
+    return new.on_conflict_do_update(
+        index_elements=[table.c.name, table.c.label, table.c.bound],
+        set_={
+            "num": table.c.num + new.excluded.num,
+            "total": table.c.total + new.excluded.total,
+        },
+    )
 
 
 def learn(

@@ -3,7 +3,16 @@
 import re
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    bindparam,
+    delete,
+    select,
+    tuple_,
+    update,
+)
 
 from reelgrid.errors import ConflictError, NotFoundError, RequestError
 from reelgrid.jobs import admission, ending, preemption, rows, schema
@@ -15,6 +24,10 @@ from reelgrid.jobs.queue import Queue
 MAX_PAGE = 1_000
 _ID = re.compile(r"(video|image)_[0-9a-f]{24}")
 _JOB = schema.job.c
+_BY_ID = select(schema.job).where(_JOB.id == bindparam("job_id"), _JOB.is_deleted.is_(False))
+_OF_OWNER = _BY_ID.where(_JOB.owner == bindparam("of_owner"))
+_BY_ID_LOCKED = _BY_ID.with_for_update()
+_OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
 _VERBS = {Move.CANCEL: "cancelled", Move.PAUSE: "paused", Move.RESUME: "resumed"}
 
 
@@ -158,11 +171,13 @@ def _visible(owner: str | None) -> list[ColumnElement[bool]]:
 def _find(
     connection: Connection, job_id: str, owner: str | None, *, for_update: bool = False
 ) -> RowMapping:
-    statement = select(schema.job).where(_JOB.id == job_id, *_visible(owner))
-    if for_update:
-        statement = statement.with_for_update()
+    if owner is None:
+        statement = _BY_ID_LOCKED if for_update else _BY_ID
+    else:
+        statement = _OF_OWNER_LOCKED if for_update else _OF_OWNER
+    asked = {"job_id": job_id} if owner is None else {"job_id": job_id, "of_owner": owner}
     is_name = _ID.fullmatch(job_id) is not None
-    row = connection.execute(statement).mappings().first() if is_name else None
+    row = connection.execute(statement, asked).mappings().first() if is_name else None
     if row is None:
         raise NotFoundError(f"there is no job {job_id[:80]!r}", param="id")
     return row

@@ -5,7 +5,9 @@ short job does not make all workers yield. A running job is marked only if its w
 take that very job. Asked when a job begins to wait, and at every beat of a running one.
 """
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, select, update
 
 from reelgrid.jobs import choosing, policy, rows, schema
 from reelgrid.jobs.database import Database
@@ -19,6 +21,17 @@ KNOWN_S = 60.0
 """A worker that has not been heard of for this long is no longer there."""
 
 _JOB = schema.job.c
+_BY_ID = select(schema.job).where(_JOB.id == bindparam("job_id"))
+_ANY_WAITING = select(_JOB.id).where(schema.in_phase(Phase.WAITING)).limit(1)
+_UNMARK = (
+    update(schema.job)
+    .where(
+        _JOB.yields_for == bindparam("job_id"),
+        schema.in_phase(Phase.RUNNING),
+        _JOB.wanted == Wanted.YIELD,
+    )
+    .values(wanted=None, yields_for=None)
+)
 
 
 def consider_waiting(database: Database, connection: Connection, job_id: str) -> None:
@@ -60,29 +73,29 @@ def consider_running(database: Database, connection: Connection, row: RowMapping
 
 def unmark(connection: Connection, job_id: str) -> None:
     """Let go on whatever was to give way to a job that does not wait any more."""
-    connection.execute(
-        update(schema.job)
-        .where(
-            _JOB.yields_for == job_id, schema.in_phase(Phase.RUNNING), _JOB.wanted == Wanted.YIELD
-        )
-        .values(wanted=None, yields_for=None)
-    )
+    connection.execute(_UNMARK, {"job_id": job_id})
 
 
 def known_workers(database: Database, connection: Connection) -> list[KnownWorker]:
     """Return the workers that are there: at work under a lease, or heard of within a minute."""
-    entry = schema.worker
-    at_work = select(_JOB.worker).where(
-        schema.in_phase(Phase.RUNNING), _JOB.lease_until > database.now
-    )
-    silent_s = (database.now - entry.c.seen_at).label("silent_s")
-    busy = set(connection.execute(at_work).scalars())
-    found = connection.execute(select(entry, silent_s)).mappings().all()
+    busy = set(connection.execute(database.prepared(_at_work)).scalars())
+    found = connection.execute(database.prepared(_heard_of)).mappings().all()
     return [
         rows.to_known(row, is_live=row["id"] in busy or row["silent_s"] < IDLE_S)
         for row in found
         if row["id"] in busy or row["silent_s"] < KNOWN_S
     ]
+
+
+def _at_work(database: Database) -> Select[str | None]:
+    return select(_JOB.worker).where(
+        schema.in_phase(Phase.RUNNING), _JOB.lease_until > database.now
+    )
+
+
+def _heard_of(database: Database) -> Select[Any]:
+    entry = schema.worker
+    return select(entry, (database.now - entry.c.seen_at).label("silent_s"))
 
 
 def _is_served(waiting: policy.Waiting, known: list[KnownWorker]) -> bool:
@@ -94,14 +107,14 @@ def _running(
 ) -> list[policy.Running]:
     """Return the running jobs that nothing is wanted of yet."""
     infos = {each.info.id: each.info for each in known}
-    statement = select(schema.job).where(
+    running = connection.execute(database.prepared(_going_on)).mappings()
+    return [rows.to_running(row, infos[row["worker"]]) for row in running if row["worker"] in infos]
+
+
+def _going_on(database: Database) -> Select[Any]:
+    return select(schema.job).where(
         schema.in_phase(Phase.RUNNING), _JOB.wanted.is_(None), _JOB.lease_until > database.now
     )
-    return [
-        rows.to_running(row, infos[row["worker"]])
-        for row in connection.execute(statement).mappings()
-        if row["worker"] in infos
-    ]
 
 
 def _next_for(connection: Connection, known: list[KnownWorker], running: RowMapping) -> str | None:
@@ -137,12 +150,11 @@ def _has_victim() -> ColumnElement[bool]:
 
 
 def _has_waiting(connection: Connection) -> bool:
-    found = select(_JOB.id).where(schema.in_phase(Phase.WAITING)).limit(1)
-    return connection.execute(found).first() is not None
+    return connection.execute(_ANY_WAITING).first() is not None
 
 
 def _read(connection: Connection, job_id: str) -> RowMapping:
-    return connection.execute(select(schema.job).where(_JOB.id == job_id)).mappings().one()
+    return connection.execute(_BY_ID, {"job_id": job_id}).mappings().one()
 
 
 def _mark(connection: Connection, victim_id: str, waiting_id: str) -> bool:
