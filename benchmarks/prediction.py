@@ -3,8 +3,10 @@
     python benchmarks/prediction.py [--write] [--date 2026-11-23]
 
 Leaves out whole sources, then whole GPUs, each time with a fit of its own, and then guesses the
-published latencies of `prediction_check.csv`, which no fit has seen. `--write` files the fitted
-coefficients in the package and the figures here.
+published latencies of `prediction_check.csv` and of `prediction_sealed.csv`, which no fit has seen.
+The latter were committed before any prediction of them was made; what the model of that day said is
+filed in `results/2026-11-23_prediction_sealed.json`. `--write` files the fitted coefficients in the
+package and the figures here.
 """
 
 import argparse
@@ -12,19 +14,19 @@ import dataclasses
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import reelgrid
 from reelgrid.measurement import processor_name
 from reelgrid.plan import calibration_check as check
-from reelgrid.plan.calibration import Calibration
+from reelgrid.plan.calibration import read_calibration
 from reelgrid.plan.calibration_check import Guess
 from reelgrid.plan.calibration_fit import fit, training_set
 from reelgrid.plan.calibration_fit import to_json as calibration_json
 from reelgrid.plan.latencies import Observation, read_latencies, read_ml_energy
 from reelgrid.plan.power import fit_power
-from reelgrid.plan.predict import predict
+from reelgrid.plan.predict import Prediction, predict
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -32,9 +34,19 @@ COEFFICIENTS = HERE.parent / "src/reelgrid/plan/facts/calibration.json"
 
 
 def check_set() -> tuple[Observation, ...]:
-    """Return the published latencies that no fit has seen."""
+    """Return the published latencies that no fit has seen, looked at while choices were made."""
+    return not_fitted("prediction_check.csv")
+
+
+def sealed_set() -> tuple[Observation, ...]:
+    """Return the published latencies that were sealed until the model stood."""
+    return not_fitted("prediction_sealed.csv")
+
+
+def not_fitted(name: str) -> tuple[Observation, ...]:
+    """Return the published latencies of a file beside this one."""
     fitted = {each.name for each in read_latencies()}
-    both = read_latencies([HERE / "prediction_check.csv"])
+    both = read_latencies([HERE / name])
     return tuple(each for each in both if each.name not in fitted)
 
 
@@ -113,19 +125,73 @@ def check_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
     }
 
 
+def answer_of(each: Observation) -> Prediction:
+    """Return what `predict` says of an observation, told what the observation tells."""
+    stack = each.stack
+    return predict(
+        each.workload,
+        stack.gpu,
+        num_gpus=stack.num_gpus,
+        kernel=stack.kernel,
+        software=stack.software,
+    )
+
+
 def through_predict(observations: Sequence[Observation]) -> dict[str, float]:
     """Return the errors of `predict` itself: memory, offload, published rows and all."""
-    relative, held = [], []
-    for each in observations:
-        stack = each.stack
-        answer = predict(each.workload, stack.gpu, num_gpus=stack.num_gpus, kernel=stack.kernel)
-        relative.append(abs(answer.seconds.likely / each.seconds - 1))
-        held.append(answer.seconds.low <= each.seconds <= answer.seconds.high)
+    answers = [(each.seconds, answer_of(each).seconds) for each in observations]
+    ratios = [answer.likely / seen for seen, answer in answers]
+    relative = [abs(ratio - 1) for ratio in ratios]
     return {
         "count": len(relative),
         "median": round(statistics.median(relative), 3),
         "p90": round(statistics.quantiles(relative, n=10)[-1], 3),
-        "coverage": round(statistics.mean(held), 3),
+        "coverage": round(
+            statistics.mean(answer.low <= seen <= answer.high for seen, answer in answers), 3
+        ),
+        "bias": round(statistics.median(ratios) - 1, 3),
+    }
+
+
+GROUPS: dict[str, Callable[[Observation], bool]] = {
+    "all": lambda each: True,
+    "video": lambda each: each.workload.model.kind == "video",
+    "video, one GPU": lambda each: each.workload.model.kind == "video" and each.stack.num_gpus == 1,
+    "images": lambda each: each.workload.model.kind == "image",
+    "several GPUs": lambda each: each.stack.num_gpus > 1,
+    "GPU seen": lambda each: read_calibration().knows(f"gpu:{each.stack.gpu.name}"),
+    "GPU not seen": lambda each: not read_calibration().knows(f"gpu:{each.stack.gpu.name}"),
+}
+"""By what the sealed points are told apart."""
+
+
+def sealed_table() -> dict[str, object]:
+    """Return the errors of `predict` with the filed fit on the sealed points that are whole."""
+    told = [each for each in sealed_set() if each.is_whole]
+    return {
+        words: {
+            group: through_predict([make(each) for each in told if is_in(each)])
+            for group, is_in in GROUPS.items()
+        }
+        for words, make in {
+            "kernel and software as published": lambda each: each,
+            "only model, GPUs, size, frames and steps": told_nothing,
+        }.items()
+    } | {
+        "points": [
+            {
+                "name": each.name,
+                "model": each.workload.model.name,
+                "gpu": each.stack.gpu.name,
+                "num_gpus": each.stack.num_gpus,
+                "seconds": each.seconds,
+                "predicted": round(answer.seconds.likely, 3),
+                "low": round(answer.seconds.low, 3),
+                "high": round(answer.seconds.high, 3),
+            }
+            for each in told
+            for answer in [answer_of(each)]
+        ]
     }
 
 
@@ -147,8 +213,18 @@ def point(guess: Guess) -> dict[str, object]:
     }
 
 
-def measure(date: str) -> tuple[Calibration, dict[str, object]]:
-    """Return the fit and how good it is."""
+def file_fit(date: str) -> None:
+    """Write the coefficients that the package's facts give where the package reads them."""
+    fitted = training_set()
+    widening = check.widening(check.leave_out(fitted, check.source_of))
+    calibration = fit(fitted, date=date, widening=widening)
+    filed = calibration_json(calibration, fit_power(read_ml_energy()))
+    COEFFICIENTS.write_text(filed, encoding="utf-8")
+    read_calibration.cache_clear()
+
+
+def measure(date: str) -> dict[str, object]:
+    """Return how good the fit is, and `predict` with the fit that is filed."""
     fitted = training_set()
     by_source = check.leave_out(fitted, check.source_of)
     by_gpu = check.leave_out(fitted, check.gpu_of)
@@ -159,7 +235,7 @@ def measure(date: str) -> tuple[Calibration, dict[str, object]]:
     plain = dataclasses.replace(calibration, widening=1.0)
     unseen = check.guess(plain, fitted, check_set())
     untold = [told_nothing(each) for each in check_set()]
-    return calibration, {
+    return {
         "measured_at": date,
         "machine": processor_name(),
         "reelgrid": reelgrid.__version__,
@@ -177,6 +253,7 @@ def measure(date: str) -> tuple[Calibration, dict[str, object]]:
             "kernel told": through_predict([each for each in check_set() if is_clip(each)]),
             "kernel not told": through_predict([each for each in untold if is_clip(each)]),
         },
+        "points once sealed, through predict()": sealed_table(),
     }
 
 
@@ -185,12 +262,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--date", default="2026-11-23")
     asked = parser.parse_args()
-    calibration, result = measure(asked.date)
-    text = json.dumps(result, indent=1)
+    if asked.write:
+        file_fit(asked.date)
+    text = json.dumps(measure(asked.date), indent=1)
     print(text)
     if asked.write:
-        filed = calibration_json(calibration, fit_power(read_ml_energy()))
-        COEFFICIENTS.write_text(filed, encoding="utf-8")
         (RESULTS / f"{asked.date}_prediction.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -1,21 +1,28 @@
 """The fit: filed as it is refitted, never better than the peak, and good on what it has not seen."""
 
 import dataclasses
+import hashlib
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.prediction import check_set
+from benchmarks.prediction import check_set, sealed_set
 
 from reelgrid.plan import calibration_check as check
 from reelgrid.plan import facts
+from reelgrid.plan.architectures import find_architecture
 from reelgrid.plan.calibration import read_calibration
 from reelgrid.plan.calibration_fit import case_of, fit, to_json, training_set
 from reelgrid.plan.calibration_formula import Case, Design, gradient
 from reelgrid.plan.hardware import read_hardware
 from reelgrid.plan.latencies import Stack, read_ml_energy
 from reelgrid.plan.power import fit_power, read_power
+from reelgrid.plan.workload import workload_of
+from reelgrid.spec import Size
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,8 @@ def test_the_filed_coefficients_are_those_of_a_refit(fitted, by_source):
     assert again["native_share"] == pytest.approx(filed["native_share"], abs=1e-3)
     for key in ("names", "date", "source"):
         assert again[key] == filed[key]
-    for key in ("mean", "covariance", "tau_gpu", "tau_software", "sigma", "widening"):
+    assert again["tau"] == pytest.approx(filed["tau"], abs=2e-3)
+    for key in ("mean", "covariance", "sigma", "widening"):
         np.testing.assert_allclose(again[key], filed[key], atol=2e-3, err_msg=key)
     for key in ("idle", "busy", "sigma"):
         assert again["power"][key] == pytest.approx(filed["power"][key], abs=1e-3)
@@ -89,9 +97,17 @@ def test_gpus_left_out_are_within_twenty_percent(by_gpu):
 
 def test_eighty_percent_intervals_cover_about_eighty_percent(by_source, by_gpu):
     widening = read_calibration().widening
-    assert 0.75 <= check.errors(published(by_source), widening).coverage <= 0.92
+    assert 0.75 <= check.errors(published(by_source), widening).coverage <= 0.95
     assert 0.75 <= check.errors(published(by_gpu), widening).coverage <= 0.95
-    assert check.covered(by_source, check.source_of) >= 0.72
+    assert check.covered(by_source, check.source_of) >= 0.80
+
+
+def test_intervals_hold_where_little_was_seen_too(by_source):
+    """Before sources, GPUs in parallel and streamed weights had a doubt of their own: 58 and 63 %."""
+    unseen = [each for each in published(by_source) if not each.is_gpu_seen]
+    assert check.errors(unseen).coverage >= 0.75
+    theirs = [each for each in by_source if each.observation.name.startswith("e")]
+    assert check.errors(theirs).coverage >= 0.75
 
 
 def test_points_that_no_fit_has_seen_are_as_near_as_cross_validation_says():
@@ -105,12 +121,12 @@ def test_points_that_no_fit_has_seen_are_as_near_as_cross_validation_says():
     assert check.errors(unseen).median <= 0.20
 
 
-def test_no_point_of_the_check_was_fitted_to():
+def test_no_point_of_the_check_or_of_the_sealed_was_fitted_to():
     fitted = {
         (each.workload.model.name, each.stack.gpu.name, each.stack.num_gpus, each.seconds)
         for each in training_set()
     }
-    for each in check_set():
+    for each in (*check_set(), *sealed_set()):
         assert (
             each.workload.model.name,
             each.stack.gpu.name,
@@ -156,6 +172,59 @@ def test_every_gpu_of_a_generation_is_in_order():
             mean.time(Case(work, Stack(gpu=gpu, kernel=kernel)))[0] for gpu in (pcie, nvl)
         )
         assert fast <= slow
+
+
+def test_the_sealed_points_are_those_that_were_sealed():
+    filed = BENCHMARKS / "results" / "2026-11-23_prediction_sealed.json"
+    text = (BENCHMARKS / "prediction_sealed.csv").read_bytes()
+    assert json.loads(filed.read_text())["sha256"] == hashlib.sha256(text).hexdigest()
+    assert len(sealed_set()) == 49
+
+
+def case(model, gpu="H100 SXM", **stack):
+    work = workload_of(find_architecture(model))
+    return Case(work, Stack(gpu=read_hardware()[gpu], kernel="portable", **stack))
+
+
+def test_more_gpus_streamed_weights_and_images_have_more_doubt():
+    calibration = read_calibration()
+    alone, eight = (
+        calibration.time(case("wan2.1-t2v-14b", software="xdit", num_gpus=n))[1] for n in (1, 8)
+    )
+    assert eight > alone
+    streamed = case("wan2.1-t2v-14b", software="xdit", offload="steps")
+    assert calibration.time(streamed)[1] > alone + 0.05
+    assert calibration.time(case("flux-1-dev", software="xdit"))[1] > alone + 0.05
+
+
+def test_fused_software_is_faster_on_images_and_an_unknown_one_lies_between():
+    calibration = read_calibration()
+    eager, unknown, fused = (
+        calibration.time(case("sd3.5-large", software=software))
+        for software in ("unheard-of eager one", None, "vllm-omni")
+    )
+    assert fused[0] < unknown[0]
+    assert eager == unknown
+
+
+def test_of_computing_and_launching_the_longer_tells():
+    calibration = read_calibration()
+    card = "H200 SXM"
+    tiny, small = (
+        calibration.time(
+            Case(
+                workload_of(find_architecture("flux-1-dev"), size=Size(side, side), num_steps=100),
+                Stack(gpu=read_hardware()[card], kernel="portable", software="xdit"),
+            )
+        )[0]
+        for side in (64, 256)
+    )
+    assert small - tiny < math.log(1.5)  # 16 times the pixels: the processor is what is waited for
+
+
+def test_software_tells_the_kernel_where_it_is_not_said():
+    shares = read_calibration().native_share
+    assert shares["software:xdit"] < 0.2 < 0.5 < shares["software:sglang"]
 
 
 def test_power_is_a_share_of_the_limit():

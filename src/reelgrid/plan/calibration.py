@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reelgrid.plan import facts
-from reelgrid.plan.calibration_formula import Array, Case, Design, gradient
+from reelgrid.plan.calibration_formula import Array, Case, Design, fused_share, gradient
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.latencies import KernelClass
 
-_FILED = ("tau_gpu", "tau_software", "sigma", "widening", "native_share", "date")
+_FILED = ("tau", "sigma", "widening", "native_share", "date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,20 @@ class Calibration:
         names: The structure's, then the effects'.
         mean: Posterior means, shape (n,).
         covariance: Posterior covariance, shape (n, n).
-        tau_gpu: Spread of GPUs' effects, on the logistic scale.
-        tau_software: Spread of software's effects, of the logarithm of seconds.
+        tau: Spreads of effects by kind: `gpu` on the logistic scale; of the logarithm of seconds
+            `software`, `source` and `image_source` (who measured video and images), `parallel`
+            (how well work is parted, for each doubling of GPUs), `streamed` (weights every step).
         sigma: Spread of what is left, of the logarithm of seconds.
         widening: Intervals are made wider by this factor, so that they cover what they claim.
-        native_share: By model, how much of what was published of it on GPUs with kernels of their
-            own ran with those; under `""` the share of all models.
+        native_share: By model, and by software as in `software:xdit`, how much of what was published
+            on GPUs with kernels of their own ran with those; under `""` the share of all.
         date: When it was fitted.
     """
 
     names: tuple[str, ...]
     mean: Array
     covariance: Array
-    tau_gpu: float
-    tau_software: float
+    tau: Mapping[str, float]
     sigma: float
     widening: float
     native_share: Mapping[str, float]
@@ -52,13 +52,13 @@ class Calibration:
         """Return the logarithm of the seconds and its standard deviation.
 
         An attention kernel that is not known is portable or native with the chances that published
-        runs of the model have.
+        runs of the software have, or of the model where the software is not known either.
         """
         if case.stack.kernel is not None or not has_own_kernels(case.stack.gpu):
             return self._time(case)
         portable, sigma_portable = self._time(_with_kernel(case, "portable"))
         native, sigma_native = self._time(_with_kernel(case, "native"))
-        share = self.native_share.get(case.workload.model.name, self.native_share[""])
+        share = self._native_share(case)
         within = (1 - share) * sigma_portable**2 + share * sigma_native**2
         between = share * (1 - share) * (portable - native) ** 2
         return (1 - share) * portable + share * native, math.sqrt(within + between)
@@ -72,10 +72,29 @@ class Calibration:
         log_s, slopes = gradient(self.mean, design)
         variance = float(slopes[0] @ self.covariance @ slopes[0]) + self.sigma**2
         if not self.knows(f"gpu:{case.stack.gpu.name}"):
-            variance += (self.tau_gpu * design.gpu_slope(self.mean)) ** 2
-        if case.stack.software is None or not self.knows(f"software:{case.stack.software}"):
-            variance += self.tau_software**2
+            variance += (self.tau["gpu"] * design.gpu_slope(self.mean)) ** 2
+        fused = fused_share(case.stack)
+        variance += fused * (1 - fused) * design.gain_of_fusing(self.mean) ** 2
+        variance += self._setup_variance(case)
         return float(log_s[0]), self.widening * math.sqrt(variance)
+
+    def _native_share(self, case: Case) -> float:
+        """Return how likely native kernels are where it is not said."""
+        for key in (f"software:{case.stack.software}", case.workload.model.name):
+            if key in self.native_share:
+                return self.native_share[key]
+        return self.native_share[""]
+
+    def _setup_variance(self, case: Case) -> float:
+        """Return what machines, engines and who measures differ by, of the logarithm squared."""
+        stack = case.stack
+        variance = self.tau[case.source_effect] ** 2
+        variance += (self.tau["parallel"] * math.log2(stack.num_gpus)) ** 2
+        if stack.software is None or not self.knows(f"software:{stack.software}"):
+            variance += self.tau["software"] ** 2
+        if stack.offload == "steps":
+            variance += self.tau["streamed"] ** 2
+        return variance
 
 
 @functools.cache

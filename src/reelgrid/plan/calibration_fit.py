@@ -18,7 +18,7 @@ import numpy.typing as npt
 from reelgrid.plan.calibration import Calibration, has_own_kernels
 from reelgrid.plan.calibration_formula import STRUCTURE, Array, Case, Design, gradient
 from reelgrid.plan.hardware import Gpu, read_hardware
-from reelgrid.plan.latencies import Observation, read_latencies, read_ml_energy
+from reelgrid.plan.latencies import ML_ENERGY, Observation, read_latencies, read_ml_energy
 from reelgrid.plan.power import Power
 
 _ROUNDS = 25
@@ -29,10 +29,22 @@ _DIGITS = 4
 _FREEDOM = 4.0
 _T_OVER_NORMAL = 1.5332 / 1.2816  # 90th percentiles of Student's t with four degrees and normal
 
-_KINDS = ("gpu", "software", "group")
-_SPREADS = {"gpu": (0.4, 6.0), "software": (0.1, 4.0), "group": (0.12, 6.0), "within": (0.05, 6.0)}
+_FILED_KINDS = ("gpu", "software", "source", "image_source", "parallel", "streamed")
+_KINDS = (*_FILED_KINDS, "group")
+_NEW = ("group:", "source:", "image_source:", "parallel:", "streamed:")
+_SPREADS = {
+    "gpu": (0.4, 6.0),
+    "software": (0.1, 4.0),
+    "group": (0.12, 6.0),
+    "within": (0.05, 6.0),
+    "source": (0.08, 4.0),
+    "image_source": (0.25, 4.0),
+    "parallel": (0.06, 4.0),
+    "streamed": (0.2, 4.0),
+}
 """What the spreads are believed to be before anything is seen, and as how many effects that counts
-(an inverse gamma prior): without it, spreads of a handful of effects come out too small."""
+(an inverse gamma prior): without it, spreads of a handful of effects come out too small. Images were
+published by two sources only; 0.25 is by how much five engines differ with one video model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +99,12 @@ def fit(observations: Sequence[Observation], *, date: str, widening: float = 1.0
         for _ in range(_NEWTON_STEPS if turn else _NEWTON_STEPS_FIRST):
             x, covariance = _newton(x, design, y, prior_mean, variance, spread)
         spread = _estimated(x, covariance, design, y, spread)
-    kept = np.array([not name.startswith("group:") for name in names])
+    kept = np.array([not name.startswith(_NEW) for name in names])
     calibration = Calibration(
-        names=tuple(name for name in names if not name.startswith("group:")),
+        names=tuple(name for name in names if not name.startswith(_NEW)),
         mean=x[kept],
         covariance=covariance[np.ix_(kept, kept)],
-        tau_gpu=spread.tau["gpu"],
-        tau_software=spread.tau["software"],
+        tau={kind: spread.tau[kind] for kind in _FILED_KINDS},
         sigma=spread.tau["group"] * _T_OVER_NORMAL,
         widening=widening,
         native_share=native_share(observations),
@@ -112,8 +123,7 @@ def to_json(calibration: Calibration, power: Power) -> str:
     filed = {
         "date": calibration.date,
         "source": "benchmarks/prediction.py on plan/facts/latencies.csv and ml_energy_h100.csv",
-        "tau_gpu": round(calibration.tau_gpu, _DIGITS),
-        "tau_software": round(calibration.tau_software, _DIGITS),
+        "tau": {kind: round(tau, _DIGITS) for kind, tau in calibration.tau.items()},
         "sigma": round(calibration.sigma, _DIGITS),
         "widening": round(calibration.widening, _DIGITS),
         "native_share": {
@@ -138,27 +148,33 @@ def to_json(calibration: Calibration, power: Power) -> str:
 def case_of(observation: Observation) -> Case:
     """Return the case that an observation is one of."""
     return Case(
-        observation.workload, observation.stack, observation.is_whole, group=observation.group
+        observation.workload,
+        observation.stack,
+        observation.is_whole,
+        group=observation.group,
+        setup=f"{observation.source} {observation.workload.model.name}",
+        source=ML_ENERGY if observation.source.startswith(ML_ENERGY) else observation.source,
     )
 
 
 def native_share(observations: Sequence[Observation]) -> dict[str, float]:
-    """Return how much of what was published ran with the GPU's own kernels, by model.
+    """Return how much of what was published ran with the GPU's own kernels, by model and software.
 
-    Only GPUs with kernels of their own count, and each group once; the share of a model is shrunk
-    to that of all, which is found under `""`, as if two more had been published with it.
+    Only GPUs with kernels of their own count, and each group once; a share is shrunk to that
+    of all, which is found under `""`, as if two more had been published with it.
     """
-    seen: dict[tuple[str, str], bool] = {}
+    seen: dict[tuple[str, str, str], bool] = {}
     for each in observations:
         stack = each.stack
         if has_own_kernels(stack.gpu) and stack.kernel in {"portable", "native"}:
-            key = (each.group or each.name, each.workload.model.name)
-            seen[key] = stack.kernel == "native"
+            model, software = each.workload.model.name, f"software:{stack.software}"
+            seen[each.group or each.name, model, software] = stack.kernel == "native"
     overall = (sum(seen.values()) + 1) / (len(seen) + 2)
     shares = {"": overall}
-    for model in sorted({model for _, model in seen}):
-        own = [is_native for (_, name), is_native in seen.items() if name == model]
-        shares[model] = (sum(own) + 2 * overall) / (len(own) + 2)
+    for place in (1, 2):
+        for name in sorted({key[place] for key in seen} - {"software:None"}):
+            own = [is_native for key, is_native in seen.items() if key[place] == name]
+            shares[name] = (sum(own) + 2 * overall) / (len(own) + 2)
     return shares
 
 
@@ -182,10 +198,21 @@ def in_order(calibration: Calibration, gpus: Iterable[Gpu]) -> Calibration:
 
 
 def _names(observations: Sequence[Observation]) -> tuple[str, ...]:
-    gpus = sorted({f"gpu:{each.stack.gpu.name}" for each in observations})
-    software = sorted({f"software:{each.stack.software}" for each in observations})
-    groups = sorted({f"group:{each.group}" for each in observations if each.group})
-    return (*STRUCTURE, *gpus, *(name for name in software if name != "software:None"), *groups)
+    found: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+    for case in map(case_of, observations):
+        stack = case.stack
+        found["gpu"].add(stack.gpu.name)
+        found[case.source_effect].add(str(case.source))
+        if stack.software:
+            found["software"].add(stack.software)
+        if case.group:
+            found["group"].add(case.group)
+        if stack.num_gpus > 1:
+            found["parallel"].add(str(case.setup))
+        if stack.offload == "steps":
+            found["streamed"].add(str(case.setup))
+    effects = (f"{kind}:{name}" for kind, names in found.items() for name in sorted(names))
+    return (*STRUCTURE, *effects)
 
 
 def _prior_variance(names: Sequence[str], spread: _Spread) -> Array:

@@ -1,33 +1,43 @@
 """Seconds of a generation from its FLOPs and a GPU's peak: the formula, for many cases at once.
 
-    denoise = forwards [ F_linear / (P e_L) + F_attention / (P e_A) + passes * bytes / bandwidth ]
+    compute = [ F_linear / (P e_L) + F_attention / (P e_A) + passes / fused * bytes / bandwidth ]
               * software / GPUs * (1 + sync log2 GPUs)
-              + forwards [ exchange / (link share * link) + layers * (launch + latency if GPUs > 1) ]
+    wait    = exchange / (link share * link) + layers * latency if GPUs > 1
+    launch  = layers * launch / fused
+    denoise = forwards * hypot(compute + wait, launch)
     seconds = denoise * streaming + decoder FLOPs / rate + fixed + weights / host rate if offloaded
     e_L = logistic(linear + z),  e_A = logistic(attention + kernel + head + z) [* low_bit]
     z   = power * ln(W per TFLOP/s, against 0.9) + matmul * 2 ln(best measured share, against 0.8) + GPU
 
 P is the dense 16-bit peak. The logistic keeps both efficiencies below 1, so no prediction is faster
-than the peak allows. Effects of GPUs and software that have no coefficient are 0. Not here: the
-values of the coefficients (`calibration`) and how they are found (`calibration_fit`).
+than the peak allows. The processor launches operations ahead of the GPU, so that of computing and
+launching the longer tells (`hypot`); fused software launches and moves less. Effects of GPUs and
+software that have no coefficient are 0. Not here: the values of the coefficients (`calibration`) and
+how they are found (`calibration_fit`).
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from reelgrid.plan.flops import forward_flops
 from reelgrid.plan.hardware import Gpu
-from reelgrid.plan.latencies import Stack
+from reelgrid.plan.latencies import KernelClass, Stack
 from reelgrid.plan.workload import Workload
 
 Array = npt.NDArray[np.float64]
 
-FUSED = frozenset({"compiled", "cosmos", "fastvideo", "lightx2v", "ltx", "sglang"})
+SourceEffect = Literal["source", "image_source"]
+
+FUSED = frozenset({"compiled", "cosmos", "fastvideo", "lightx2v", "ltx", "sglang", "vllm-omni"})
 """Software that fuses or compiles what stands between the matrix products."""
+
+EAGER = frozenset({"diffusers", "open-sora", "step-video", "wan", "xdit"})
+"""Software that launches every operation by itself; of any other it is not known."""
 
 UNTUNED = frozenset({"volta", "turing", "cdna2", "rdna3"})
 """Generations that FlashAttention-2 was not written for."""
@@ -37,7 +47,15 @@ _REFERENCE_W_PER_TFLOPS = 0.9
 _REFERENCE_MATMUL = 0.8
 _REFERENCE_BYTES_PER_S = 3.35e12  # of an H100, for which the decoder's rate is quoted
 _STEP = 1e-5
-_HALF = 0.5
+
+_FUSED_SHARE: dict[KernelClass | None, float] = {
+    "portable": 0.1,
+    "native": 0.7,
+    "low-bit": 0.7,
+    None: 0.4,
+}
+"""How often a kernel came with fused software, of the sources of `plan/facts/latencies.csv`: 1 of 10
+with a portable one, 4 of 6 with a native one."""
 
 STRUCTURE: dict[str, tuple[float, float]] = {
     "linear": (0.6, 0.5),
@@ -56,7 +74,7 @@ STRUCTURE: dict[str, tuple[float, float]] = {
     "log_decoder_flops_per_s": (math.log(25e12), 0.5),
     "log_fixed_s": (math.log(1.5), 0.7),
     "log_fixed_image_s": (math.log(0.15), 0.7),
-    "log_launch_s": (math.log(5e-5), 1.0),
+    "log_launch_s": (math.log(4e-4), 0.7),
     "log_latency_s": (math.log(4e-4), 0.7),
     "log_sync": (math.log(0.05), 0.7),
     "log_link_share": (math.log(0.5), 0.7),
@@ -74,12 +92,21 @@ class Case:
     Attributes:
         is_whole: Whether text encoder and decoder belong to it.
         group: Name of a group of observations that share an effect, while fitting.
+        setup: Name of what shares how well work is parted over GPUs or weights are streamed.
+        source: Name of who measured, while fitting.
     """
 
     workload: Workload
     stack: Stack
     is_whole: bool = True
     group: str | None = None
+    setup: str | None = None
+    source: str | None = None
+
+    @property
+    def source_effect(self) -> SourceEffect:
+        """The kind of effect that a source has: images differ more between sources than video."""
+        return "image_source" if self.workload.model.kind == "image" else "source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +132,9 @@ class Design:
             "gpu": [f"gpu:{case.stack.gpu.name}" for case in cases],
             "software": [f"software:{case.stack.software}" for case in cases],
             "group": [f"group:{case.group}" for case in cases],
+            "source": [f"{case.source_effect}:{case.source}" for case in cases],
+            "parallel": [f"parallel:{case.setup}" for case in cases],
+            "streamed": [f"streamed:{case.setup}" for case in cases],
         }
         return cls(
             columns={key: np.array([row[key] for row in rows]) for key in rows[0]},
@@ -119,9 +149,18 @@ class Design:
         shifted = self._seconds(x, offset=_STEP)
         return float((shifted[0] - self._seconds(x)[0]) / _STEP)
 
+    def gain_of_fusing(self, x: Array) -> float:
+        """Return the logarithm of how much longer the first case takes eager than fused."""
+        column = self.columns["is_fused"]
+        eager, fused = (
+            replace(self, columns={**self.columns, "is_fused": np.full_like(column, value)})
+            for value in (0.0, 1.0)
+        )
+        return float(eager._seconds(x)[0] - fused._seconds(x)[0])
+
     def log_seconds(self, x: Array) -> Array:
         """Return the logarithm of the seconds of each case, shape (m,)."""
-        return self._seconds(x) + self._effect(x, "group")
+        return self._seconds(x) + self._effect(x, "group") + self._effect(x, "source")
 
     def _effect(self, x: Array, kind: str) -> Array:
         places = self.effects[kind]
@@ -133,8 +172,11 @@ class Design:
         forward = self._forward_s(x, k, offset) * np.exp(self._effect(x, "software"))
         together = forward / c["gpus"] * (1 + np.exp(k["log_sync"]) * np.log2(c["gpus"]))
         exchange = c["exchange"] / (c["link"] * np.exp(k["log_link_share"]))
-        calls = np.exp(k["log_launch_s"]) + np.exp(k["log_latency_s"]) * (c["gpus"] > 1)
-        denoise = c["forwards"] * (together + exchange + c["layers"] * calls)
+        waiting = c["layers"] * np.exp(k["log_latency_s"]) * (c["gpus"] > 1)
+        launching = c["layers"] * np.exp(k["log_launch_s"] - k["fused"] * c["is_fused"])
+        steps = np.hypot(together + exchange + waiting, launching)
+        parted = np.exp(self._effect(x, "parallel") * np.log2(c["gpus"]))
+        denoise = c["forwards"] * steps * parted
         rate = np.exp(k["log_decoder_flops_per_s"]) * np.sqrt(
             c["bandwidth"] / _REFERENCE_BYTES_PER_S
         )
@@ -143,7 +185,8 @@ class Design:
         )
         moving = c["offloaded_bytes"] / np.exp(k["log_host_bytes_per_s"])
         around = c["is_whole"] * (c["decoder"] / rate + fixed + moving)
-        return np.asarray(np.log(denoise * np.exp(k["streaming"] * c["is_streamed"]) + around))
+        streaming = (k["streaming"] + self._effect(x, "streamed")) * c["is_streamed"]
+        return np.asarray(np.log(denoise * np.exp(streaming) + around))
 
     def _forward_s(self, x: Array, k: Mapping[str, float], offset: float) -> Array:
         c = self.columns
@@ -226,17 +269,23 @@ def _gpu_numbers(gpu: Gpu) -> dict[str, float]:
     }
 
 
+def fused_share(stack: Stack) -> float:
+    """Return how likely it is that a stack fuses or compiles, by what is known of it."""
+    if stack.software in FUSED:
+        return 1.0
+    if stack.software in EAGER:
+        return 0.0
+    return _FUSED_SHARE[stack.kernel]
+
+
 def _stack_numbers(stack: Stack) -> dict[str, float]:
     is_portable = stack.kernel == "portable"
     generation = stack.gpu.generation
-    fused = float(stack.software in FUSED)
-    if stack.software is None:
-        fused = _HALF if stack.kernel is None else float(not is_portable)
     return {
         "portable_on_hopper": float(is_portable and generation == "hopper"),
         "portable_on_cut_hopper": float(is_portable and generation == "hopper-cut"),
         "portable_on_blackwell": float(is_portable and generation == "blackwell"),
         "is_low_bit": float(stack.kernel == "low-bit"),
-        "is_fused": fused,
+        "is_fused": fused_share(stack),
         "is_streamed": float(stack.offload == "steps"),
     }

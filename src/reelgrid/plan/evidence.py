@@ -85,8 +85,8 @@ def from_measurements(case: Case, records: Sequence[BenchRecord]) -> Evidence | 
 def from_published(case: Case, published: Sequence[Observation] | None = None) -> Evidence | None:
     """Return what was published of exactly this, on as many of these GPUs; none if nothing was.
 
-    A compiled network counts only for who says that his is.
-    Where it is not said with which kernel, on a GPU where that matters, the doubt is the formula's.
+    A compiled network counts only for who says that his is. The fewer sources agree, the more doubt
+    by what sources differ. Where it is not said with which kernel, on a GPU where that matters, the doubt is the formula's.
     """
     known = _latencies() if published is None else published
     rows = [row for row in known if _is_same(row, case)]
@@ -95,7 +95,10 @@ def from_published(case: Case, published: Sequence[Observation] | None = None) -
     logs = [math.log(row.seconds) for row in rows]
     spread = statistics.pstdev(logs)
     sources = dict.fromkeys(f"published: {row.source} ({row.date}), {row.note}" for row in rows)
-    sigma = math.hypot(_OTHER_MACHINE_SIGMA, spread)
+    between = read_calibration().tau[case.source_effect] / math.sqrt(
+        len({row.source for row in rows})
+    )
+    sigma = math.hypot(_OTHER_MACHINE_SIGMA, spread, between)
     if case.stack.kernel is None and has_own_kernels(case.stack.gpu):
         sigma = max(sigma, read_calibration().time(case)[1])
     return Evidence(statistics.mean(logs), sigma, tuple(sources))
