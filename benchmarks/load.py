@@ -5,12 +5,14 @@
 The server runs as users run it, with its worker and SQLite; this process is the clients: one
 connection each, every poll due a second after the one before it, submissions evenly spread as the
 openai package sends them (multipart). Latencies are counted from when a request was due, so that a
-stall is not hidden by the requests that it delays. Prints one JSON object, written to --output.
+stall is not hidden by the requests that it delays; what of it is this process's own lateness is
+reported beside. Prints one JSON object, written to --output.
 """
 
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import platform
@@ -42,6 +44,7 @@ class Seen:
     """What the clients saw."""
 
     poll_s: list[float] = field(default_factory=list)
+    answer_s: list[float] = field(default_factory=list)
     submit_s: list[float] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -81,12 +84,14 @@ async def poll(seen: Seen, line: Line, starts_s: float, ends_s: float, number: i
     due_s = starts_s
     while due_s < ends_s:
         await asyncio.sleep(due_s - time.perf_counter())
-        seen.late_s.append(time.perf_counter() - due_s)
+        sent_s = time.perf_counter()
+        seen.late_s.append(sent_s - due_s)
         job = seen.ids[(number * 7919) % len(seen.ids)] if seen.ids else "video_" + "0" * 24
         with counted(seen, "poll"):
             status, _ = await line.ask("GET", f"/v1/videos/{job}")
             seen.statuses[f"poll {status}"] += 1
         seen.poll_s.append(time.perf_counter() - due_s)
+        seen.answer_s.append(time.perf_counter() - sent_s)
         due_s += 1.0
 
 
@@ -169,6 +174,15 @@ async def served(folder: Path, database: str | None) -> AsyncIterator[tuple[int,
         sys.stderr.write(log.read_text(encoding="utf-8"))
 
 
+def worker_of(pid: int) -> int:
+    """Return the process that the server started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    others = (task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid))
+    for task in others:
+        children += (task / "children").read_text(encoding="ascii").split()
+    return int(children[0])
+
+
 def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -181,11 +195,14 @@ def quantiles_ms(seconds: list[float]) -> dict[str, float]:
 
 
 async def measure(options: argparse.Namespace) -> dict[str, object]:
+    load_before = os.getloadavg()
+    gc.disable()  # the clients' own pauses are not the server's
     with tempfile.TemporaryDirectory(prefix="reelgrid-load-") as folder:
         async with served(Path(folder), options.database) as (port, pid, key):
-            before_s = cpu_s(pid)
+            processes = {"server": pid, "worker": worker_of(pid), "clients": os.getpid()}
+            before_s = {name: cpu_s(number) for name, number in processes.items()}
             seen = await load(options, port, key)
-            used_s = cpu_s(pid) - before_s
+            used_s = {name: cpu_s(number) - before_s[name] for name, number in processes.items()}
     errors = {
         name: num for name, num in seen.statuses.items() if name not in {"poll 200", "submit 200"}
     }
@@ -202,9 +219,11 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         "num_submissions": len(seen.submit_s),
         "errors": errors,
         "poll_ms": quantiles_ms(seen.poll_s),
+        "poll_ms_from_when_it_was_sent": quantiles_ms(seen.answer_s),
         "submit_ms": quantiles_ms(seen.submit_s),
         "client_late_ms": quantiles_ms(seen.late_s),
-        "server_cpu_share_of_one_core": round(used_s / options.seconds, 3),
+        "share_of_one_core": {name: round(s / options.seconds, 3) for name, s in used_s.items()},
+        "load_average_before": load_before[0],
     }
 
 
