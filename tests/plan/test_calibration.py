@@ -192,6 +192,9 @@ def test_more_gpus_streamed_weights_and_images_have_more_doubt():
         calibration.time(case("wan2.1-t2v-14b", software="xdit", num_gpus=n))[1] for n in (1, 8)
     )
     assert eight > alone
+    certain = dataclasses.replace(calibration, tau={**calibration.tau, "parallel": 0.0})
+    sure = certain.time(case("wan2.1-t2v-14b", software="xdit", num_gpus=8))[1]
+    assert eight**2 - sure**2 == pytest.approx((3 * calibration.tau["parallel"]) ** 2)
     streamed = case("wan2.1-t2v-14b", software="xdit", offload="steps")
     assert calibration.time(streamed)[1] > alone + 0.05
     assert calibration.time(case("flux-1-dev", software="xdit"))[1] > alone + 0.05
@@ -225,6 +228,18 @@ def test_of_computing_and_launching_the_longer_tells():
 def test_software_tells_the_kernel_where_it_is_not_said():
     shares = read_calibration().native_share
     assert shares["software:xdit"] < 0.2 < 0.5 < shares["software:sglang"]
+    for software in ("xdit", "sglang"):
+        likely, portable, native = (
+            read_calibration().time(
+                dataclasses.replace(
+                    each, stack=dataclasses.replace(each.stack, kernel=kernel, software=software)
+                )
+            )[0]
+            for each in [case("hunyuan-video")]
+            for kernel in (None, "portable", "native")
+        )
+        share = shares[f"software:{software}"]
+        assert likely == pytest.approx((1 - share) * portable + share * native)
 
 
 def test_power_is_a_share_of_the_limit():

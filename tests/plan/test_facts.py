@@ -60,10 +60,23 @@ def test_the_range_of_prices_is_that_of_the_providers():
         ("Tesla V100-SXM2-32GB", "V100 SXM2"),
         ("AMD Instinct MI300X", "MI300X"),
         ("7900xtx", "RX 7900 XTX"),
+        ("H100 SXM5 80GB", "H100 SXM"),
+        ("NVIDIA A100-SXM-80GB", "A100 80GB SXM"),
+        ("NVIDIA A100-SXM-40GB", "A100 40GB"),
+        ("AMD Instinct MI300X OAM", "MI300X"),
+        ("V100-32GB", "V100 SXM2"),
+        ("RTX 4090 24GB", "RTX 4090"),
+        ("H200 141GB HBM3e", "H200 SXM"),
     ],
 )
 def test_a_gpu_is_found_by_what_people_and_drivers_call_it(name, meant):
     assert find_gpu(name, read_hardware()).name == meant
+
+
+@pytest.mark.parametrize("name", ["RTX 4090 48GB", "H100 40GB", "80GB", "MIG 3g.40gb"])
+def test_a_memory_that_the_card_does_not_have_is_not_overlooked(name):
+    with pytest.raises(RequestError, match="no GPU is called"):
+        find_gpu(name, read_hardware())
 
 
 def test_every_gpu_is_found_by_its_own_name():

@@ -1,6 +1,7 @@
 """Predictions: sane on every GPU, monotonic, ordered; measured before published before formula."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -300,3 +301,39 @@ def test_a_number_of_gpus_that_cannot_be_is_refused(num_gpus):
 def test_hub_ids_and_catalogue_names_are_architectures_too():
     assert find_architecture("Wan-AI/Wan2.1-T2V-14B-Diffusers").name == "wan2.1-t2v-14b"
     assert find_gpu("A100", HARDWARE).name == "A100 80GB SXM"
+
+
+def test_software_that_nothing_is_known_of_is_said_to_be_so():
+    gpu = HARDWARE["L40S"]
+    unheard = predict(workload_of(WAN), gpu, software="turbofan")
+    assert any("turbofan" in line for line in unheard.basis)
+    for software in (None, "diffusers", "sglang"):
+        known = predict(workload_of(WAN), gpu, software=software)
+        assert not any("nothing is known" in line for line in known.basis)
+
+
+def test_weights_that_are_read_at_every_step_take_their_time():
+    """FLUX.1 on 16 GB: 24 GB a step over PCIe cannot go faster than the bus."""
+    answer = predict(workload_of(find_architecture("flux-1-dev")), HARDWARE["T4"])
+    assert "every step" in answer.memory.offload
+    assert answer.seconds.likely > 28 * 23.8e9 / 25e9
+    large = predict(
+        workload_of(find_architecture("qwen-image"), num_steps=50), HARDWARE["RTX 5090"]
+    )
+    assert "every step" in large.memory.offload
+    assert large.seconds.likely > 100 * 40.8e9 / 32e9
+
+
+def test_a_generation_that_nobody_published_has_more_doubt_than_a_card_of_a_known_one():
+    calibration = read_calibration()
+    assert "ampere-geforce" not in calibration.generations
+    assert "ada-geforce" in calibration.generations
+    case = Case(workload_of(WAN), Stack(gpu=HARDWARE["RTX 3090"]))
+    known = replace(calibration, generations=(*calibration.generations, "ampere-geforce"))
+    assert calibration.time(case)[1] > known.time(case)[1]
+
+
+def test_software_is_known_in_any_case():
+    gpu = HARDWARE["H100 SXM"]
+    one, other = (predict(workload_of(WAN), gpu, software=name) for name in ("SGLang", "sglang"))
+    assert one == other

@@ -8,7 +8,7 @@ were never seen are 0 with the spread of those that were. Not here: the formula 
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from reelgrid.plan.calibration_formula import Array, Case, Design, fused_share, 
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.latencies import KernelClass
 
-_FILED = ("tau", "sigma", "widening", "native_share", "date")
+_FILED = ("generations", "tau", "sigma", "widening", "native_share", "date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Calibration:
         names: The structure's, then the effects'.
         mean: Posterior means, shape (n,).
         covariance: Posterior covariance, shape (n, n).
+        generations: Of the GPUs that were fitted; one of another has twice the variance of a GPU.
         tau: Spreads of effects by kind: `gpu` on the logistic scale; of the logarithm of seconds
             `software`, `source` and `image_source` (who measured video and images), `parallel`
             (how well work is parted, for each doubling of GPUs), `streamed` (weights every step).
@@ -42,6 +43,7 @@ class Calibration:
     names: tuple[str, ...]
     mean: Array
     covariance: Array
+    generations: Sequence[str]
     tau: Mapping[str, float]
     sigma: float
     widening: float
@@ -72,7 +74,8 @@ class Calibration:
         log_s, slopes = gradient(self.mean, design)
         variance = float(slopes[0] @ self.covariance @ slopes[0]) + self.sigma**2
         if not self.knows(f"gpu:{case.stack.gpu.name}"):
-            variance += (self.tau["gpu"] * design.gpu_slope(self.mean)) ** 2
+            kinds = 1 if case.stack.gpu.generation in self.generations else 2
+            variance += kinds * (self.tau["gpu"] * design.gpu_slope(self.mean)) ** 2
         fused = fused_share(case.stack)
         variance += fused * (1 - fused) * design.gain_of_fusing(self.mean) ** 2
         variance += self._setup_variance(case)

@@ -104,6 +104,7 @@ def fit(observations: Sequence[Observation], *, date: str, widening: float = 1.0
         names=tuple(name for name in names if not name.startswith(_NEW)),
         mean=x[kept],
         covariance=covariance[np.ix_(kept, kept)],
+        generations=sorted({each.stack.gpu.generation for each in observations}),
         tau={kind: spread.tau[kind] for kind in _FILED_KINDS},
         sigma=spread.tau["group"] * _T_OVER_NORMAL,
         widening=widening,
@@ -123,6 +124,7 @@ def to_json(calibration: Calibration, power: Power) -> str:
     filed = {
         "date": calibration.date,
         "source": "benchmarks/prediction.py on plan/facts/latencies.csv and ml_energy_h100.csv",
+        "generations": calibration.generations,
         "tau": {kind: round(tau, _DIGITS) for kind, tau in calibration.tau.items()},
         "sigma": round(calibration.sigma, _DIGITS),
         "widening": round(calibration.widening, _DIGITS),
@@ -170,12 +172,12 @@ def native_share(observations: Sequence[Observation]) -> dict[str, float]:
             model, software = each.workload.model.name, f"software:{stack.software}"
             seen[each.group or each.name, model, software] = stack.kernel == "native"
     overall = (sum(seen.values()) + 1) / (len(seen) + 2)
-    shares = {"": overall}
-    for place in (1, 2):
-        for name in sorted({key[place] for key in seen} - {"software:None"}):
-            own = [is_native for key, is_native in seen.items() if key[place] == name]
-            shares[name] = (sum(own) + 2 * overall) / (len(own) + 2)
-    return shares
+    own: dict[str, list[bool]] = {}
+    for (_, model, software), is_native in seen.items():
+        own.setdefault(model, []).append(is_native)
+        own.setdefault(software, []).append(is_native)
+    shares = {name: (sum(own[name]) + 2 * overall) / (len(own[name]) + 2) for name in sorted(own)}
+    return {"": overall} | shares
 
 
 def in_order(calibration: Calibration, gpus: Iterable[Gpu]) -> Calibration:

@@ -4,16 +4,17 @@
               * software / GPUs * (1 + sync log2 GPUs)
     wait    = exchange / (link share * link) + layers * latency if GPUs > 1
     launch  = layers * launch / fused
-    denoise = forwards * hypot(compute + wait, launch)
-    seconds = denoise * streaming + decoder FLOPs / rate + fixed + weights / host rate if offloaded
+    denoise = forwards * hypot(compute + wait, launch) * streaming if streamed
+    seconds = hypot(denoise, forwards * weights / (3 host rate) if streamed)
+              + decoder FLOPs / rate + fixed + weights / host rate if offloaded once
     e_L = logistic(linear + z),  e_A = logistic(attention + kernel + head + z) [* low_bit]
     z   = power * ln(W per TFLOP/s, against 0.9) + matmul * 2 ln(best measured share, against 0.8) + GPU
 
 P is the dense 16-bit peak. The logistic keeps both efficiencies below 1, so no prediction is faster
-than the peak allows. The processor launches operations ahead of the GPU, so that of computing and
-launching the longer tells (`hypot`); fused software launches and moves less. Effects of GPUs and
-software that have no coefficient are 0. Not here: the values of the coefficients (`calibration`) and
-how they are found (`calibration_fit`).
+than the peak allows. The processor launches operations ahead of the GPU, and reads weights ahead of
+it, so that of computing, launching and reading the longest tells (`hypot`); fused software launches
+and moves less. Effects of GPUs and software that have no coefficient are 0. Not here: the values of
+the coefficients (`calibration`) and how they are found (`calibration_fit`).
 """
 
 import math
@@ -46,6 +47,7 @@ _BYTES = 2.0
 _REFERENCE_W_PER_TFLOPS = 0.9
 _REFERENCE_MATMUL = 0.8
 _REFERENCE_BYTES_PER_S = 3.35e12  # of an H100, for which the decoder's rate is quoted
+_PINNED_OVER_PAGEABLE = 3.0  # about 18 against 6 GB/s over PCIe 4.0, what streams pins its memory
 _STEP = 1e-5
 
 _FUSED_SHARE: dict[KernelClass | None, float] = {
@@ -169,24 +171,29 @@ class Design:
     def _seconds(self, x: Array, offset: float = 0.0) -> Array:
         c = self.columns
         k = dict(zip(self.names, x, strict=True))
-        forward = self._forward_s(x, k, offset) * np.exp(self._effect(x, "software"))
-        together = forward / c["gpus"] * (1 + np.exp(k["log_sync"]) * np.log2(c["gpus"]))
-        exchange = c["exchange"] / (c["link"] * np.exp(k["log_link_share"]))
-        waiting = c["layers"] * np.exp(k["log_latency_s"]) * (c["gpus"] > 1)
-        launching = c["layers"] * np.exp(k["log_launch_s"] - k["fused"] * c["is_fused"])
-        steps = np.hypot(together + exchange + waiting, launching)
-        parted = np.exp(self._effect(x, "parallel") * np.log2(c["gpus"]))
-        denoise = c["forwards"] * steps * parted
+        denoise = self._denoise_s(x, k, offset)
+        host = np.exp(k["log_host_bytes_per_s"])
+        reading = c["forwards"] * c["streamed_bytes"] / (_PINNED_OVER_PAGEABLE * host)
         rate = np.exp(k["log_decoder_flops_per_s"]) * np.sqrt(
             c["bandwidth"] / _REFERENCE_BYTES_PER_S
         )
         fixed = np.where(
             c["is_image"] > 0, np.exp(k["log_fixed_image_s"]), np.exp(k["log_fixed_s"])
         )
-        moving = c["offloaded_bytes"] / np.exp(k["log_host_bytes_per_s"])
-        around = c["is_whole"] * (c["decoder"] / rate + fixed + moving)
-        streaming = (k["streaming"] + self._effect(x, "streamed")) * c["is_streamed"]
-        return np.asarray(np.log(denoise * np.exp(streaming) + around))
+        around = c["is_whole"] * (c["decoder"] / rate + fixed + c["offloaded_bytes"] / host)
+        return np.asarray(np.log(np.hypot(denoise, reading) + around))
+
+    def _denoise_s(self, x: Array, k: Mapping[str, float], offset: float) -> Array:
+        c = self.columns
+        forward = self._forward_s(x, k, offset) * np.exp(self._effect(x, "software"))
+        together = forward / c["gpus"] * (1 + np.exp(k["log_sync"]) * np.log2(c["gpus"]))
+        exchange = c["exchange"] / (c["link"] * np.exp(k["log_link_share"]))
+        waiting = c["layers"] * np.exp(k["log_latency_s"]) * (c["gpus"] > 1)
+        launching = c["layers"] * np.exp(k["log_launch_s"] - k["fused"] * c["is_fused"])
+        steps = np.hypot(together + exchange + waiting, launching)
+        parted = self._effect(x, "parallel") * np.log2(c["gpus"])
+        streamed = (k["streaming"] + self._effect(x, "streamed")) * c["is_streamed"]
+        return np.asarray(c["forwards"] * steps * np.exp(parted + streamed))
 
     def _forward_s(self, x: Array, k: Mapping[str, float], offset: float) -> Array:
         c = self.columns
@@ -248,6 +255,7 @@ def _numbers(case: Case) -> dict[str, float]:
         "is_whole": float(case.is_whole),
         "is_image": float(model.kind == "image"),
         "head": math.log2(128 / model.head_dim),
+        "streamed_bytes": _BYTES * 1e9 * model.params_b * float(case.stack.offload == "steps"),
         "offloaded_bytes": model.weight_bytes * float(case.stack.offload == "once"),
         **_gpu_numbers(gpu),
         **_stack_numbers(case.stack),
@@ -276,6 +284,11 @@ def fused_share(stack: Stack) -> float:
     if stack.software in EAGER:
         return 0.0
     return _FUSED_SHARE[stack.kernel]
+
+
+def is_unheard_of(software: str | None) -> bool:
+    """Return whether software was named of which nothing is known."""
+    return software is not None and software not in FUSED | EAGER
 
 
 def _stack_numbers(stack: Stack) -> dict[str, float]:

@@ -12,7 +12,9 @@ from pathlib import Path
 from reelgrid.errors import RequestError
 from reelgrid.plan import facts
 
-_FILLERS = re.compile(r"nvidia|geforce|amd|instinct|radeon|tesla|generation|[^a-z0-9]")
+_FILLERS = re.compile(r"nvidia|geforce|amd|instinct|radeon|tesla|generation|oam|[^a-z0-9]")
+_MEMORY = re.compile(r"[\s_-](\d+)\s?gb(\s*hbm\de?)?$", re.IGNORECASE)
+_SOLD_AS = 0.06  # 94 and 96 GB, or 141 and 144, are one card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,21 +88,33 @@ def read_hardware(extra: Sequence[Path] = ()) -> dict[str, Gpu]:
 def find_gpu(name: str, hardware: Mapping[str, Gpu]) -> Gpu:
     """Return the GPU of a name, an alias, or the name that its driver gives it.
 
-    Case, blanks and the maker's name do not matter: `h100`, `RTX 4090`, `NVIDIA L40S` are found.
+    Case, blanks and the maker's name do not matter: `h100`, `RTX 4090`, `NVIDIA L40S` are found; nor
+    does the memory at the end, as in `H100 SXM5 80GB`, if the card has it.
 
     Raises:
         RequestError: There is none; the message names the most similar.
     """
     keys = {_key(each): gpu for gpu in hardware.values() for each in _names(gpu)}
     wanted = _key(name)
-    if wanted in keys:
-        return keys[wanted]
+    found = keys.get(wanted) or _without_memory(name, keys)
+    if found is not None:
+        return found
     near = difflib.get_close_matches(wanted, keys, n=9, cutoff=0.5)[:4]
     near += [key for key in keys if wanted and wanted in key]
     similar = ", ".join(dict.fromkeys(keys[key].name for key in near)) or "none"
     raise RequestError(
         f"no GPU is called {name!r}; similar: {similar}; all: reelgrid plan hardware", param="gpu"
     )
+
+
+def _without_memory(name: str, keys: Mapping[str, Gpu]) -> Gpu | None:
+    """Return the GPU whose name comes before a memory that it has; none if there is none."""
+    memory = _MEMORY.search(name.strip())
+    gpu = keys.get(_key(name.strip()[: memory.start()])) if memory else None
+    if memory is None or gpu is None:
+        return None
+    is_its = abs(int(memory[1]) - gpu.memory_gb) <= _SOLD_AS * gpu.memory_gb
+    return gpu if is_its else None
 
 
 def _names(gpu: Gpu) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.calibration import read_calibration
-from reelgrid.plan.calibration_formula import Case
+from reelgrid.plan.calibration_formula import Case, is_unheard_of
 from reelgrid.plan.evidence import Evidence, from_formula, from_measurements, from_published
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.latencies import Observation, Stack, kernel_class
@@ -108,7 +108,12 @@ def predict(
     Raises:
         RequestError: The kernel is unknown, or the number of GPUs out of range.
     """
-    alone = Stack(gpu=gpu, num_gpus=num_gpus, kernel=kernel_class(kernel), software=software)
+    alone = Stack(
+        gpu=gpu,
+        num_gpus=num_gpus,
+        kernel=kernel_class(kernel),
+        software=software.lower() if software else None,
+    )
     memory, offload = memory_need(workload, gpu, num_gpus)
     stack = replace(alone, offload=offload)
     case = Case(workload, stack)
@@ -175,6 +180,8 @@ def _notes(case: Case, memory: MemoryNeed) -> tuple[str, ...]:
     gpu, notes = case.stack.gpu, []
     if gpu.bf16_dense_tflops is None:
         notes.append(f"{gpu.name} has no bf16: fp16 rates, where some models overflow")
+    if is_unheard_of(case.stack.software):
+        notes.append(f"nothing is known of {case.stack.software}: as of any software")
     if memory.offload:
         notes.append(memory.offload)
     if not memory.fits:
