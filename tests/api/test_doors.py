@@ -111,6 +111,9 @@ def test_an_open_door_closes_when_the_first_key_is_made(build: Build) -> None:
     [
         {"host": "evil.example"},
         {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        {"host": "["},
         {"host": "127.0.0.1.evil.example"},
     ],
 )

@@ -2,10 +2,8 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from reelgrid.jobs.job import Limits
 from reelgrid.jobs.keys import Keys
 from reelgrid.jobs.sql import open_database
+from tests.api.served import Served
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("openai_script.py")
@@ -35,28 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     _, key = Keys(database).create("one")
     _, other_key = Keys(database).create("other", Limits(max_steps=8, max_jobs=2))
     database.close()
-    log = data / "log"
-    with log.open("w", encoding="utf-8") as written:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "reelgrid", "serve", "--port", "0"],
-            env={**os.environ, "REELGRID_DATA": str(data), "OMP_NUM_THREADS": "1"},
-            stderr=written,
-        )
-    try:
-        yield Server(address(process, log), key, other_key)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text(encoding="utf-8")
-
-
-def address(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Wait until the server says that it is ready, and return where."""
-    while "ready on" not in log.read_text(encoding="utf-8"):
-        assert process.poll() is None, log.read_text(encoding="utf-8")
-        time.sleep(0.1)
-    match = re.search(r"at (http://\S+/v1)", log.read_text(encoding="utf-8"))
-    assert match is not None
-    return match[1]
+    with Served(data, "--model", "EMBEDDED", key=key) as served:
+        yield Server(served.url, key, other_key)
 
 
 @pytest.mark.parametrize("version", ["newest", "2.3.0"])

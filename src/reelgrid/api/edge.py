@@ -1,10 +1,11 @@
 """The outermost layer: a name for every request, a bound on every body, an answer to every crash.
 
 A body is refused by its announced length, or, sent without one, as soon as it has grown too long;
-what is left of it is read and dropped, so that the client gets to see the answer. Not here: whether
-the request makes sense.
+what is left of it is read and dropped, so that the client gets to see the answer. A body that does
+not come to its end is given up. Not here: whether the request makes sense.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelgrid.api.errors import Refusal, error_body
@@ -21,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 _OUR_KIND_OF_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _MAX_DROPPED_BYTES = 1 << 30
+
+BODY_S = 300.0
+"""From the first question for a body to its last byte."""
 
 Observer = Callable[[Scope, int, float], None]
 """Is told of every answer: its scope, status, and the seconds it took to begin."""
@@ -43,6 +48,8 @@ class Edge:
         body = _Body(scope, receive, self._max_body_bytes)
         try:
             await self._app(scope, body.receive, answer.send)
+        except ClientDisconnect:
+            _log.info("the client went before its body was whole: %s", answer.request_id)
         except Exception:  # noqa: BLE001  # the last line of defence: nothing else would answer
             _log.exception("request failed", extra={"request_id": answer.request_id})
             if not answer.has_begun:
@@ -58,24 +65,44 @@ class _Body:
         self._num_bytes = 0
         announced = Headers(scope=scope).get("content-length", "0")
         self._announced = int(announced) if announced.isdecimal() else 0
+        self._ends_s: float | None = None
+        self._is_whole = False
 
     async def receive(self) -> Message:
         """Return the next message.
 
         Raises:
-            Refusal: The body is too long.
+            Refusal: The body is too long, or does not come to its end.
         """
         if self._announced > self._max_bytes:
             await self._refuse()
-        message = await self._receive()
+        message = await self._next()
         self._num_bytes += len(message.get("body", b""))
         if self._num_bytes > self._max_bytes:
             await self._refuse(more=message.get("more_body", False))
         return message
 
+    async def _next(self) -> Message:
+        if self._is_whole:  # what comes now is that the client goes, whenever that is
+            return await self._receive()
+        loop = asyncio.get_running_loop()
+        self._ends_s = self._ends_s or loop.time() + BODY_S
+        try:
+            async with asyncio.timeout_at(self._ends_s):
+                message = await self._receive()
+        except TimeoutError:
+            raise Refusal(
+                408,
+                f"the body did not come to its end within {BODY_S:.0f} s",
+                code="body_too_slow",
+                headers={"connection": "close", "x-should-retry": "false"},
+            ) from None
+        self._is_whole = not message.get("more_body", False)
+        return message
+
     async def _refuse(self, *, more: bool = True) -> None:
         while more and self._num_bytes < _MAX_DROPPED_BYTES:
-            message = await self._receive()
+            message = await self._next()
             self._num_bytes += len(message.get("body", b""))
             more = message["type"] == "http.request" and message.get("more_body", False)
         self._announced = 0

@@ -4,6 +4,7 @@ Not here: what the server is made of (`serving`).
 """
 
 import contextlib
+import logging
 import shlex
 import signal
 import socket
@@ -27,6 +28,7 @@ _KEEP_ALIVE_S = 75
 _LAST_WORDS_S = 3
 _LOOK_EVERY_S = 0.1
 _NUM_LOOKS = 50
+_NUM_FILES = 16_384
 
 
 @contextlib.contextmanager
@@ -55,9 +57,24 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listening
 
 
+def allow_many_connections() -> None:
+    """Raise the number of files that may be open, of which every connection is one."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such bound
+        return
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _NUM_FILES if most == resource.RLIM_INFINITY else min(_NUM_FILES, most)
+    if now < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def make_server(service: "Service", app: object) -> "uvicorn.Server":
     """Return uvicorn, set up for an application."""
     import uvicorn
+
+    from reelgrid.api.connection import MAX_HEAD_BYTES, Connection
 
     class Server(uvicorn.Server):
         """Tells listeners to go as soon as it is told to stop, and leaves signals as they were."""
@@ -79,6 +96,8 @@ def make_server(service: "Service", app: object) -> "uvicorn.Server":
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
+    # What strangers send broken is answered, and is no news: anybody could fill the log with it.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     return Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]  # an ASGI application
@@ -87,6 +106,8 @@ def make_server(service: "Service", app: object) -> "uvicorn.Server":
             server_header=False,
             date_header=True,
             ws="none",
+            http=Connection,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_LAST_WORDS_S,
             backlog=2_048,

@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A name of the catalogue; again for more. The first is the default."),
+        typer.Option(
+            help="A name or hub id of the catalogue; again for more. The first is the default."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -31,7 +33,7 @@ def serve(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     database: Annotated[
-        str | None, typer.Option(help="postgresql://..., or a file; by default in the data folder.")
+        str | None, typer.Option(help="postgresql://..., or a file; REELGRID_DESK.")
     ] = None,
     blobs: Annotated[
         str | None, typer.Option(help="A folder, or s3://bucket/prefix; REELGRID_BLOBS.")
@@ -95,7 +97,7 @@ def serve(
             num_workers=workers,
             device=device,
             dtype=dtype,
-            database=database,
+            database=database or settings.desk_url,
             blobs=blobs or settings.blobs_url,
             usd_per_gpu_h=price,
             limits=_given(limits),

@@ -10,14 +10,14 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import reelgrid
 from reelgrid import catalog
 from reelgrid.cli.console import say
-from reelgrid.cli.listening import announce, listen, make_server
+from reelgrid.cli.listening import allow_many_connections, announce, listen, make_server
 from reelgrid.errors import RequestError
 from reelgrid.settings import Settings
 
@@ -41,7 +41,7 @@ class Plan:
         settings: The user's.
         models: Names of the catalogue, the default first.
         port: 0 is any that is free.
-        database: URL or file; none is a file in the data folder.
+        database: URL or file.
         blobs: URL or folder.
         usd_per_gpu_h: For estimates; none says no price.
         requires_key: Whether a key is needed on this machine too.
@@ -56,7 +56,7 @@ class Plan:
     num_workers: int
     device: str
     dtype: str
-    database: str | None
+    database: str
     blobs: str
     usd_per_gpu_h: float | None
     requires_key: bool = False
@@ -87,6 +87,7 @@ def run(plan: Plan) -> None:
         DeskError: The database cannot be used.
     """
     cards = _cards(plan.models)
+    plan = replace(plan, models=tuple(card.name for card in cards))
     _check_packages()
     from reelgrid.jobs.keys import Keys
     from reelgrid.jobs.retention import RetentionPolicy
@@ -98,7 +99,7 @@ def run(plan: Plan) -> None:
     signer_of(plan.settings)  # what will not do is said now, not by each worker that starts
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(listen(plan.host, plan.port))
-        desk = open_desk(_database(plan))
+        desk = open_desk(plan.database)
         stack.callback(desk.close)
         keys = Keys(desk.database)
         _check_keys(plan, keys)
@@ -126,6 +127,7 @@ def _serve(
     announcer = threading.Thread(target=announcing, name="announcer", daemon=True)
     announcer.start()
     try:
+        allow_many_connections()
         server = make_server(service, create_app(service))
         server.run(sockets=[listening])
     finally:
@@ -184,7 +186,7 @@ def _supervisor(plan: Plan, desk: "SqlDesk") -> "Supervisor":
     from reelgrid.fleet.supervisor import Supervisor
 
     worker = WorkerSettings(
-        database=str(_database(plan)),
+        database=plan.database,
         blobs=plan.blobs,
         scratch=plan.settings.data / "scratch",
         models=plan.models,
@@ -232,7 +234,12 @@ def _cards(names: tuple[str, ...]) -> "tuple[ModelCard, ...]":
         card = catalog.find(name)
         if card is None:
             near = ", ".join(catalog.similar_names(name)) or "see reelgrid models"
-            raise RequestError(f"no model {name!r} in the catalogue: {near}", param="model")
+            raise RequestError(
+                f"no model {name!r} in the catalogue: {near}; what is served has to say what it can "
+                "do before it is loaded, so folders and other repositories run with reelgrid "
+                "generate only",
+                param="model",
+            )
         cards.append(card)
     return tuple(dict.fromkeys(cards))
 
@@ -260,9 +267,3 @@ def _check_keys(plan: Plan, keys: "Keys") -> None:
         "without --require-key",
         param="host",
     )
-
-
-def _database(plan: Plan) -> str | Path:
-    from reelgrid.jobs.sql import FILE
-
-    return plan.settings.data / FILE if plan.database is None else plan.database
