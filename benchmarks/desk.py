@@ -26,10 +26,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import event, text
 
-from reelgrid.jobs import admission, choosing, schema
+from reelgrid.jobs import admission, schema
 from reelgrid.jobs.job import Kind, NewJob
 from reelgrid.jobs.sql import SqlDesk, open_desk
 from reelgrid.jobs.work import Claim, Progress, WorkerInfo
@@ -165,33 +164,26 @@ def at_once(url: str, seconds: float) -> dict[str, Any]:
 
 def plans(desk: SqlDesk) -> dict[str, list[str]]:
     """Return how SQLite finds the rows of the statements that must not search the whole queue."""
-    now = desk.database.now
-    last_turn = (
-        schema.job.select()
-        .where(schema.job.c.owner == "x", schema.in_phase(*admission._UNFINISHED))
-        .order_by(schema.job.c.turn_s.desc())
-        .limit(1)
-    )
-    statements = {
-        "claim": choosing.claim(WORKER, 20.0, now),
-        "turn": last_turn,
-        "lost": schema.job.select().where(
-            schema.in_phase(schema.Phase.RUNNING), schema.job.c.lease_until < now
-        ),
-    }
-    found = {}
+    seen: dict[str, Any] = {}
+
+    def note(_c: Any, _k: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.split()[0] in {"SELECT", "UPDATE"}:
+            seen[statement] = parameters
+
+    event.listen(desk.database._engine, "before_cursor_execute", note)
+    desk.submit(new_job(0))
+    held = claim(desk)
+    desk.beat(held, Progress(stage="denoise", step=3))
+    desk.save(held, "states/x", 3)
+    desk.finish(held, {"video": "v"})
+    event.remove(desk.database._engine, "before_cursor_execute", note)
+    found: dict[str, list[str]] = {}
     with desk.database.read() as connection:
-        for name, statement in statements.items():
-            words = str(
-                statement.compile(
-                    dialect=sqlite.dialect(),
-                    compile_kwargs={"literal_binds": True, "render_postcompile": True},
-                )
-            )
-            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {words}").all()
-            found[name] = [row[3] for row in rows]
-            for line in found[name]:
-                assert "SCAN job" not in line or "USING" in line, (name, line)
+        for statement, parameters in seen.items():
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            lines = [row[3] for row in rows]
+            assert not any("SCAN job" in each and "USING" not in each for each in lines), lines
+            found.update({" ".join(statement.split())[-160:]: lines})
     return found
 
 

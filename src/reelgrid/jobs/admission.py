@@ -47,16 +47,15 @@ def admit(
         ConflictError: The idempotency key was used with another body.
         LimitError: The owner has no more room.
     """
-    now_s = database.read_now(connection)
-    day = int(now_s // ledger.DAY_S)
-    used_s = ledger.add_usage(database, connection, job.owner, day)
+    day = int(database.read_now(connection) // ledger.DAY_S)
+    used_s, now_s = ledger.add_usage(database, connection, job.owner, day, num_jobs=1)
     earlier = _find_earlier(connection, job)
     if earlier is not None:
+        ledger.add_usage(database, connection, job.owner, day, num_jobs=-1)
         return earlier, False
     _check_limits(connection, job, limits, used_s)
     standing = _stand(connection, job, now_s)
     admitted = connection.execute(_INSERT, _values(job, standing)).mappings().one()
-    ledger.add_usage(database, connection, job.owner, day, num_jobs=1)
     ledger.observe(database, connection, [("submitted", job.model, None)])
     return admitted, True
 

@@ -3,13 +3,23 @@
 `policy.choose` in SQL, and a test compares the two: of every model that the worker can load the
 waiting job with the smallest rank that fits, and of those the one with the smallest rank as this
 worker sees it. Each of them is one look into an index, however long the queue.
+
+The statements are built once for each shape of worker: its models, the warm ones, its trust. Who
+it is and what else it has are their parameters.
 """
+
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Float,
     ScalarSelect,
     Select,
     Update,
+    and_,
+    bindparam,
+    false,
     func,
     not_,
     select,
@@ -18,28 +28,53 @@ from sqlalchemy import (
 )
 
 from reelgrid.jobs import schema
+from reelgrid.jobs.database import Database
 from reelgrid.jobs.job import MOVES, Move, Phase
 from reelgrid.jobs.policy import rank_for
 from reelgrid.jobs.work import STAGES, WorkerInfo
 
 _JOB = schema.job.c
+_MEMORY_GIB = bindparam("worker_gib", type_=Float())
+_LOAD_S = bindparam("load_s", type_=Float())
 
 
-def claim(worker: WorkerInfo, lease_s: float, now: ColumnElement[float]) -> Update:
-    """Return the statement that gives the worker its job and returns the row, or no row.
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the statements of two workers differ by."""
+
+    models: tuple[str, ...] | None
+    warm_models: tuple[str, ...]
+    is_trusted: bool
+
+
+def shape(worker: WorkerInfo) -> Shape:
+    """Return what the worker's statements are built for."""
+    models = None if worker.models is None else tuple(sorted(worker.models))
+    return Shape(models, tuple(sorted(worker.warm_models)), worker.is_trusted)
+
+
+def asked_by(worker: WorkerInfo) -> dict[str, Any]:
+    """Return the parameters of the statements."""
+    return {"worker_gib": worker.memory_gib, "load_s": worker.load_s}
+
+
+def claim(database: Database, asking: Shape) -> Update:
+    """Return the statement that gives a worker its job and returns the row, or no row.
 
     Two workers that ask at once get two jobs: on PostgreSQL a row that another transaction is about
-    to take is skipped, on SQLite there is one writing transaction at a time.
+    to take is skipped, on SQLite there is one writing transaction at a time. Its parameters are
+    those of `asked_by`, and `claimed_by` and `lease_s`.
     """
+    now = database.now
     return (
         update(schema.job)
-        .where(_JOB.id == choice(worker, skip_locked=True), schema.in_phase(Phase.WAITING))
+        .where(_JOB.id == choice(asking, skip_locked=True), schema.in_phase(Phase.WAITING))
         .values(
             phase=str(MOVES[Phase.WAITING, Move.CLAIM]),
             epoch=_JOB.epoch + 1,
-            worker=worker.id,
+            worker=bindparam("claimed_by"),
             stage=STAGES[0],
-            lease_until=now + lease_s,
+            lease_until=now + bindparam("lease_s", type_=Float()),
             started_at=func.coalesce(_JOB.started_at, now),
             updated_at=now,
             metered_at=now,
@@ -50,21 +85,21 @@ def claim(worker: WorkerInfo, lease_s: float, now: ColumnElement[float]) -> Upda
 
 
 def choice(
-    worker: WorkerInfo,
+    asking: Shape,
     *,
     skip_locked: bool = False,
     without: ColumnElement[bool] | None = None,
 ) -> ScalarSelect[str]:
-    """Return the id of the waiting job that the policy gives to the worker.
+    """Return the id of the waiting job that the policy gives to a worker.
 
     Args:
-        worker: Who asks.
+        asking: The shape of who asks; the rest are the parameters of `asked_by`.
         skip_locked: Take the row for the rest of the transaction, and pass over taken ones.
         without: Jobs that are not looked at.
     """
     heads = [
-        _head(worker, condition, is_warm, skip_locked=skip_locked, without=without)
-        for condition, is_warm in _kinds(worker)
+        _head(asking, condition, is_warm, skip_locked=skip_locked, without=without)
+        for condition, is_warm in _kinds(asking)
     ]
     best = union_all(*heads).subquery("heads") if len(heads) > 1 else heads[0].subquery("heads")
     return (
@@ -75,27 +110,29 @@ def choice(
     )
 
 
-def _kinds(worker: WorkerInfo) -> list[tuple[ColumnElement[bool], bool]]:
+def _kinds(asking: Shape) -> list[tuple[ColumnElement[bool], bool]]:
     """Return the worker's models, each apart and the rest together, and whether they are warm."""
-    named = worker.warm_models if worker.models is None else worker.models
-    kinds = [(_JOB.model == model, model in worker.warm_models) for model in sorted(named)]
-    if worker.models is None:
-        kinds.append((not_(_JOB.model.in_(sorted(named))), False))
-    return kinds or [(_JOB.model.in_([]), False)]
+    named = asking.warm_models if asking.models is None else asking.models
+    kinds: list[tuple[ColumnElement[bool], bool]] = [
+        (_JOB.model == model, model in asking.warm_models) for model in named
+    ]
+    if asking.models is None:
+        kinds.append((and_(True, *(_JOB.model != model for model in named)), False))
+    return kinds or [(false(), False)]
 
 
 def _head(
-    worker: WorkerInfo,
+    asking: Shape,
     condition: ColumnElement[bool],
     is_warm: bool,
     *,
     skip_locked: bool,
     without: ColumnElement[bool] | None,
 ) -> Select[tuple[str, float, float]]:
-    rank = rank_for(_JOB.rank, worker.load_s, is_warm)  # type: ignore[arg-type]  # plain arithmetic
+    rank = rank_for(_JOB.rank, _LOAD_S, is_warm)  # type: ignore[arg-type]  # plain arithmetic
     head = (
         select(_JOB.id, _JOB.rank, rank.label("claim_rank"))  # type: ignore[attr-defined]
-        .where(schema.in_phase(Phase.WAITING), condition, *_fits(worker))
+        .where(schema.in_phase(Phase.WAITING), condition, *_fits(asking))
         .order_by(_JOB.rank, _JOB.id)
         .limit(1)
     )
@@ -107,8 +144,8 @@ def _head(
     return select(inner.c.id, inner.c.rank, inner.c.claim_rank)
 
 
-def _fits(worker: WorkerInfo) -> list[ColumnElement[bool]]:
-    conditions = [_JOB.memory_gib <= worker.memory_gib]
-    if not worker.is_trusted:
+def _fits(asking: Shape) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [_JOB.memory_gib <= _MEMORY_GIB]
+    if not asking.is_trusted:
         conditions.append(not_(_JOB.needs_trust))
     return conditions

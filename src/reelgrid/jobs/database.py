@@ -7,9 +7,10 @@ written, the loss of power. (With `NORMAL` a commit would be 0.16 ms cheaper on 
 benchmark, and the last ones could be gone after a loss of power.) Not here: tables (`schema`).
 """
 
+import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,6 +57,7 @@ _BUSY_STATES = {
 _FULL_STATES = {"53100"}
 _RETRY_S = 0.01
 _IMMEDIATE = "reelgrid_immediate"
+_MAX_PREPARED = 500
 
 T = TypeVar("T")
 
@@ -72,7 +74,8 @@ class Database:
         self.url = _parse(url)
         self.dialect = self.url.get_backend_name()
         self._engine = _make_engine(self.url)
-        self._prepared: dict[Callable[[Any], Any], Any] = {}
+        self._file_id: tuple[int, int] | None = None
+        self._prepared: dict[tuple[Any, ...], Any] = {}
         self.now: ColumnElement[float] = literal_column(clock or _CLOCKS[self.dialect], Float())
 
     @property
@@ -100,21 +103,49 @@ class Database:
         with self._translated(), self._engine.connect() as connection:
             connection = connection.execution_options(**{_IMMEDIATE: True})
             with connection.begin():
+                self._check_file()
                 yield connection
+
+    def _check_file(self) -> None:
+        """Refuse to write into a file that has been removed or replaced: nobody would find it again.
+
+        Raises:
+            DeskError: It has been.
+        """
+        if not self.is_sqlite:
+            return
+        try:
+            found = os.stat(str(self.url.database))
+        except OSError:
+            file_id = None
+        else:
+            file_id = found.st_dev, found.st_ino
+        self._file_id = self._file_id or file_id
+        if file_id is None or file_id != self._file_id:
+            raise DeskError(
+                f"the database {self} was removed or replaced while it was in use: put the file "
+                "back, or start again"
+            )
 
     def insert(self, table: "Table") -> sqlite_dialect.Insert | postgresql.Insert:
         """Return an insert that can update what is there instead."""
         return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
 
-    def prepared(self, build: "Callable[[Database], T]") -> T:
-        """Return what a function builds of this database, built at the first call only.
+    def prepared(self, build: "Callable[..., T]", *shape: Hashable) -> T:
+        """Return the statement that a function builds of this database, built the first time only.
 
-        Building a statement and looking up its compiled form takes longer than running it.
+        Building a statement and finding its compiled form takes longer than running it.
+
+        Args:
+            build: Called with the database and the shape.
+            shape: What the statement differs by; what its values differ by are its parameters.
         """
         try:
-            found: T = self._prepared[build]
+            found: T = self._prepared[build, *shape]
         except KeyError:
-            found = self._prepared[build] = build(self)
+            if len(self._prepared) >= _MAX_PREPARED:
+                self._prepared.clear()
+            found = self._prepared[build, *shape] = build(self, *shape)
         return found
 
     def read_now(self, connection: Connection) -> float:

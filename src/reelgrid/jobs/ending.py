@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, update
 
 from reelgrid.jobs import ledger, preemption, rows, schema
 from reelgrid.jobs.database import Database
@@ -20,8 +20,12 @@ LET_GO: dict[str, Any] = {
 }
 """What a row loses when no worker has the job any more."""
 
-NO_BLOBS: dict[str, Any] = {"states": [], "preview": None}
-"""What a row loses at its end, whatever the end is."""
+_CLEAR = (
+    update(schema.job)
+    .where(_JOB.id == bindparam("job_id"))
+    .values(expires_at=_JOB.ended_at + _JOB.retain_s, states=[], preview=None)
+    .returning(_JOB.expires_at)
+)
 
 CANCELLED: dict[str, Any] = {
     "error_code": str(Code.CANCELLED),
@@ -41,14 +45,8 @@ def conclude(database: Database, connection: Connection, row: RowMapping) -> Job
         The job at its end, still naming those blobs, for whoever removes them.
     """
     preemption.unmark(connection, row["id"])
-    expires_at = _JOB.ended_at + _JOB.retain_s
-    ended = connection.execute(
-        update(schema.job)
-        .where(_JOB.id == row["id"])
-        .values(expires_at=expires_at, **NO_BLOBS)
-        .returning(schema.job)
-    )
-    job = rows.to_job(dict(ended.mappings().one()) | {name: row[name] for name in NO_BLOBS})
+    ended = connection.execute(_CLEAR, {"job_id": row["id"]})
+    job = rows.to_job(dict(row) | {"expires_at": ended.scalar_one()})
     if row["is_deleted"]:
         connection.execute(delete(schema.job).where(_JOB.id == row["id"]))
     elif row["webhook"] is not None:

@@ -55,13 +55,18 @@ def add_usage(
     *,
     gpu_s: float = 0.0,
     num_jobs: int = 0,
-) -> float:
-    """Add to an owner's day, which is locked until the transaction ends; return its GPU-seconds."""
+) -> tuple[float, float]:
+    """Add to an owner's day, which is locked until the transaction ends.
+
+    Returns:
+        Its GPU-seconds, and the time when the lock was had.
+    """
     values = {"owner": owner, "day": day, "gpu_s": gpu_s, "num_jobs": num_jobs}
-    return float(connection.execute(database.prepared(_add_usage), values).scalar_one())
+    gpu_s_now, now_s = connection.execute(database.prepared(_add_usage), values).one()
+    return float(gpu_s_now), float(now_s)
 
 
-def _add_usage(database: Database) -> ReturningInsert[float]:
+def _add_usage(database: Database) -> ReturningInsert[float, float]:
     table = schema.usage
     new = database.insert(table)
     return new.on_conflict_do_update(
@@ -70,7 +75,7 @@ def _add_usage(database: Database) -> ReturningInsert[float]:
             "gpu_s": table.c.gpu_s + new.excluded.gpu_s,
             "num_jobs": table.c.num_jobs + new.excluded.num_jobs,
         },
-    ).returning(table.c.gpu_s)
+    ).returning(table.c.gpu_s, database.now)
 
 
 def observe(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, or_, select, update
 
 from reelgrid.jobs import ending, ledger, policy, rows, schema
 from reelgrid.jobs.database import Database
@@ -29,19 +29,24 @@ def take_back(
 
     The time since such a worker's last beat is charged to nobody.
     """
+    asked = {} if dead_worker is None else {"dead_worker": dead_worker}
+    statement = database.prepared(_lost, dead_worker is not None)
+    found = connection.execute(statement, asked).mappings().all()
+    for row in found:
+        _take_back(database, connection, row, max_losses)
+    return len(found)
+
+
+def _lost(database: Database, of_dead_worker: bool) -> Select[Any]:
     is_lost = _JOB.lease_until < database.now
-    if dead_worker is not None:
-        is_lost = or_(is_lost, _JOB.worker == dead_worker)
-    lost = (
+    if of_dead_worker:
+        is_lost = or_(is_lost, _JOB.worker == bindparam("dead_worker"))
+    return (
         select(schema.job)
         .where(schema.in_phase(Phase.RUNNING), is_lost)
         .order_by(_JOB.lease_until)
         .with_for_update(skip_locked=True)
     )
-    found = connection.execute(lost).mappings().all()
-    for row in found:
-        _take_back(database, connection, row, max_losses)
-    return len(found)
 
 
 def _take_back(
@@ -55,7 +60,7 @@ def _take_back(
     phase = after(Phase(row["phase"]), move)
     changed = connection.execute(
         update(schema.job)
-        .where(schema.is_held_by(row["id"], row["epoch"]))
+        .where(schema.IS_HELD)
         .values(
             ending.LET_GO
             | {"phase": str(phase), "step": _saved_step(row), "losses": losses, "spots": spots}
@@ -63,7 +68,8 @@ def _take_back(
             | ({"ended_at": now} if phase.is_final else {})
             | values
         )
-        .returning(schema.job)
+        .returning(schema.job),
+        {"job_id": row["id"], "at_epoch": row["epoch"]},
     )
     now_row = changed.mappings().one()
     entry = schema.worker.c

@@ -43,7 +43,7 @@ class SqlOwners:
         with self._database.write() as connection:
             row, is_new = admission.admit(self._database, connection, job, limits or Limits())
             if is_new:
-                preemption.consider_waiting(self._database, connection, row["id"])
+                preemption.consider_waiting(self._database, connection, row)
             return rows.to_job(row)
 
     def get(self, job_id: str, *, owner: str | None = None) -> Job:
@@ -122,7 +122,7 @@ class SqlOwners:
                 return rows.to_job(row)
             phase = str(_lead(row, Move.RESUME))
             waiting = _change(connection, row, phase=phase, waiting_since=now, updated_at=now)
-            preemption.consider_waiting(self._database, connection, job_id)
+            preemption.consider_waiting(self._database, connection, waiting)
             return rows.to_job(waiting)
 
     def delete(self, job_id: str, *, owner: str | None = None) -> Job:

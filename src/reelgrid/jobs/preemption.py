@@ -5,14 +5,25 @@ short job does not make all workers yield. A running job is marked only if its w
 take that very job. Asked when a job begins to wait, and at every beat of a running one.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    RowMapping,
+    Select,
+    bindparam,
+    select,
+    update,
+)
 
 from reelgrid.jobs import choosing, policy, rows, schema
 from reelgrid.jobs.database import Database
 from reelgrid.jobs.job import Phase, Wanted
-from reelgrid.jobs.work import KnownWorker, WorkerInfo
+from reelgrid.jobs.work import KnownWorker
 
 IDLE_S = 3.0
 """A worker without a job that has not asked for this long is no longer counted on."""
@@ -22,7 +33,16 @@ KNOWN_S = 60.0
 
 _JOB = schema.job.c
 _BY_ID = select(schema.job).where(_JOB.id == bindparam("job_id"))
-_ANY_WAITING = select(_JOB.id).where(schema.in_phase(Phase.WAITING)).limit(1)
+_FREE = (
+    select(_JOB.id)
+    .where(_JOB.id == bindparam("job_id"), schema.in_phase(Phase.RUNNING), _JOB.wanted.is_(None))
+    .with_for_update(skip_locked=True)
+)
+_MARK = (
+    update(schema.job)
+    .where(_JOB.id == bindparam("job_id"))
+    .values(wanted=str(Wanted.YIELD), yields_for=bindparam("waiting_id"))
+)
 _UNMARK = (
     update(schema.job)
     .where(
@@ -34,41 +54,53 @@ _UNMARK = (
 )
 
 
-def consider_waiting(database: Database, connection: Connection, job_id: str) -> None:
+def consider_waiting(database: Database, connection: Connection, row: RowMapping) -> None:
     """Mark the running job that gives way to one that has begun to wait, if one does."""
-    row = _read(connection, job_id)
+    behind = _running_behind(database, connection, row["rank"])
+    if not behind:
+        return
     waiting = rows.to_waiting(row)
     known = known_workers(database, connection)
-    if _is_served(waiting, known):
-        return
-    victim = policy.whom_to_preempt(_running(database, connection, known), waiting)
+    victim = _find_victim(behind, waiting, known)
     if victim is None:
         return
-    if _next_for(connection, known, _read(connection, victim.id)) == job_id:
-        _mark(connection, victim.id, job_id)
+    if _next_for(database, connection, known, _read(connection, victim)) == waiting.id:
+        _mark(connection, victim, waiting.id)
 
 
 def consider_running(database: Database, connection: Connection, row: RowMapping) -> bool:
     """Return whether a running job was marked to give way now.
 
+    To be asked only if a job with a smaller rank waits: no other is given way to.
+
     Args:
         database: Where the rows are.
         connection: In a transaction that holds the row.
-        row: Of the running job; nothing is wanted of it.
+        row: Of the running job, at least its id, worker and model; nothing is wanted of it.
     """
-    if not _has_waiting(connection):
-        return False
     known = known_workers(database, connection)
-    next_id = _next_for(connection, known, row)
+    next_id = _next_for(database, connection, known, row)
     if next_id is None:
         return False
     waiting = rows.to_waiting(_read(connection, next_id))
-    if _is_served(waiting, known):
+    behind = _running_behind(database, connection, waiting.rank)
+    if _find_victim(behind, waiting, known) != row["id"]:
         return False
-    victim = policy.whom_to_preempt(_running(database, connection, known), waiting)
-    if victim is None or victim.id != row["id"]:
-        return False
-    return _mark(connection, victim.id, next_id)
+    return _mark(connection, row["id"], next_id)
+
+
+def _find_victim(
+    running: Sequence[RowMapping], waiting: policy.Waiting, known: list[KnownWorker]
+) -> str | None:
+    """Return the id of the running job that gives way, unless a worker is free."""
+    if any(each.is_idle and policy.fits(each.info.for_policy, waiting) for each in known):
+        return None
+    infos = {each.info.id: each.info for each in known}
+    victim = policy.whom_to_preempt(
+        (rows.to_running(row, infos[row["worker"]]) for row in running if row["worker"] in infos),
+        waiting,
+    )
+    return None if victim is None else victim.id
 
 
 def unmark(connection: Connection, job_id: str) -> None:
@@ -98,26 +130,27 @@ def _heard_of(database: Database) -> Select[Any]:
     return select(entry, (database.now - entry.c.seen_at).label("silent_s"))
 
 
-def _is_served(waiting: policy.Waiting, known: list[KnownWorker]) -> bool:
-    return any(each.is_idle and policy.fits(each.info.for_policy, waiting) for each in known)
+def _running_behind(
+    database: Database, connection: Connection, rank: float
+) -> Sequence[RowMapping]:
+    """Return the running jobs of a larger rank that nothing is wanted of yet: the rest stay."""
+    found = connection.execute(database.prepared(_behind), {"of_rank": rank})
+    return found.mappings().all()
 
 
-def _running(
-    database: Database, connection: Connection, known: list[KnownWorker]
-) -> list[policy.Running]:
-    """Return the running jobs that nothing is wanted of yet."""
-    infos = {each.info.id: each.info for each in known}
-    running = connection.execute(database.prepared(_going_on)).mappings()
-    return [rows.to_running(row, infos[row["worker"]]) for row in running if row["worker"] in infos]
-
-
-def _going_on(database: Database) -> Select[Any]:
-    return select(schema.job).where(
-        schema.in_phase(Phase.RUNNING), _JOB.wanted.is_(None), _JOB.lease_until > database.now
+def _behind(database: Database) -> Select[Any]:
+    columns = (_JOB.id, _JOB.rank, _JOB.estimate_s, _JOB.step, _JOB.num_steps, _JOB.model)
+    return select(*columns, _JOB.worker).where(
+        schema.in_phase(Phase.RUNNING),
+        _JOB.wanted.is_(None),
+        _JOB.lease_until > database.now,
+        _JOB.rank > bindparam("of_rank", type_=Float()),
     )
 
 
-def _next_for(connection: Connection, known: list[KnownWorker], running: RowMapping) -> str | None:
+def _next_for(
+    database: Database, connection: Connection, known: list[KnownWorker], running: RowMapping
+) -> str | None:
     """Return the waiting job that the worker of a running one would take, had it none.
 
     Its model counts as warm, and jobs that another running one gives way to are passed over.
@@ -126,21 +159,14 @@ def _next_for(connection: Connection, known: list[KnownWorker], running: RowMapp
     info = infos.get(running["worker"])
     if info is None:
         return None
-    chosen = choosing.choice(_warmed(info, running), without=_has_victim())
-    found: str | None = connection.execute(select(chosen)).scalar_one()
+    warmed = replace(info, warm_models=info.warm_models | {running["model"]})
+    statement = database.prepared(_next, choosing.shape(warmed))
+    found: str | None = connection.execute(statement, choosing.asked_by(warmed)).scalar_one()
     return found
 
 
-def _warmed(info: WorkerInfo, row: RowMapping) -> WorkerInfo:
-    return WorkerInfo(
-        id=info.id,
-        machine=info.machine,
-        memory_gib=info.memory_gib,
-        models=info.models,
-        warm_models=info.warm_models | {row["model"]},
-        load_s=info.load_s,
-        is_trusted=info.is_trusted,
-    )
+def _next(_database: Database, asking: choosing.Shape) -> Select[Any]:
+    return select(choosing.choice(asking, without=_has_victim()))
 
 
 def _has_victim() -> ColumnElement[bool]:
@@ -149,26 +175,13 @@ def _has_victim() -> ColumnElement[bool]:
     return _JOB.id.in_(running.scalar_subquery())
 
 
-def _has_waiting(connection: Connection) -> bool:
-    return connection.execute(_ANY_WAITING).first() is not None
-
-
 def _read(connection: Connection, job_id: str) -> RowMapping:
     return connection.execute(_BY_ID, {"job_id": job_id}).mappings().one()
 
 
 def _mark(connection: Connection, victim_id: str, waiting_id: str) -> bool:
     """Mark a running job, unless another transaction has it: its own beat will see to it then."""
-    free = (
-        select(_JOB.id)
-        .where(_JOB.id == victim_id, schema.in_phase(Phase.RUNNING), _JOB.wanted.is_(None))
-        .with_for_update(skip_locked=True)
-    )
-    if connection.execute(free).first() is None:
+    if connection.execute(_FREE, {"job_id": victim_id}).first() is None:
         return False
-    connection.execute(
-        update(schema.job)
-        .where(_JOB.id == victim_id)
-        .values(wanted=str(Wanted.YIELD), yields_for=waiting_id)
-    )
+    connection.execute(_MARK, {"job_id": victim_id, "waiting_id": waiting_id})
     return True

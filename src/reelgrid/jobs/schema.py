@@ -11,13 +11,15 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Float,
+    FromClause,
     Integer,
     MetaData,
     Table,
     Text,
     TypeDecorator,
     and_,
-    literal,
+    bindparam,
+    literal_column,
     text,
 )
 
@@ -200,10 +202,17 @@ def in_phase(*phases: Phase) -> ColumnElement[bool]:
     The words stand in the statement, not in its parameters: only so can the planner of either
     database know that an index over a part of the table holds all that is asked for.
     """
-    words = [literal(str(phase), literal_execute=True) for phase in sorted(phases)]
-    return job.c.phase == words[0] if len(words) == 1 else job.c.phase.in_(words)
+    return is_in(job, *phases)
 
 
-def is_held_by(job_id: str, epoch: int) -> ColumnElement[bool]:
-    """Return the condition that every write of a worker carries."""
-    return and_(job.c.id == job_id, job.c.epoch == epoch, in_phase(Phase.RUNNING))
+def is_in(jobs: FromClause, *phases: Phase) -> ColumnElement[bool]:
+    """Return `in_phase` of a table of jobs that goes by another name."""
+    words = [literal_column(f"'{phase}'", Text()) for phase in sorted(phases)]
+    phase = jobs.c.phase
+    return phase == words[0] if len(words) == 1 else phase.in_(words)
+
+
+IS_HELD = and_(
+    job.c.id == bindparam("job_id"), job.c.epoch == bindparam("at_epoch"), in_phase(Phase.RUNNING)
+)
+"""The condition that every write of a worker carries."""
