@@ -1,18 +1,26 @@
 """The unmodified openai package, oldest and newest, against `reelgrid serve` with a real worker."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
+import openai
 import pytest
 
+from reelgrid.api.app import create_app
 from reelgrid.jobs.job import Limits
 from reelgrid.jobs.keys import Keys
 from reelgrid.jobs.sql import open_database
+from tests.api.conftest import House
 from tests.api.served import Served
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +62,58 @@ def test_the_package_works_unmodified(server: Server, version: str) -> None:
     assert done.returncode == 0, done.stderr
     expected = r"openai 3\." if version == "newest" else r"openai 2\.3\.0"
     assert re.search(expected, done.stdout)
+
+
+def test_what_fails_here_is_the_package_s_own_error(house: House) -> None:
+    async def main() -> None:
+        transport = httpx2.ASGITransport(app=create_app(house.service))
+        async with httpx2.AsyncClient(transport=transport) as http:
+            client = openai.AsyncOpenAI(
+                base_url="http://localhost/v1", api_key="none", http_client=http, max_retries=0
+            )
+            with failing(house), pytest.raises(openai.UnprocessableEntityError) as failed:
+                await client.images.generate(prompt="a red ball")
+            assert failed.value.code == "out_of_memory"
+            lose_database(house)
+            for call in (
+                client.videos.retrieve("video_" + 24 * "0"),
+                client.videos.create(prompt="x"),
+                client.images.generate(prompt="x"),
+            ):
+                with pytest.raises(openai.InternalServerError) as broken:
+                    await call
+                assert (broken.value.status_code, broken.value.code) == (503, "desk_unavailable")
+                assert broken.value.response.headers["retry-after"]
+                assert broken.value.request_id
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the package deprecates its videos
+        asyncio.run(main())
+
+
+@contextmanager
+def failing(house: House) -> Iterator[None]:
+    """Fail whatever comes while the block runs."""
+    is_over = threading.Event()
+
+    def fail() -> None:
+        while not is_over.wait(0.02):
+            if (claim := house.maker.take()) is not None:
+                house.desk.fail(claim, "out_of_memory", "too large")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def lose_database(house: House) -> None:
+    """Put a folder where the database's file was."""
+    house.desk.close()
+    file = house.maker.folder.with_name("desk.sqlite")
+    for each in file.parent.glob("desk.sqlite*"):
+        each.unlink()
+    file.mkdir()

@@ -199,3 +199,23 @@ def test_a_process_that_froze_within_a_transaction_holds_others_up_for_a_moment_
     assert desk.get(job.id).reason is None
     desk.delete(job.id)
     desk.close()
+
+
+def test_nothing_is_admitted_into_a_file_that_was_removed_or_replaced(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path / FILE)
+    job = desk.submit(new_job())
+    away = tmp_path / "away"
+    away.mkdir()
+    for file in tmp_path.glob("desk.sqlite*"):
+        file.rename(away / file.name)
+    with pytest.raises(DeskError, match="was removed or replaced"):
+        desk.submit(new_job())
+    open_desk(tmp_path / FILE).close()
+    with pytest.raises(DeskError, match="was removed or replaced"):
+        desk.submit(new_job())
+    for file in tmp_path.glob("desk.sqlite*"):
+        file.unlink()
+    for file in away.iterdir():
+        file.rename(tmp_path / file.name)
+    assert {desk.submit(new_job()).id, job.id} == {each.id for each in desk.list().jobs}
+    desk.close()

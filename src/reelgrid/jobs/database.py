@@ -7,7 +7,6 @@ written, the loss of power. (With `NORMAL` a commit would be 0.16 ms cheaper on 
 benchmark, and the last ones could be gone after a loss of power.) Not here: tables (`schema`).
 """
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -115,7 +114,7 @@ class Database:
         if not self.is_sqlite:
             return
         try:
-            found = os.stat(str(self.url.database))
+            found = Path(str(self.url.database)).stat()
         except OSError:
             file_id = None
         else:

@@ -1,0 +1,204 @@
+"""Connections as strangers treat them: slow, endless, broken, cut off; over real sockets."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from reelgrid.api import connection, edge
+from reelgrid.api.app import create_app
+from reelgrid.cli.listening import listen, make_server
+from tests.api.conftest import House
+
+Talk = Callable[["Line"], Awaitable[None]]
+POST = b"POST /v1/videos HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+GET = b"GET /v1/videos HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+ENOUGH_S = 10.0
+
+
+class Line:
+    """Opens connections to the server."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def close(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def send(self, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(*self._address, limit=2**20)
+        self._writers.append(writer)
+        writer.write(data)
+        return reader, writer
+
+    async def ask(self, data: bytes) -> bytes:
+        """Return the first answer."""
+        return await answer_of((await self.send(data))[0])
+
+
+async def is_cut_off(reader: asyncio.StreamReader) -> bool:
+    """Wait until there is no more to come, and return whether nothing came before."""
+    async with asyncio.timeout(ENOUGH_S):
+        try:
+            return await reader.read() == b""
+        except ConnectionResetError:
+            return True
+
+
+async def answer_of(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(ENOUGH_S):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        return head + await reader.readexactly(int(length or 0))
+
+
+def serving(house: House, talk: Talk) -> None:
+    """Serve while somebody talks."""
+
+    async def main() -> None:
+        with listen("127.0.0.1", 0) as listening:
+            server = make_server(house.service, create_app(house.service))
+            running = asyncio.create_task(server.serve(sockets=[listening]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            try:
+                line = Line(listening.getsockname()[:2])
+                await talk(line)
+            finally:
+                await line.close()
+                server.should_exit = True
+                await running
+
+    asyncio.run(main())
+
+
+def test_a_head_that_does_not_end_is_cut_off_and_a_kept_connection_is_not(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.3)
+
+    async def talk(line: Line) -> None:
+        kept, writer = await line.send(GET)
+        assert (await answer_of(kept)).startswith(b"HTTP/1.1 200")
+        slow = [await line.send(GET[:-4]) for _ in range(50)]
+        silent, _ = await line.send(b"")
+        for reader in [silent, *(reader for reader, _ in slow)]:
+            assert await is_cut_off(reader)
+        writer.write(GET)
+        assert (await answer_of(kept)).startswith(b"HTTP/1.1 200")
+        writer.write(GET[:9])
+        assert await is_cut_off(kept)
+
+    serving(house, talk)
+
+
+def test_dripping_does_not_keep_a_head_alive(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.3)
+
+    async def talk(line: Line) -> None:
+        reader, writer = await line.send(b"GET /health HTTP/1.1\r\n")
+        ending = asyncio.create_task(is_cut_off(reader))
+        while not ending.done():
+            writer.write(b"x: y\r\n")
+            await asyncio.sleep(0.02)
+        assert await ending
+
+    serving(house, talk)
+
+
+def test_a_body_that_does_not_end_is_408_and_makes_no_job(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "BODY_S", 0.3)
+
+    async def talk(line: Line) -> None:
+        chunked = POST + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
+        for data in (chunked, POST + b"content-length: 99\r\n\r\n{"):
+            answer = await line.ask(data)
+            assert answer.startswith(b"HTTP/1.1 408"), answer
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_too_slow"
+
+    serving(house, talk)
+    assert house.desk.list().jobs == ()
+
+
+def test_a_stream_of_events_outlives_the_time_for_bodies(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "BODY_S", 0.2)
+
+    async def talk(line: Line) -> None:
+        made = await line.ask(POST + b'content-length: 14\r\n\r\n{"prompt":"x"}')
+        job = json.loads(made.partition(b"\r\n\r\n")[2])["id"]
+        reader, _ = await line.send(GET.replace(b"videos", f"videos/{job}/events".encode()))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(house.maker.work_off)
+        async with asyncio.timeout(ENOUGH_S):
+            assert b'"status": "completed"' in await reader.readuntil(b'"completed"')
+
+    serving(house, talk)
+
+
+def test_a_client_that_goes_in_the_middle_is_no_error(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(line: Line) -> None:
+        _, writer = await line.send(POST + b"content-length: 99\r\n\r\n{")
+        writer.close()
+        await writer.wait_closed()
+        assert (await line.ask(GET)).startswith(b"HTTP/1.1 200")
+
+    with caplog.at_level(logging.INFO):
+        serving(house, talk)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "the client went" in caplog.text
+    assert house.desk.list().jobs == ()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GET.replace(b"\r\n\r\n", b"\r\nx: " + 200_000 * b"a" + b"\r\n\r\n"),
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        POST + b"content-length: 5\r\ncontent-length: 6\r\n\r\nabcde",
+        POST + b"content-length: -1\r\n\r\n",
+    ],
+    ids=["a head of 200 kB", "TLS", "two lengths", "a negative length"],
+)
+def test_what_is_no_http_is_400_and_not_logged(
+    house: House, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(line: Line) -> None:
+        reader, _ = await line.send(data)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 400")
+
+    serving(house, talk)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_requests_in_a_row_are_answered_in_their_order(house: House) -> None:
+    async def talk(line: Line) -> None:
+        reader, _ = await line.send(GET.replace(b"/v1/videos", b"/v1/nothing") + GET)
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 404")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200")
+
+    serving(house, talk)
+
+
+def test_a_foreign_page_is_not_told_that_it_may(house: House) -> None:
+    async def talk(line: Line) -> None:
+        asks = b"origin: https://evil.example\r\naccess-control-request-method: POST\r\n\r\n"
+        answer = await line.ask(
+            GET.replace(b"GET", b"OPTIONS").replace(b"\r\n\r\n", b"\r\n" + asks)
+        )
+        assert answer.startswith(b"HTTP/1.1 405")
+        assert b"access-control" not in answer.lower()
+
+    serving(house, talk)
