@@ -1,8 +1,11 @@
 """The operator's page knows every setting, and its figures are the code's."""
 
 import re
+from inspect import signature
 from pathlib import Path
 
+from reelgrid.api.limits import ServerLimits
+from reelgrid.cli.serve import serve
 from reelgrid.jobs.webhook import RETRY_IN_S
 from reelgrid.settings import Settings
 
@@ -28,3 +31,20 @@ def test_the_page_has_the_schedule_of_webhooks():
     said = [float(n) * units[unit] for n, unit in re.findall(r"(\d+) (s|min|h)", words)]
     assert tuple(said) == RETRY_IN_S
     assert words in " ".join(PAGE.split())
+
+
+def test_the_page_names_every_option_of_serve_and_no_other():
+    table = PAGE[PAGE.index("| option |") :].split("\n\n")[0]
+    named = set(re.findall(r"`(--[\w-]+)`", table))
+    parameters = signature(serve).parameters
+    shown = {f"--{name.replace('_', '-')}" for name in parameters if name != "journal"}
+    assert named == shown
+
+
+def test_limits_are_those_of_the_code():
+    usual = ServerLimits()
+    assert (usual.max_pixels, usual.max_frames, usual.max_steps) == (1920 * 1088, 1_000, 1_000)
+    assert (usual.max_seconds, usual.max_queue_s) == (86_400, 86_400)
+    assert usual.max_body_bytes == 32 * 2**20
+    for words in ("1920 x 1088, 1,000, 1,000", "| 86,400 |", "| 32 |"):
+        assert words in PAGE

@@ -6,11 +6,16 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reelgrid.api.cards import Offer
+from reelgrid.catalog import find
 from reelgrid.cli.app import run
+from reelgrid.cli.listening import say_what_nobody_takes
+from tests.api.conftest import House
 from tests.api.served import Served
 from tests.jobs.postgres import postgres
 
@@ -92,3 +97,17 @@ def test_a_server_on_postgresql_makes_a_video(tmp_path: Path) -> None:
         job = served.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 2})["id"]
         assert served.wait_for(job, status="completed")["progress"] == 100
     assert not (tmp_path / "desk.sqlite").exists()
+
+
+def test_jobs_for_a_model_that_is_not_served_any_more_are_said(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with house.client() as client:
+        for _ in range(2):
+            client.post("/v1/videos", json={"prompt": "x"})
+    say_what_nobody_takes(house.service)
+    assert capsys.readouterr().err == ""
+    other = find("wan2.1-t2v-1.3b")
+    assert other is not None
+    say_what_nobody_takes(replace(house.service, offer=Offer((other,))))
+    assert capsys.readouterr().err.startswith("2 unfinished jobs are for embedded")

@@ -127,6 +127,7 @@ def announce(
     say(f"reelgrid {reelgrid.__version__} serves {models} at {url}/v1")
     if service.door.is_open():
         say("no key has been made: whoever is on this machine may use it")
+    say_what_nobody_takes(service)
     said: tuple[str, ...] = ()
     while supervisor.slots and not supervisor.is_ready and not is_over.wait(_LOOK_EVERY_S):
         if supervisor.failures != said:
@@ -134,6 +135,19 @@ def announce(
             say("; ".join(said))
     if not is_over.is_set():
         say(f"ready on {_machines(service)}; try:\n{curl_line(url, service)}")
+
+
+def say_what_nobody_takes(service: "Service") -> None:
+    """Say which jobs of an earlier start wait for models that are not served now."""
+    from reelgrid.jobs.job import Phase
+
+    served = {card.name for card in service.offer.cards}
+    left: dict[str, int] = {}
+    for count in service.desk.counts():
+        if not Phase(count.phase).is_final and count.model not in served:
+            left[count.model] = left.get(count.model, 0) + count.num
+    for model, num in sorted(left.items()):
+        say(f"{num} unfinished jobs are for {model}: no worker of this server takes them")
 
 
 def _machines(service: "Service") -> str:
