@@ -80,8 +80,9 @@ class Storm:
                     time.sleep(hold_s)
 
     def _victims(self, blow: Blow) -> list[psutil.Process]:
-        """Return the workers that die of the blow themselves."""
-        workers = self.house.workers()
+        """Return the workers that die of the blow themselves; a spare is none."""
+        at_work = {event["pid"] for event in self._reader.read() if event["event"] == "ready"}
+        workers = [worker for worker in self.house.workers() if worker.pid in at_work]
         if blow is Blow.KILL_WORKER and workers:
             return [self.random.choice(workers)]
         return workers if blow is Blow.KILL_BOTH else []

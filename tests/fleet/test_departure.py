@@ -1,5 +1,9 @@
+import signal
+import subprocess
+import sys
 import threading
 
+from reelgrid.fleet import departure as departure_module
 from reelgrid.fleet.departure import Departure
 
 
@@ -65,3 +69,36 @@ def test_asked_twice_it_leaves_once():
     departure.ask()
     assert ended.was_reached.wait(10)
     assert len(asked) == 1
+
+
+def test_a_desk_that_does_not_answer_at_last_keeps_nobody(monkeypatch):
+    monkeypatch.setattr(departure_module, "LAST_WORDS_S", 0.01)
+    ended, answers = Ended(), threading.Event()
+    departure = Departure(0.01, ended)
+    departure.begin(lambda: answers.wait(60))
+    departure.ask()
+    assert ended.was_reached.wait(10)
+    answers.set()
+
+
+BUSY = """
+import hashlib, sys
+from reelgrid.fleet.departure import Departure
+departure = Departure(0.05)
+departure.on_signals()
+departure.begin(lambda: print("given back", flush=True))
+print("busy", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)  # minutes, without returning to Python
+"""
+
+
+def test_a_call_that_does_not_return_to_python_keeps_nobody_from_leaving():
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as busy:
+        assert busy.stdout is not None
+        assert busy.stdout.readline() == "busy\n"
+        busy.send_signal(signal.SIGTERM)
+        try:
+            assert busy.wait(20) == 0
+        finally:
+            busy.kill()
+        assert busy.stdout.read() == "given back\n"

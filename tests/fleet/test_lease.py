@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from reelgrid.errors import DeskError, StaleClaim
+from reelgrid.errors import BusyError, DeskError, StaleClaim
 from reelgrid.fleet.lease import Lease, Leaving
-from reelgrid.fleet.pulse import MIN_PATIENCE_S, Pulse
+from reelgrid.fleet.pulse import MIN_PATIENCE_S, PATIENCE_S, Pulse
 from reelgrid.jobs.job import Job, Kind, Phase
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.work import Answer, Claim, Progress
@@ -228,13 +228,68 @@ def test_beats_come_from_a_thread_while_a_step_takes_its_time(desk):
 def test_work_that_hangs_is_not_kept_alive_by_beats(desk):
     was_asked = threading.Event()
 
-    def is_well():
-        was_asked.set()
-        return False
+    class Hanging(Pulse):
+        @property
+        def is_well(self):
+            was_asked.set()
+            return False
 
-    with Lease(desk, a_claim(), beat_every_s=0.001, is_well=is_well):
+    with Lease(desk, a_claim(), beat_every_s=0.001, pulse=Hanging()):
         assert was_asked.wait(10)
     assert desk.num_beats == 0
+
+
+def test_a_beat_that_was_not_taken_is_tried_again_at_the_next_turn(desk, time, monkeypatch):
+    """Not a whole interval later: four of those are the lease."""
+    monkeypatch.setattr("reelgrid.fleet.lease.TELL_EVERY_S", 0.005)
+    lease = Lease(desk, a_claim(), beat_every_s=0.02, clock=time)
+    lease.beat()  # there is nothing new to tell
+    beats: list[None] = []
+    enough = threading.Event()
+
+    def refuse(claim, progress):
+        beats.append(None)
+        if len(beats) == 4:
+            enough.set()
+        raise BusyError("held")
+
+    desk.beat = refuse
+    turns = []
+    wait = lease._has_ended.wait
+
+    def turn(for_s):
+        turns.append(for_s)
+        return wait(for_s)
+
+    monkeypatch.setattr(lease._has_ended, "wait", turn)
+    with lease:
+        assert enough.wait(10)
+    assert len(turns) <= 4 + len(beats)  # four turns to the first, then one each
+
+
+def test_a_lease_counts_from_when_the_claim_was_asked_for(desk, time):
+    """A worker that stood still between its claim and its work has not the whole lease left."""
+    lease = Lease(desk, a_claim(), beat_every_s=5.0, clock=time, asked_at=time() - LEASE_S)
+    assert not lease.is_good
+
+
+def test_a_worker_that_waits_for_the_desk_has_not_stopped_for_ever(desk, time):
+    """Else its supervisor would kill it, and what it has in memory would be lost."""
+    pulse = Pulse(time)
+    pulse.step(0.01)
+    lease = Lease(desk, a_claim(), beat_every_s=5.0, clock=time, sleep=time.sleep, pulse=pulse)
+    desk.says = DeskError("refused")
+    seen = []
+
+    def look():
+        seen.append(pulse.is_well)
+        if len(seen) > MIN_PATIENCE_S:  # two seconds each
+            desk.says = Answer.GO
+
+    time.on_sleep = look
+    time.now_s += LEASE_S + 1
+    assert lease.answer() is Answer.GO
+    assert all(seen)
 
 
 def test_a_step_may_take_twenty_times_as_long_as_the_ones_before(time):
@@ -249,9 +304,21 @@ def test_a_step_may_take_twenty_times_as_long_as_the_ones_before(time):
     assert pulse.is_well
 
 
-def test_loading_and_decoding_may_take_any_time(time):
+@pytest.mark.parametrize("stage", sorted(PATIENCE_S))
+def test_what_takes_no_steps_may_take_long_but_not_for_ever(time, stage):
+    pulse = Pulse(time)
+    pulse.step(0.01)
+    pulse.enter(stage)
+    time.now_s += PATIENCE_S[stage] - 1
+    assert pulse.is_well
+    time.now_s += 2
+    assert not pulse.is_well
+
+
+def test_without_work_a_worker_is_well(time):
     pulse = Pulse(time)
     pulse.step(0.01)
     pulse.rest()
+    pulse.wait()
     time.now_s += 1e9
     assert pulse.is_well

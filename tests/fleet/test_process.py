@@ -1,5 +1,6 @@
 """Worker processes as they are started by hand: told to leave, killed, and unable to begin."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,12 +11,17 @@ from contextlib import closing
 import pytest
 
 from reelgrid import catalog
+from reelgrid.fleet.__main__ import _work
+from reelgrid.fleet.child import Child
+from reelgrid.fleet.departure import Departure
 from reelgrid.fleet.habits import Habits
-from reelgrid.fleet.settings import WorkerSettings
+from reelgrid.fleet.lifeline import Signs, SignsRead
+from reelgrid.fleet.settings import NUM_WORDS, WorkerSettings
 from reelgrid.jobs.job import Kind, NewJob, Phase
 from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.sql import open_desk
 from reelgrid.spec import Request
+from reelgrid.store.blobs import Blobs
 from tests.chaos.account import JournalReader, losses
 
 LEASE_S = 2.0
@@ -27,31 +33,48 @@ def desk(tmp_path):
         yield desk
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Starts worker processes by number, and leaves none of them behind."""
-    started = []
-    settings = WorkerSettings(
-        database=str(tmp_path / "desk.sqlite"),
-        blobs=str(tmp_path / "blobs"),
-        scratch=tmp_path / "scratch",
-        data=tmp_path,
-        is_signed=False,
-        journal=tmp_path / "journal",
-        habits=Habits(lease_s=LEASE_S, beat_every_s=0.5, save_every_s=0.2),
-    )
+class Processes:
+    """Worker processes by number, and one that waits to be told that it is one."""
 
-    def start_one(number, *more):
-        command = [*settings.command(number)(f"worker-{number}", None), *more]
-        environment = {**os.environ, **settings.environment, "OMP_NUM_THREADS": "1"}
+    def __init__(self, folder):
+        self._started = []
+        self._settings = WorkerSettings(
+            database=str(folder / "desk.sqlite"),
+            blobs=str(folder / "blobs"),
+            scratch=folder / "scratch",
+            data=folder,
+            is_signed=False,
+            journal=folder / "journal",
+            habits=Habits(lease_s=LEASE_S, beat_every_s=0.5, save_every_s=0.2),
+        )
+        self._environment = {**self._settings.environment, "OMP_NUM_THREADS": "1"}
+
+    def command(self, number, ends=None):
+        return self._settings.command(number)(f"worker-{number}", ends)
+
+    def start(self, number, *more):
+        command = [*self.command(number), *more]
+        environment = {**os.environ, **self._environment}
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        started.append(process)
+        self._started.append(process)
         return process
 
-    yield start_one
-    for process in started:
-        process.kill()
-        process.communicate()
+    def start_spare(self):
+        child = Child(self._settings.spare, self._environment)
+        self._started.append(child.process)
+        return child
+
+    def end(self):
+        for process in self._started:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def processes(tmp_path):
+    made = Processes(tmp_path)
+    yield made
+    made.end()
 
 
 def submit(desk, num_steps):
@@ -78,14 +101,17 @@ def until(condition, at_most_s=90.0):
         time.sleep(0.01)
 
 
-def test_told_to_leave_it_saves_and_killed_it_is_outlived_by_its_job(desk, start, tmp_path):
+def test_told_to_leave_it_saves_and_waking_too_late_it_has_no_effect(desk, processes, tmp_path):
     reader = JournalReader(tmp_path / "journal")
 
     def steps(worker):
         return [e["step"] for e in reader.read() if e["event"] == "step" and e["worker"] == worker]
 
+    def dropped(worker):
+        return [e for e in reader.read() if e["event"] == "dropped" and e["worker"] == worker]
+
     job = submit(desk, 1_000)
-    leaver, victim = start(0), start(1)
+    spare, leaver, victim = processes.start_spare(), processes.start(0), processes.start(1)
     until(lambda: len(steps("worker-0")) + len(steps("worker-1")) > 20)
     leaver, victim = (leaver, victim) if steps("worker-0") else (victim, leaver)
     first, second = ("worker-0", "worker-1") if steps("worker-0") else ("worker-1", "worker-0")
@@ -96,30 +122,46 @@ def test_told_to_leave_it_saves_and_killed_it_is_outlived_by_its_job(desk, start
     assert steps(second)[0] == steps(first)[-1] + 1
     assert [loss.num_steps for loss in losses(reader.read())] == [0]
 
-    victim.kill()
-    victim.wait()
-    heir = start(2)
+    victim.send_signal(signal.SIGSTOP)  # for longer than its lease
+    assert spare.tell(json.dumps(processes.command(2, spare.ends)).encode() + b"\n")
     until(lambda: steps("worker-2"))
     assert 1 < steps("worker-2")[0] <= steps(second)[-1] + 1
     desk.cancel(job.id)
     until(lambda: desk.get(job.id).phase is Phase.FAILED)
-    heir.send_signal(signal.SIGTERM)
-    assert heir.wait(30) == 0
+
+    until(lambda: Blobs(tmp_path / "blobs").list() == [])
+    before = desk.get(job.id)
+    assert dropped(second) == []
+    victim.send_signal(signal.SIGCONT)
+    until(lambda: dropped(second))
+    assert desk.get(job.id) == before
+    assert Blobs(tmp_path / "blobs").list() == []
+    spare.close()
+    assert spare.process.wait(30) == 0
 
 
-@pytest.mark.parametrize(
-    ("more", "code", "reason"),
-    [
-        (["--models", "no-such-model-anywhere"], 1, "no-such-model-anywhere"),
-        (["--device", "abacus"], 2, "no device 'abacus'"),
-    ],
-)
-def test_a_worker_that_cannot_begin_says_why_in_one_line(start, more, code, reason):
-    process = start(0, *more)
+def test_a_worker_that_cannot_begin_says_why_in_one_line(processes):
+    process = processes.start(0, "--models", "no-such-model-anywhere")
     _, said = process.communicate(timeout=90)
-    assert process.returncode == code
-    assert reason in said
+    assert process.returncode == 1
+    assert "no-such-model-anywhere" in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_what_was_asked_for_and_cannot_be_is_told_from_what_went_wrong(
+    processes, monkeypatch, capsys
+):
+    monkeypatch.setattr(Departure, "on_signals", lambda departure: None)
+    monkeypatch.setattr("reelgrid.logs.configure", lambda level: None)
+    flags = processes.command(0)[NUM_WORDS:]
+    read, write = os.pipe()
+    signs = Signs(write)
+    assert _work([*flags, "--database=d", "--blobs=b", "--device=abacus"], signs) == 2
+    signs.close()
+    heard = SignsRead(read)
+    assert heard.wait(10) == "sign"
+    assert "no device 'abacus'" in str(heard.failure)
+    assert capsys.readouterr().err.startswith("reelgrid worker: ")
 
 
 def test_without_a_database_there_is_no_worker():

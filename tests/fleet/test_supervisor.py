@@ -236,10 +236,26 @@ def test_a_worker_hears_of_its_supervisor_s_end():
 def test_a_worker_shows_life_only_while_its_work_goes_on(monkeypatch, is_well):
     monkeypatch.setattr(lifeline, "SIGN_EVERY_S", 0.01)
     read, write = os.pipe()
-    signs = lifeline.Signs(write, lambda: is_well)
+    signs = lifeline.Signs(write)
+    signs.depend_on(lambda: is_well)
     heard = lifeline.SignsRead(read).wait(0.5)
     signs.close()
     assert heard == ("sign" if is_well else "quiet")
+
+
+def test_a_worker_that_is_ready_is_known_to_be_however_full_the_pipe_was(monkeypatch):
+    monkeypatch.setattr(lifeline, "SIGN_EVERY_S", 0.01)
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    while True:
+        try:
+            os.write(write, b"." * 512)
+        except BlockingIOError:
+            break
+    signs, heard = lifeline.Signs(write), lifeline.SignsRead(read)
+    signs.ready()
+    until(lambda: heard.wait(1.0) == "sign" and heard.is_ready)
+    signs.close()
 
 
 def test_a_reason_is_read_whole_even_in_pieces():

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from reelgrid.engine.generation import Generation
-from reelgrid.errors import FullError, MemoryShortError, ModelError
-from reelgrid.fleet import attempt
+from reelgrid.errors import BusyError, FullError, MemoryShortError, ModelError
+from reelgrid.fleet import attempt, opening
 from reelgrid.fleet.delivery import Delivery
 from reelgrid.fleet.habits import Habits
 from reelgrid.fleet.iteration import Iteration
+from reelgrid.fleet.pulse import PATIENCE_S, Pulse
 from reelgrid.fleet.saving import Saving
 from reelgrid.jobs.job import Phase
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.work import WorkerInfo
-from reelgrid.media import read_provenance
+from reelgrid.media import read_provenance, write_image
 from reelgrid.media.frames import iterate_frames
 from reelgrid.spec import Request
 from tests.families.tiny import tiny_model
@@ -229,6 +230,18 @@ def test_a_spoilt_state_is_passed_over_and_counted(rig, num_spoilt, caplog):
     assert "cannot be taken up" in caplog.text
 
 
+def test_a_desk_too_busy_to_count_a_spoilt_state_ends_nothing(rig, monkeypatch):
+    def refuse(*_):
+        raise BusyError("held by another transaction")
+
+    job = rig.submit(rig.order(num_steps=8))
+    lose_at_step(rig, 6)
+    spoil(rig, rig.desk.get(job.id).states[0].blob)
+    monkeypatch.setattr(rig.desk, "count", refuse)
+    rig.worker().work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+
+
 def test_a_state_of_another_model_is_passed_over(rig):
     job = rig.submit(rig.order(num_steps=8))
     lose_at_step(rig, 6)
@@ -258,6 +271,47 @@ def test_idle_models_make_room_for_a_job_that_runs_out_of_memory(rig, monkeypatc
     rig.worker(shelf=shelf).work_once()
     assert rig.desk.get(job.id).phase is Phase.COMPLETED
     assert shelf.names == {"tiny"}
+
+
+def test_a_job_that_runs_out_of_memory_goes_on_from_what_it_has_saved_since_it_was_claimed(
+    rig, monkeypatch
+):
+    """The states of the claim's beginning are gone by then."""
+    job = rig.submit(rig.order(num_steps=8))
+    lose_at_step(rig, 3)
+    go_on = Generation.__next__
+    left = iter(range(1))
+
+    def fail_to_decode(generation):
+        progress = go_on(generation)
+        if progress.stage == "decode" and next(left, None) is not None:
+            raise MemoryShortError("cuda ran out of memory")
+        return progress
+
+    monkeypatch.setattr(Generation, "__next__", fail_to_decode)
+    shelf = rig.shelf()
+    shelf.take("idle")
+    rig.worker(shelf=shelf).work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+    assert rig.steps() == [1, 2, 3, 3, 4, 5, 6, 7, 8]
+    assert {tally.name for tally in rig.desk.tallies()}.isdisjoint({"states_refused"})
+
+
+def test_a_job_that_is_another_s_when_memory_is_made_is_dropped(rig, monkeypatch):
+    shelf = rig.shelf()
+    shelf.take("idle")
+    short_of_memory(monkeypatch, 1)
+    job = rig.submit()
+    unload = shelf.unload_idle
+
+    def lose_and_unload(keep):
+        rig.desk.bury("one")
+        return unload(keep)
+
+    monkeypatch.setattr(shelf, "unload_idle", lose_and_unload)
+    rig.worker(shelf=shelf).work_once()
+    assert rig.desk.get(job.id).phase is Phase.WAITING
+    assert len(rig.events("dropped")) == 1
 
 
 def test_a_job_that_runs_out_of_memory_alone_is_failed_with_the_reason(rig, monkeypatch):
@@ -338,6 +392,73 @@ def test_states_that_find_no_room_do_not_end_the_work(rig, monkeypatch, caplog):
     rig.worker().work_once()
     assert rig.desk.get(job.id).phase is Phase.COMPLETED
     assert "no space left" in caplog.text
+
+
+class OutOfReachError(Exception):
+    """What a store at a distance may raise: it is no OSError."""
+
+
+def out_of_reach(rig, monkeypatch, num_times, prefix):
+    put, left = rig.blobs.put, iter(range(num_times))
+
+    def refuse(name, content):
+        if name.startswith(prefix) and next(left, None) is not None:
+            raise OutOfReachError("no answer")
+        put(name, content)
+
+    monkeypatch.setattr(rig.blobs, "put", refuse)
+
+
+@pytest.mark.parametrize("prefix", ["states/", "previews/"])
+def test_a_store_out_of_reach_does_not_end_the_work(rig, monkeypatch, prefix):
+    out_of_reach(rig, monkeypatch, 1_000, prefix)
+    job = rig.submit()
+    rig.worker(habits={"preview_every_s": 1e-6}).work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+
+
+def test_files_wait_for_a_store_that_is_out_of_reach(rig, monkeypatch):
+    out_of_reach(rig, monkeypatch, 3, "files/")
+    naps: list[float] = []
+    job = rig.submit()
+    rig.worker(sleep=naps.append).work_once()
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED
+    assert rig.steps() == [1, 2, 3, 4]
+    assert len(naps) == 3
+
+
+def test_a_worker_that_waits_for_room_has_not_stopped_for_ever(rig, monkeypatch):
+    without_room(rig, monkeypatch, 3, "files/")
+    now_s = [0.0]
+    pulse, seen = Pulse(lambda: now_s[0]), []
+
+    def sleep(_):
+        now_s[0] += PATIENCE_S["write"] - 1
+        seen.append(pulse.is_well)
+
+    rig.submit()
+    rig.worker(sleep=sleep, pulse=pulse).work_once()
+    assert seen == [True] * 3
+
+
+def test_a_first_frame_that_finds_no_room_waits_for_it(rig, monkeypatch):
+    model = tiny_model("wan_image_to_video")
+    source = rig.submit()
+    rig.worker().work_once()
+    left = iter(range(2))
+
+    def refuse(*arguments, **settings):
+        if next(left, None) is not None:
+            raise OSError(28, "No space left on device")
+        write_image(*arguments, **settings)
+
+    monkeypatch.setattr(opening, "write_image", refuse)
+    video = rig.desk.get(source.id).files["video"]
+    longer = rig.submit(rig.order(num_steps=2, card=model.card, extends=video))
+    naps: list[float] = []
+    rig.worker(shelf=rig.shelf(lambda name: model), sleep=naps.append).work_once()
+    assert rig.desk.get(longer.id).phase is Phase.COMPLETED
+    assert len(naps) == 2
 
 
 def test_files_that_find_no_room_wait_for_it(rig, monkeypatch, caplog):

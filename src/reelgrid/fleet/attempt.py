@@ -7,6 +7,7 @@ longer this worker's, dropped. Not here: which job is taken, and when (`worker`)
 import logging
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from reelgrid.fleet.lease import Lease, Leaving
 from reelgrid.fleet.opening import Opening
 from reelgrid.fleet.place import Workplace
 from reelgrid.fleet.previews import Previews, previews_of
-from reelgrid.fleet.room import is_no_room
+from reelgrid.fleet.room import passes
 from reelgrid.fleet.saving import Saving, states_folder
 from reelgrid.fleet.stopwatch import Stopwatch
 from reelgrid.jobs.job import Code, Job, Kind, Phase
@@ -50,19 +51,22 @@ class Attempt:
     Args:
         place: What the worker has.
         claim: The job.
+        asked_at: When it was asked for, by the place's clock.
     """
 
-    def __init__(self, place: Workplace, claim: Claim) -> None:
+    def __init__(self, place: Workplace, claim: Claim, asked_at: float) -> None:
         self._place = place
         self._claim = claim
         self._order = JobRequest.from_json(claim.job.request)
+        self._is_begun = claim.epoch > 1  # something of it may be stored
         self._watch = Stopwatch(self._order.workload)
         self._lease = Lease(
             place.desk,
             claim,
             beat_every_s=place.habits.beat_every_s,
             is_leaving=place.is_leaving,
-            is_well=lambda: place.pulse.is_well,
+            pulse=place.pulse,
+            asked_at=asked_at,
             clock=place.clock,
             sleep=place.sleep,
         )
@@ -86,6 +90,8 @@ class Attempt:
         else:
             self._note(job.phase.value, code=job.error_code)
             self._tidy(job)
+        finally:
+            self._place.pulse.rest()
 
     def _work(self) -> Write:
         """Return what the desk is to be told of how it went; nothing of the job is held any more."""
@@ -121,6 +127,15 @@ class Attempt:
             except MemoryShortError:
                 if not self._place.shelf.unload_idle(keep=self._claim.job.model):
                     raise
+            self._lease.insist(self._look_again)
+
+    def _look_again(self) -> None:
+        """Read what has been saved since the claim: the states of then may be gone."""
+        job = self._place.desk.get(self._claim.id)
+        if (job.epoch, job.phase) != (self._claim.epoch, Phase.RUNNING):
+            raise StaleClaim(f"{job.id} is no longer this worker's")
+        self._claim = replace(self._claim, job=job)
+        self._is_begun = True
 
     def _make(self) -> dict[str, str]:
         place, claim = self._place, self._claim
@@ -141,7 +156,8 @@ class Attempt:
         self, iteration: Iteration, model: LoadedModel, delivery: Delivery
     ) -> dict[str, str]:
         """Return the blobs of a clip's files, or of all images, the stored ones among them."""
-        files = delivery.images_so_far() if self._is_continued_series else {}
+        is_continued = self._is_begun and self._order.num_images > 1
+        files = delivery.images_so_far() if is_continued else {}
         files = {name: blob for name, blob in files.items() if name in self._series(files)}
         opening = Opening(self._place, self._claim, self._order, model)
         opening.take_up(len(files))
@@ -156,8 +172,12 @@ class Attempt:
             provenance_of(self._claim.job.model, opening.request(number)),
             shows_prompts=self._place.habits.shows_prompts,
         )
-        with opening.open(number) as (generation, step):
+        with ExitStack() as held:
+            generation, step = self._patiently(
+                iteration, lambda: held.enter_context(opening.open(number))
+            )
             frames = iteration.frames(generation, number, step, provenance)
+        self._place.pulse.enter("write")
         if number == self._order.num_images - 1:
             self._lease.enter(Progress(stage="write", step=self._order.num_steps))
         with self._watch.measure("write"):
@@ -170,11 +190,12 @@ class Attempt:
         if name in shelf.names:
             return shelf.take(name)
         with self._watch.measure("load"):
+            self._place.pulse.enter("load")
             self._lease.enter(self._lease.progress)
             return shelf.take(name)
 
     def _patiently(self, iteration: Iteration, store: Callable[[], T]) -> T:
-        """Return what `store` returns; while there is no room, the frames are kept and it waits.
+        """Return what `store` returns; while a store refuses, the frames are kept and it waits.
 
         Raises:
             Stopped: The job is to be given back meanwhile.
@@ -185,9 +206,10 @@ class Attempt:
             try:
                 return store()
             except (OSError, ReelgridError) as error:
-                if not is_no_room(error, self._place.scratch, self._place.blobs):
+                if not passes(error, self._place.scratch, self._place.blobs):
                     raise
                 _log.warning("%s waits for room: %s", self._claim.id, error)
+            self._place.pulse.wait()
             iteration.obey_without_saving()
             self._place.sleep(ROOM_EVERY_S)
 
@@ -212,10 +234,6 @@ class Attempt:
             every_s=self._place.habits.preview_every_s or math.inf,
             clock=self._place.clock,
         )
-
-    @property
-    def _is_continued_series(self) -> bool:
-        return self._order.num_images > 1 and self._claim.epoch > 1
 
     def _series(self, stored: dict[str, str]) -> list[str]:
         """Return the names of the stored images from the first on, up to the first that is missing."""

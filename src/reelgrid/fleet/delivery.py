@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from reelgrid.errors import FullError
+from reelgrid.fleet.room import NotStored
 from reelgrid.fleet.scratch import scratch_folder
 from reelgrid.jobs.request import JobRequest, file_variant
 from reelgrid.jobs.work import Claim
@@ -68,6 +70,7 @@ class Delivery:
 
         Raises:
             FullError: There is no room; nothing half written was left.
+            NotStored: The store refuses.
             GenerationError: A file could not be written.
         """
         with scratch_folder(self._scratch) as folder:
@@ -85,6 +88,7 @@ class Delivery:
 
         Raises:
             FullError: There is no room; nothing half written was left.
+            NotStored: The store refuses.
             GenerationError: The file could not be written.
         """
         variant = file_variant(number)
@@ -119,9 +123,17 @@ class Delivery:
         stored = {}
         for variant, file in files.items():
             blob = f"files/{self._claim.id}/{self._claim.epoch:05}/{variant}{file.suffix}"
-            self._blobs.put(blob, file)
+            self._put(blob, file)
             stored[variant] = blob
         return stored
+
+    def _put(self, blob: str, file: Path) -> None:
+        try:
+            self._blobs.put(blob, file)
+        except FullError:
+            raise
+        except Exception as error:  # a store at a distance has errors of its own
+            raise NotStored(f"{blob} could not be stored: {error}") from error
 
     @contextmanager
     def _sources(self) -> Iterator[list[Path]]:

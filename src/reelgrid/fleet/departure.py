@@ -11,6 +11,11 @@ import signal
 import threading
 from collections.abc import Callable
 
+LAST_WORDS_S = 3.0
+"""Giving back at last takes no longer: a database may be gone too."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,16 +65,30 @@ class Departure:
         self._has_left.set()
 
     def on_signals(self) -> None:
-        """Leave on SIGTERM and SIGINT; to be called by the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_at: self.ask())
+        """Leave on SIGTERM and SIGINT; to be called by the main thread.
+
+        A thread hears of them through a pipe that the system's handler writes to. Python's handlers
+        run in the main thread: not before a long call into a library returns, and perhaps while
+        that thread holds the very lock that they need.
+        """
+        heard, told = os.pipe()
+        os.set_blocking(told, False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_at: None)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, args=(heard,), name="signals", daemon=True).start()
+
+    def _listen(self, heard: int) -> None:
+        while numbers := os.read(heard, 64):
+            if set(numbers) & set(_SIGNALS):
+                self.ask()
 
     def _wait(self) -> None:
         if self._has_left.wait(self._grace_s):
             return
         _log.warning("a step takes longer than %.0f s: leaving without it", self._grace_s)
         assert self._at_last is not None
-        try:
-            self._at_last()
-        finally:
-            self._end(0)
+        last = threading.Thread(target=self._at_last, name="at last", daemon=True)
+        last.start()
+        last.join(LAST_WORDS_S)
+        self._end(0)

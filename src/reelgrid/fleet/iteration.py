@@ -58,6 +58,7 @@ class Iteration:
             StaleClaim: The job is no longer this worker's.
             GenerationError: It failed.
         """
+        self.place.pulse.enter("encode")
         self._enter("denoise" if step else "encode", number, step)
         for progress in generation:
             self._note(generation, progress, number)
@@ -107,7 +108,7 @@ class Iteration:
         if progress.stage == "encode":
             self._enter("denoise", number, progress.step)
         elif progress.stage == "denoise" and progress.step == progress.num_steps:
-            self.place.pulse.rest()
+            self.place.pulse.enter("decode")
             self._enter("decode", number, progress.step)
 
     def _enter(self, stage: str, number: int, step: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from reelgrid.errors import BusyError, DeskError, FullError, StaleClaim
+from reelgrid.fleet.pulse import Pulse
 from reelgrid.jobs.desk import Workers
 from reelgrid.jobs.work import Answer, Claim, Progress
 
@@ -42,7 +43,8 @@ class Lease:
         claim: The job.
         beat_every_s: Seconds from one beat to the next.
         is_leaving: Whether the worker is to leave: it then waits for nothing.
-        is_well: Whether the work goes on; without that there are no beats.
+        pulse: Whether the work goes on; without that there are no beats. It is told of waiting.
+        asked_at: When the claim was asked for, by the clock: the lease counts from then.
         clock: Seconds from any beginning, never set back.
         sleep: Waits so many seconds.
     """
@@ -54,7 +56,8 @@ class Lease:
         *,
         beat_every_s: float,
         is_leaving: Callable[[], bool] = lambda: False,
-        is_well: Callable[[], bool] = lambda: True,
+        pulse: Pulse | None = None,
+        asked_at: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -62,11 +65,11 @@ class Lease:
         self._desk = desk
         self._beat_every_s = beat_every_s
         self._is_leaving = is_leaving
-        self._is_well = is_well
+        self._pulse = pulse or Pulse(clock)
         self._clock = clock
         self._sleep = sleep
         self._progress = Progress(stage="load", step=claim.state.step if claim.state else 0)
-        self._good_until = clock() + claim.lease_s
+        self._good_until = (clock() if asked_at is None else asked_at) + claim.lease_s
         self._told: Progress | None = None
         self._ask_at = 0.0
         self._is_stale = False
@@ -141,8 +144,8 @@ class Lease:
                 self._wait(retry_s, error)
                 retry_s = min(2 * retry_s, _MAX_RETRY_S)
 
-    def beat(self) -> None:
-        """Beat once; a desk that cannot be reached is left for the next time."""
+    def beat(self) -> bool:
+        """Beat once and return whether the desk took it; if not, that is left for the next time."""
         sent_at, told = self._clock(), self._progress
         try:
             self._wish = self._desk.beat(self.claim, told)
@@ -152,6 +155,8 @@ class Lease:
             _log.warning("%s: no beat: %s", self.claim.id, error, extra={"job": self.claim.id})
         else:
             self._good_until, self._told = sent_at + self.claim.lease_s, told
+            return True
+        return False
 
     def lose(self) -> None:
         """Note that a write was refused as stale, wherever that was."""
@@ -162,8 +167,8 @@ class Lease:
         while not self._has_ended.wait(turn_s) and not self._is_stale:
             quiet_s += turn_s
             has_news = self._progress != self._told
-            if self._is_well() and (has_news or quiet_s >= self._beat_every_s):
-                self.beat()
+            is_due = has_news or quiet_s >= self._beat_every_s
+            if self._pulse.is_well and is_due and self.beat():
                 quiet_s = 0.0
 
     def _ask(self) -> None:
@@ -190,6 +195,7 @@ class Lease:
             raise Leaving(self.claim.id)
         kind = "full" if isinstance(error, FullError) else "out of reach"
         _log.warning("%s waits: the desk is %s", self.claim.id, kind, extra={"job": self.claim.id})
+        self._pulse.wait()
         self._sleep(retry_s)
 
     def _raise_if_stale(self) -> None:

@@ -57,7 +57,9 @@ def _settle(
     settings, shelf = started.settings, machine.shelf()
     empty_scratch(settings.scratch)
     for name in settings.models[:1]:
+        pulse.enter("load")
         shelf.take(name)
+        pulse.rest()
     return Workplace(
         worker=started.name,
         desk=desk,

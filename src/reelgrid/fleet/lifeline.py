@@ -58,20 +58,25 @@ class Signs:
 
     Args:
         signs: File descriptor to write; none where nobody looks.
-        is_well: Says whether the work goes on; no sign is given while it does not.
     """
 
-    def __init__(self, signs: int | None, is_well: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, signs: int | None) -> None:
         self._signs = signs
-        self._is_well = is_well
+        self._is_well: Callable[[], bool] = lambda: True
+        self._sign = ALIVE
         self._has_ended = threading.Event()
         if signs is not None:
             os.set_inheritable(signs, False)
             os.set_blocking(signs, False)
             threading.Thread(target=self._go_on, name="signs", daemon=True).start()
 
+    def depend_on(self, is_well: Callable[[], bool]) -> None:
+        """Give no sign from here on while `is_well` says that the work does not go on."""
+        self._is_well = is_well
+
     def ready(self) -> None:
-        """Say that it can take work."""
+        """Say that it can take work, now and with every sign: one alone might find the pipe full."""
+        self._sign = READY
         self._say(READY)
 
     def failure(self, reason: str) -> None:
@@ -85,7 +90,7 @@ class Signs:
     def _go_on(self) -> None:
         while not self._has_ended.wait(SIGN_EVERY_S):
             if self._is_well():
-                self._say(ALIVE)
+                self._say(self._sign)
 
     def _say(self, sign: bytes) -> None:
         if self._signs is None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelgrid.engine.generation import Generation
-from reelgrid.errors import BusyError, GenerationError
+from reelgrid.errors import GenerationError
 from reelgrid.media import Provenance, write_image
 from reelgrid.store.blobs import Blobs
 
@@ -119,7 +119,7 @@ class Previews:
                 self._blobs.put(blob, file)
                 if not is_kept:
                     self._keep(blob)
-        except (OSError, BusyError, GenerationError) as error:  # the work matters more
+        except Exception as error:  # noqa: BLE001  # the work matters more
             _log.info("a preview is not kept: %s", error)
         finally:
             file.unlink(missing_ok=True)

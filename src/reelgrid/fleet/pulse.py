@@ -1,10 +1,20 @@
-"""Whether a worker's work goes on: a step that hangs must not be kept alive by beats from a thread."""
+"""Whether a worker's work goes on: what hangs must not be kept alive by beats from a thread."""
 
 import time
 from collections.abc import Callable
 
 MIN_PATIENCE_S = 600.0
+"""A step may take so long,"""
 PATIENCE_STEPS = 20.0
+"""and so many times as long as the ones before it."""
+
+PATIENCE_S = {
+    "load": 6 * 3600.0,  # of a model that is fetched first
+    "encode": 3600.0,  # and the first step, which may be compiled
+    "decode": 3600.0,
+    "write": 3600.0,
+}
+"""What else a worker does, and how long that may take."""
 
 
 class Pulse:
@@ -16,8 +26,11 @@ class Pulse:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._beat_at: float | None = None
-        self._patience_s = MIN_PATIENCE_S
+        self._last: tuple[float, float] | None = None
+
+    def enter(self, stage: str) -> None:
+        """Note that something begins that takes no steps: one of `PATIENCE_S`."""
+        self._last = self._clock(), PATIENCE_S[stage]
 
     def step(self, step_s: float | None) -> None:
         """Note that a denoising step is done and another follows.
@@ -25,14 +38,19 @@ class Pulse:
         Args:
             step_s: Seconds that a step takes, if that is known.
         """
-        self._beat_at = self._clock()
-        self._patience_s = max(MIN_PATIENCE_S, PATIENCE_STEPS * (step_s or 0.0))
+        self._last = self._clock(), max(MIN_PATIENCE_S, PATIENCE_STEPS * (step_s or 0.0))
+
+    def wait(self) -> None:
+        """Note that the work waits, for the desk or for room, and has not stopped for ever."""
+        if self._last is not None:
+            self._last = self._clock(), self._last[1]
 
     def rest(self) -> None:
-        """Note that what follows may take any time: loading, encoding, decoding, waiting."""
-        self._beat_at = None
+        """Note that there is no work: that may last."""
+        self._last = None
 
     @property
     def is_well(self) -> bool:
-        """Whether the step that is being made has not taken for ever yet."""
-        return self._beat_at is None or self._clock() - self._beat_at < self._patience_s
+        """Whether what is being done has not taken for ever yet."""
+        last = self._last
+        return last is None or self._clock() - last[0] < last[1]

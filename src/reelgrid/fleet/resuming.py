@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 
 from reelgrid.engine.generation import Generation
-from reelgrid.errors import DeskError, StateError
+from reelgrid.errors import BusyError, DeskError, StateError
 from reelgrid.jobs.desk import Books
 from reelgrid.jobs.job import SavedState
 from reelgrid.jobs.work import Claim
@@ -61,5 +61,5 @@ def _pass_over(claim: Claim, state: SavedState, error: Exception, books: Books) 
 def _count(claim: Claim, name: str, books: Books) -> None:
     try:
         books.count(name, claim.job.model)
-    except DeskError:
+    except (DeskError, BusyError):
         _log.warning("%s was not counted", name, extra={"job": claim.id})

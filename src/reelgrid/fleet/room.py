@@ -1,4 +1,4 @@
-"""Whether something failed because a disk is full, however that was said."""
+"""Whether a failure to store something goes away by itself: a disk is full, a store out of reach."""
 
 import errno
 import shutil
@@ -13,8 +13,12 @@ NEXT_TO_NOTHING_BYTES = 4 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def is_no_room(error: BaseException, scratch: Path, blobs: Blobs) -> bool:
-    """Return whether a failure to write files goes away when there is room.
+class NotStored(OSError):  # noqa: N818  # named by what it means
+    """A store refused a blob, for whatever reason: it may take it later."""
+
+
+def passes(error: BaseException, scratch: Path, blobs: Blobs) -> bool:
+    """Return whether a failure to write files goes away: when there is room, or the store is back.
 
     Libraries that write through others do not always say why they failed: then the disks are asked.
 
@@ -24,7 +28,7 @@ def is_no_room(error: BaseException, scratch: Path, blobs: Blobs) -> bool:
         blobs: Where they were to go.
     """
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(error, FullError) or getattr(cause, "errno", None) in _FULL:
+    if isinstance(error, FullError | NotStored) or getattr(cause, "errno", None) in _FULL:
         return True
     free = [shutil.disk_usage(scratch).free, blobs.free_bytes()]
     return any(each is not None and each < NEXT_TO_NOTHING_BYTES for each in free)

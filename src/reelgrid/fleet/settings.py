@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from reelgrid.errors import RequestError
+from reelgrid.fleet import spare
 from reelgrid.fleet.habits import Habits
 from reelgrid.fleet.lifeline import Ends
 
 DATABASE = "REELGRID_DATABASE"
 BLOBS = "REELGRID_BLOBS"
 DATA = "REELGRID_DATA"
+
+_PROGRAM = (sys.executable, "-m", "reelgrid.fleet")
+NUM_WORDS = len(_PROGRAM)
+"""A worker's command line has so many words before its arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +74,14 @@ class WorkerSettings:
             if ends is not None:
                 options |= {"lifeline": ends.lifeline, "signs": ends.signs}
             flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-            return [sys.executable, "-m", "reelgrid.fleet", *flags]
+            return [*_PROGRAM, *flags]
 
         return build
+
+    @staticmethod
+    def spare(ends: Ends) -> list[str]:
+        """Return the command line of a process that waits to be told which worker it is."""
+        return [*_PROGRAM, *spare.flags(ends)]
 
     def _options(self, number: int) -> dict[str, object]:
         habits = self.habits

@@ -5,8 +5,8 @@ done only when the system has said that the process is gone. Not here: what a wo
 leases of workers that live elsewhere.
 """
 
+import functools
 import logging
-import os
 import secrets
 import signal
 import socket
@@ -14,10 +14,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from reelgrid.fleet.lifeline import SIGN_EVERY_S, WAKE, Ends, SignsRead
+from reelgrid.fleet.child import Build, Child
+from reelgrid.fleet.lifeline import SIGN_EVERY_S, WAKE, Ends
+from reelgrid.fleet.spare import Spare
 
 FROZEN_AFTER_S = 20.0
 GRACE_S = 15.0
@@ -43,13 +44,17 @@ class Slot:
 
     number: int
     name: str = ""
-    process: "subprocess.Popen[bytes] | None" = None
+    child: Child | None = None
     is_ready: bool = False
     num_starts: int = 0
     num_early_deaths: int = 0
     failure: str | None = None
-    lifeline: int | None = None
     thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes] | None":
+        """The process that holds the place now."""
+        return None if self.child is None else self.child.process
 
     @property
     def is_crash_looping(self) -> bool:
@@ -64,6 +69,7 @@ class Supervisor:
         commands: For each worker, what gives its command line from its name and its pipe ends.
         end_leases: Ends the leases of the worker of that name; called when its process is gone.
         environment: Variables for the workers, beside this process's own.
+        spare: Gives the command line of a spare process; none keeps no spare.
         frozen_after_s: A worker that shows no sign of life for this long is killed.
         grace_s: A worker that is to stop is killed after this long.
     """
@@ -74,12 +80,14 @@ class Supervisor:
         end_leases: Callable[[str], object],
         *,
         environment: dict[str, str] | None = None,
+        spare: Build | None = None,
         frozen_after_s: float = FROZEN_AFTER_S,
         grace_s: float = GRACE_S,
     ) -> None:
         self._commands = commands
         self._end_leases = end_leases
         self._environment = environment or {}
+        self._spare = Spare(spare, self._environment)
         self._frozen_after_s = frozen_after_s
         self._grace_s = grace_s
         self._is_stopping = threading.Event()
@@ -98,15 +106,15 @@ class Supervisor:
         """Tell the workers that there may be work; cheap, and never waits."""
         with self._lock:
             for slot in self.slots:
-                if slot.lifeline is not None:
-                    with suppress(BlockingIOError, BrokenPipeError):
-                        os.write(slot.lifeline, WAKE)
+                if slot.child is not None:
+                    slot.child.tell(WAKE)
 
     def stop(self) -> None:
         """Ask all workers to save and leave, kill those that do not, and return when all are gone."""
         self._is_stopping.set()
         for slot in self.slots:
             self._signal(slot, signal.SIGTERM)
+        self._spare.stop()
         give_up_at = time.monotonic() + self._grace_s
         for slot in self.slots:
             if slot.thread is not None:
@@ -136,83 +144,65 @@ class Supervisor:
         """Run one process after another until told to stop."""
         while not self._is_stopping.is_set():
             try:
-                signs = self._start(slot)
-            except OSError as error:  # no memory or no process left for it
+                child = self._start(slot)
+            except OSError as error:
                 slot.num_early_deaths += 1
                 slot.failure = str(error)
                 _log.error("worker %d cannot be started: %s", slot.number, error)
             else:
-                self._watch(slot, signs)
-                self._bury(slot, signs)
+                self._watch(slot, child)
+                self._bury(slot, child)
             self._is_stopping.wait(self._pause_s(slot))
 
-    def _start(self, slot: Slot) -> SignsRead:
-        below, lifeline = os.pipe()
-        signs, above = os.pipe()
-        os.set_blocking(lifeline, False)
+    def _start(self, slot: Slot) -> Child:
         name = f"{socket.gethostname()[:40]}-{slot.number}-{secrets.token_hex(4)}"
-        try:
-            process = subprocess.Popen(  # noqa: S603  # the command is ours
-                self._commands[slot.number](name, Ends(below, above)),
-                pass_fds=(below, above),
-                env={**os.environ, **self._environment},
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in the terminal is for the supervisor to pass on
-            )
-        except OSError:
-            os.close(lifeline)
-            os.close(signs)
-            raise
-        finally:
-            os.close(below)
-            os.close(above)
+        build = functools.partial(self._commands[slot.number], name)
+        child = self._spare.hire(build) or Child(build, self._environment)
         with self._lock:
-            slot.name, slot.process, slot.lifeline = name, process, lifeline
+            slot.name, slot.child = name, child
             slot.num_starts += 1
         if self._is_stopping.is_set():  # asked to stop while it started
             self._signal(slot, signal.SIGTERM)
-        return SignsRead(signs)
+        return child
 
-    def _watch(self, slot: Slot, signs: SignsRead) -> None:
+    def _watch(self, slot: Slot, child: Child) -> None:
         """Return when the process closes its signs; one that is silent for too long is killed.
 
         Silence is counted in waits, not read from a clock: if this process was stopped itself, it
         has not waited.
         """
         num_quiet = 0
-        while (heard := signs.wait(SIGN_EVERY_S)) != "end":
+        while (heard := child.signs.wait(SIGN_EVERY_S)) != "end":
             num_quiet = num_quiet + 1 if heard == "quiet" else 0
-            slot.is_ready = signs.is_ready
+            if child.signs.is_ready and not slot.is_ready:
+                slot.is_ready = True
+                self._spare.prepare()
             if num_quiet * SIGN_EVERY_S > self._frozen_after_s:
                 _log.warning("worker %s shows no sign of life and is killed", slot.name)
                 self._signal(slot, signal.SIGKILL)
 
-    def _bury(self, slot: Slot, signs: SignsRead) -> None:
+    def _bury(self, slot: Slot, child: Child) -> None:
         """Wait until the process is gone, note how it died, and end its leases."""
-        assert slot.process is not None
-        code = self._reap(slot)
-        was_ready, slot.is_ready = signs.is_ready, False
-        slot.num_early_deaths = 0 if was_ready else slot.num_early_deaths + 1
-        slot.failure = signs.failure or f"it ended with {_ending(code)}"
-        signs.close()
+        code = self._reap(slot, child)
+        slot.is_ready = False
+        slot.num_early_deaths = 0 if child.signs.is_ready else slot.num_early_deaths + 1
+        slot.failure = child.signs.failure or f"it ended with {_ending(code)}"
         with self._lock:
-            assert slot.lifeline is not None
-            os.close(slot.lifeline)
-            slot.process = slot.lifeline = None
+            slot.child = None
+            child.close()
         self._report(slot, code)
         try:
             self._end_leases(slot.name)
         except Exception:  # noqa: BLE001  # the lease runs out by itself; the worker must start
             _log.warning("the leases of %s run out by themselves", slot.name, exc_info=True)
 
-    def _reap(self, slot: Slot) -> int:
+    def _reap(self, slot: Slot, child: Child) -> int:
         """Return the exit code; a process that closed its signs and lives on is killed."""
-        assert slot.process is not None
         try:
-            return slot.process.wait(self._grace_s)
+            return child.process.wait(self._grace_s)
         except subprocess.TimeoutExpired:
             self._signal(slot, signal.SIGKILL)
-            return slot.process.wait()
+            return child.process.wait()
 
     def _report(self, slot: Slot, code: int) -> None:
         if self._is_stopping.is_set():

@@ -47,12 +47,13 @@ class Worker:
 
     def work_once(self) -> bool:
         """Do one job, if there is one; whether there was."""
+        asked_at = self._place.clock()
         self._claim = self._ask()
         if self._claim is None:
             return False
         self._wait_s = FIRST_WAIT_S
         try:
-            self._begin(self._claim)
+            self._begin(self._claim, asked_at)
         finally:
             self._claim = None
         return True
@@ -65,10 +66,10 @@ class Worker:
             with suppress(ReelgridError):
                 self._place.desk.give_back(claim, "stopped")
 
-    def _begin(self, claim: Claim) -> None:
+    def _begin(self, claim: Claim, asked_at: float) -> None:
         """Work on a claim; a job that cannot even be read is failed."""
         try:
-            attempt = Attempt(self._place, claim)
+            attempt = Attempt(self._place, claim, asked_at)
         except (TypeError, ValueError, KeyError, ReelgridError) as error:
             _log.error("%s cannot be read: %s", claim.id, error, extra={"job": claim.id})
             with suppress(ReelgridError):
