@@ -30,6 +30,10 @@ def serve(
         int, typer.Option(min=0, max=65_535, help="0 takes any that is free.")
     ] = DEFAULT_PORT,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 1,
+    spare: Annotated[
+        bool,
+        typer.Option(help="Keep a process ready that takes a dead worker's place; 0.35 GB."),
+    ] = True,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     database: Annotated[
@@ -95,6 +99,7 @@ def serve(
             host=host,
             port=port,
             num_workers=workers,
+            has_spare=spare,
             device=device,
             dtype=dtype,
             database=database or settings.desk_url,

@@ -47,6 +47,7 @@ class Plan:
         requires_key: Whether a key is needed on this machine too.
         limits: Those of `ServerLimits` that differ from its defaults.
         journal: The workers'.
+        has_spare: Whether a process waits to take a dead worker's place.
     """
 
     settings: Settings
@@ -62,6 +63,7 @@ class Plan:
     requires_key: bool = False
     limits: Mapping[str, int | float] = field(default_factory=dict)
     journal: Path | None = None
+    has_spare: bool = True
 
     @property
     def may_be_open(self) -> bool:
@@ -192,6 +194,7 @@ def _supervisor(plan: Plan, desk: "SqlDesk") -> "Supervisor":
         models=plan.models,
         device=plan.device,
         dtype=plan.dtype,
+        data=plan.settings.data,
         journal=plan.journal,
         log_level=plan.settings.log_level,
         habits=Habits(
@@ -199,7 +202,8 @@ def _supervisor(plan: Plan, desk: "SqlDesk") -> "Supervisor":
         ),
     )
     commands = [worker.command(number) for number in range(plan.num_workers)]
-    return Supervisor(commands, desk.bury, environment=worker.environment)
+    spare = worker.spare if plan.has_spare else None
+    return Supervisor(commands, desk.bury, environment=worker.environment, spare=spare)
 
 
 @contextlib.contextmanager
