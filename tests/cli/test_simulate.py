@@ -1,4 +1,6 @@
+import html
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +18,10 @@ def scenario(tmp_path):
 def test_tables_and_an_answer_for_people(scenario, capsys):
     assert run(["simulate", scenario]) == 0
     out, err = capsys.readouterr()
-    assert "8 nodes, 12.0 h" in out
-    assert "95 % of the clips wait at most" in out
+    assert "95 % of the clips wait at most" in out.splitlines()[0]
+    assert "8 nodes, 11 GPUs, 12.0 h" in out
+    assert "cost of a minute made" in out
+    assert "cost of a minute published" in out
     assert "What the leased hours went into" in out
     assert "events in" in err
 
@@ -44,9 +48,9 @@ def test_several_runs_give_intervals(scenario, capsys):
 def test_a_page_holds_the_answer_and_the_charts(scenario, tmp_path, capsys):
     page = tmp_path / "day.html"
     assert run(["simulate", scenario, "--no-compare", "--html", str(page)]) == 0
-    answer = capsys.readouterr().out.strip().splitlines()[-1]
+    answer = capsys.readouterr().out.splitlines()[0].partition(": ")[2]
     text = page.read_text(encoding="utf-8")
-    assert answer.split(".")[0] in text
+    assert html.escape(answer) in text
     assert "Jobs that wait" in text
 
 
@@ -65,3 +69,41 @@ def test_bad_input_is_one_line_and_exit_2(scenario, arguments, message, capsys):
     err = capsys.readouterr().err.strip()
     assert message in err
     assert "\n" not in err
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_run(scenario, tmp_path, capsys):
+    for path in (tmp_path / "no" / "day.html", tmp_path):
+        assert run(["simulate", scenario, "--html", str(path)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "folder" in err
+        assert err.count("\n") == 1
+
+
+def test_minutes_published_are_those_made_over_the_clips_made_for_one(scenario, capsys):
+    text = Path(scenario).read_text(encoding="utf-8")
+    assert "clips_per_kept = 2" in text
+    text = text.replace("clips_per_kept = 2", "clips_per_kept = 4")
+    Path(scenario).write_text(text, encoding="utf-8")
+    assert run(["simulate", scenario, "--no-compare", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    four = {key: each["value"] for key, each in found["with_state"]["figures"].items()}
+    assert four["minutes_published"] == pytest.approx(four["minutes_made"] / 4)
+    assert four["usd_per_minute_published"] == pytest.approx(4 * four["usd_per_minute_made"])
+
+
+def test_the_users_own_gpus_are_simulated_as_demand_counts_them(scenario, tmp_path, capsys):
+    """A user's price comes first here as in `plan demand`."""
+    text = Path(scenario).read_text(encoding="utf-8")
+    assert run(["simulate", scenario, "--no-compare", "--json"]) == 0
+    usual = json.loads(capsys.readouterr().out)["with_state"]["figures"]["usd"]["value"]
+    prices = tmp_path / "gpus.csv"
+    prices.write_text("name,usd_per_h_low,usd_per_h_high\nRTX 4090,70,70\nH100 SXM,70,70\n")
+    assert "usd_per_h" in text
+    free = "\n".join(line for line in text.splitlines() if "usd_per_h" not in line)
+    Path(scenario).write_text(free, encoding="utf-8")
+    assert (
+        run(["simulate", scenario, "--no-compare", "--json", "--hardware-file", str(prices)]) == 0
+    )
+    dear = json.loads(capsys.readouterr().out)["with_state"]["figures"]["usd"]["value"]
+    assert dear > 10 * usual

@@ -8,6 +8,8 @@ import pytest
 from reelgrid.plan.demand import Answer, answer
 from reelgrid.plan.scenario import read_scenario
 from reelgrid.plan.service import shipped_facts
+from reelgrid.plan.simulation.build import experiment_of, read_simulation
+from reelgrid.plan.simulation.run import compare
 
 FOLDER = Path(__file__).parents[2] / "examples" / "scenarios"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -56,3 +58,22 @@ def test_the_studio_needs_tens_of_cards_and_the_start_up_about_a_hundred():
     startup = answer_of(FOLDER / "startup-consumer-gpus.toml").intervals.totals.gpus_held
     assert 10 < studio.likely < 100
     assert 30 < startup.likely < 300
+
+
+@pytest.mark.parametrize("name", ["startup-consumer-gpus", "studio-40-artists"])
+def test_the_fleet_that_demand_counts_keeps_its_promise_when_it_is_simulated(name):
+    """One story: as many GPUs as `plan demand` holds, its promise kept, its price of a minute."""
+    scenario, facts = read_scenario(FOLDER / f"{name}.toml"), shipped_facts()
+    assert scenario.promise is not None
+    counted = answer_of(FOLDER / f"{name}.toml").likely.totals
+    experiment = experiment_of(scenario, read_simulation(scenario), facts)
+    leased = sum(pool.count * pool.num_gpus for pool in experiment.pools)
+    assert leased == pytest.approx(counted.gpus_held, rel=0.2)
+    found = compare(
+        experiment, num_runs=2, is_compared=False, promise_s=scenario.promise.wait_s
+    ).with_state
+    assert found.figures["within_promise_share"].value >= scenario.promise.share
+    kinds = answer_of(FOLDER / f"{name}.toml").likely.kinds.values()
+    usd_per_day = sum(kind.gpus_held * kind.usd_per_h for kind in kinds) * 24  # without energy
+    expected = usd_per_day / counted.minutes_kept_per_day * leased / counted.gpus_held
+    assert found.figures["usd_per_minute_published"].value == pytest.approx(expected, rel=0.1)

@@ -58,14 +58,21 @@ def test_too_few_trusted_gpus_are_counted():
 def test_too_few_gpus_are_named_with_what_they_make():
     said = reasons([offer("L40S", 4)], job(minutes_per_h=10.0))
     assert said[0] == "10 minutes/h of clips are wanted at peak, 8 can be made"
-    assert said[1] == "4 L40S are offered (with 1 leases more of each offer it could be done)"
+    assert said[1] == "4 L40S are offered (with 1 lease more of each offer it could be done)"
+
+
+def test_a_demand_beyond_the_solvers_digits_is_not_said_to_be_met_by_nothing():
+    said = reasons([offer("L40S", 4)], job(minutes_per_h=1e9))
+    assert said[0].endswith("wanted at peak, less than a millionth of that can be made")
+    said = reasons([offer("L40S", 0)], job(minutes_per_h=10.0))
+    assert said[0].endswith("wanted at peak, 0 can be made")
 
 
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
         (Limits(gpus_per_provider=3), "at most 3 GPUs of provider p are allowed (with 2 GPUs more"),
-        (Limits(gpus_per_zone=4), "at most 4 GPUs of zone p/z are allowed (with 1 GPUs more"),
+        (Limits(gpus_per_zone=4), "at most 4 GPUs of zone p/z are allowed (with 1 GPU more"),
         (Limits(zones={"p/z": 2}), "at most 2 GPUs of zone p/z are allowed (with 3 GPUs more"),
         (Limits(survive_share=0.5), "50% of the peak has to survive the loss of all L40S at p/z"),
     ],

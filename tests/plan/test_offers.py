@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.errors import RequestError
+from reelgrid.plan.hardware import read_hardware
 from reelgrid.plan.offers import Offer, read_offers
 from reelgrid.plan.order import read_order
+from reelgrid.plan.service import shipped_facts
 from tests.plan.offering import offer
 
 HEAD = "gpu,count,usd_per_h,provider,zone"
@@ -112,3 +114,32 @@ def test_a_mistake_in_a_demand_is_named_with_line_and_key(tmp_path, text, messag
     with pytest.raises(RequestError) as caught:
         read_order(written(tmp_path, text, "demand.toml"))
     assert message in str(caught.value)
+
+
+def test_a_gpu_that_is_not_known_is_refused_at_its_line(tmp_path):
+    known = read_hardware()
+    path = written(tmp_path, "gpu,count,usd_per_h,provider,zone\nH100 SXM,1,2,a,z\nH900,1,2,a,z\n")
+    with pytest.raises(RequestError, match=r"offers\.csv:3: gpu: no GPU is called 'H900'"):
+        read_offers(path, known)
+    row = {"gpu": "H900", "count": 1, "usd_per_h": 2, "provider": "a", "zone": "z"}
+    path = written(tmp_path, json.dumps([row]), "offers.json")
+    with pytest.raises(RequestError, match=r"offers\.json:1: \[0\]\.gpu: no GPU is called 'H900'"):
+        read_offers(path, known)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('model = "wan9"', r":4: workloads\[0\]\.model: no architecture is known of 'wan9'"),
+        (
+            'model = "wan2.1-t2v-1.3b"\nminutes_per_gpu_hour = { H900 = 3 }',
+            r":5: workloads\[0\]\.minutes_per_gpu_hour\.H900: no GPU is called 'H900'",
+        ),
+    ],
+)
+def test_a_model_or_gpu_of_an_order_that_is_not_known_is_refused_at_its_line(
+    tmp_path, line, message
+):
+    text = f'title = "t"\n[[workloads]]\nname = "w"\n{line}\nminutes_per_h = 3\n'
+    with pytest.raises(RequestError, match=message):
+        read_order(written(tmp_path, text, "demand.toml"), shipped_facts())

@@ -1,5 +1,6 @@
 import pytest
 
+from reelgrid.errors import RequestError
 from reelgrid.plan.scenario_order import read_demand
 from tests.plan.offering import FACTS
 
@@ -37,3 +38,23 @@ def test_a_scenario_wants_its_likely_minutes_at_peak(tmp_path):
     assert first.mean_to_peak == pytest.approx(0.5)
     assert (first.num_frames, first.num_steps, str(first.size)) == (81, 30, "832x480")
     assert (second.num_frames, second.size) == (None, None)
+
+
+def test_a_speed_that_the_scenario_gives_comes_before_a_prediction(tmp_path):
+    path = tmp_path / "scenario.toml"
+    speed = '[[speeds]]\nmodel = "wan2.1-t2v-1.3b"\ngpu = "h100"\nseconds_per_clip = 50.625\n'
+    path.write_text(SCENARIO + speed, encoding="utf-8")
+    first, second = read_demand(path, FACTS).workloads
+    assert first.minutes_per_gpu_hour == pytest.approx({"H100 SXM": 6.0})
+    assert second.minutes_per_gpu_hour == {}
+
+
+def test_a_model_without_a_known_need_of_memory_is_refused_at_its_line(tmp_path):
+    path = tmp_path / "scenario.toml"
+    text = SCENARIO.replace('wan2.2-t2v-a14b"', 'own"\nclip_s = 5')
+    speed = '[[speeds]]\nmodel = "own"\ngpu = "h100"\nseconds_per_clip = 50\n'
+    path.write_text(text + speed, encoding="utf-8")
+    with pytest.raises(
+        RequestError, match=r"scenario\.toml:16: .*no architecture is known of 'own'"
+    ):
+        read_demand(path, FACTS)

@@ -1,5 +1,6 @@
 """`reelgrid simulate`: a fleet in simulated time, under the service's own policy."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ import typer
 
 from reelgrid.cli import options
 from reelgrid.cli.console import duration, say
+from reelgrid.cli.plan import sources
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
     from reelgrid.plan.scenario import Scenario
+    from reelgrid.plan.service import Facts
     from reelgrid.plan.simulation.run import Comparison
     from reelgrid.plan.simulation.scenario import Simulation
 
@@ -42,18 +45,23 @@ def simulate(
     compare: Annotated[
         bool, typer.Option(help="Run the same without saved state, to compare.")
     ] = True,
-    html: Annotated[Path | None, typer.Option(help="Write a page with charts.")] = None,
+    hardware_file: sources.HardwareFiles = None,
+    models_file: sources.ModelFiles = None,
     as_json: options.Json = False,
+    html: sources.Html = None,
 ) -> None:
     """Simulate a fleet: waits, use, losses with and without saved state, cost."""
+    from reelgrid.plan.page import check_page_path
     from reelgrid.plan.scenario import read_scenario
-    from reelgrid.plan.service import shipped_facts
     from reelgrid.plan.simulation.build import experiment_of, read_simulation
     from reelgrid.plan.simulation.run import compare as run_both
 
+    if html is not None:
+        check_page_path(html)
     read = read_scenario(scenario)
     simulation = _changed(read_simulation(read), seed, runs, hours)
-    experiment = experiment_of(read, simulation, shipped_facts())
+    facts = sources.read_facts(hardware_file, models_file)
+    experiment = experiment_of(read, simulation, facts)
     begin_s = time.perf_counter()
     with _progress_shown() as on_share:
         comparison = run_both(
@@ -65,9 +73,20 @@ def simulate(
             on_share=on_share,
         )
     _say_pace(comparison, time.perf_counter() - begin_s)
-    _print(read, comparison, as_json=as_json)
+    gpus_counted = _counted(read, facts)
+    _print(read, comparison, gpus_counted, as_json=as_json)
     if html is not None:
-        _write(html, read, comparison, scenario)
+        _write(html, read, comparison, scenario, gpus_counted)
+
+
+def _counted(read: "Scenario", facts: "Facts") -> float | None:
+    """Return the GPUs that `plan demand` would hold, or none where it refuses the scenario."""
+    from reelgrid.plan.demand import held_gpus
+
+    try:
+        return held_gpus(read, facts)
+    except RequestError:  # such as of a GPU without a price, which does not matter here
+        return None
 
 
 def _changed(
@@ -88,19 +107,24 @@ def _say_pace(comparison: "Comparison", seconds: float) -> None:
     )
 
 
-def _print(read: "Scenario", comparison: "Comparison", *, as_json: bool) -> None:
+def _print(
+    read: "Scenario", comparison: "Comparison", gpus_counted: float | None, *, as_json: bool
+) -> None:
     from reelgrid.cli.tables import print_json, print_table
     from reelgrid.plan.simulation import show
 
     if as_json:
-        print_json(show.as_json(read.name, comparison))
+        print_json(show.as_json(read.name, comparison, gpus_counted))
         return
-    for table in show.tables(comparison):
+    sys.stdout.write(f"{read.name}: {show.answer(comparison)}\n\n")
+    for table in show.tables(comparison, gpus_counted):
         print_table(table)
-    typer.echo(show.answer(comparison))
+        sys.stdout.write("\n")
 
 
-def _write(html: Path, read: "Scenario", comparison: "Comparison", source: Path) -> None:
+def _write(
+    html: Path, read: "Scenario", comparison: "Comparison", source: Path, gpus_counted: float | None
+) -> None:
     from reelgrid.plan.page import write_page
     from reelgrid.plan.simulation import show
 
@@ -109,7 +133,7 @@ def _write(html: Path, read: "Scenario", comparison: "Comparison", source: Path)
         title=f"{read.name}: the fleet, simulated",
         answer=show.answer(comparison),
         key_figures=show.key_figures(comparison),
-        sections=show.sections(comparison, read.description),
+        sections=show.sections(comparison, read.description, gpus_counted),
         origin=f"reelgrid simulate {source}, seed {comparison.experiment.seed}",
     )
     say(f"wrote {html}")
@@ -122,8 +146,6 @@ def _progress_shown() -> Iterator[Callable[[float], None]]:
     Yields:
         The listener.
     """
-    import sys
-
     if not sys.stderr.isatty():
         yield _Lines().show
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 from reelgrid.plan import choice_tables as tables
 from reelgrid.plan.choice import Choice
+from reelgrid.plan.demand import HOURS_A_MONTH
 from reelgrid.plan.leasing import HOUR_S
 from reelgrid.plan.page import Chart, Formula, KeyFigure, Section, colour, number, write_page
 from reelgrid.plan.suitability import kind_of
@@ -72,7 +73,7 @@ def _key_figures(choice: Choice) -> list[KeyFigure]:
     low, high = (
         "impossible" if cost is None else number(cost) for cost in (costs[0.1], costs[0.9])
     )
-    month = choice.mix.usd_per_h * 730
+    month = choice.mix.usd_per_h * HOURS_A_MONTH
     return [
         KeyFigure(label="GPUs", value=f"{choice.num_gpus:,}"),
         KeyFigure(
@@ -80,7 +81,7 @@ def _key_figures(choice: Choice) -> list[KeyFigure]:
             value=f"${number(choice.mix.usd_per_h)}",
             doubt=f"{low} to {high} (80 %)",
         ),
-        KeyFigure(label="Cost a month", value=f"${number(month)}", doubt="730 hours"),
+        KeyFigure(label="Cost a month", value=f"${number(month)}", doubt="730.5 hours"),
         KeyFigure(
             label="A minute of video",
             value=f"${number(choice.usd_per_minute)}",

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from reelgrid.plan.choice import Choice
+from reelgrid.plan.demand import HOURS_A_MONTH
 from reelgrid.plan.leasing import lease_yield
 from reelgrid.plan.table import Cell, Column, Table, number
-
-_MONTH_H = 730.0
 
 
 def sentence(choice: Choice) -> str:
@@ -162,14 +161,14 @@ def comparison_table(choice: Choice) -> Table:
         title="What it costs, and what else would",
         columns=[
             "choice", Column(title="cost", unit="$/h", digits=4),
-            Column(title="a month of 730 h", unit="$"),
+            Column(title="a month of 730.5 h", unit="$"),
         ],
         rows=rows,
     )  # fmt: skip
 
 
 def _month(usd_per_h: float | None) -> float | None:
-    return None if usd_per_h is None else usd_per_h * _MONTH_H
+    return None if usd_per_h is None else usd_per_h * HOURS_A_MONTH
 
 
 def as_json(choice: Choice) -> dict[str, Any]:

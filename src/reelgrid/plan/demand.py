@@ -6,7 +6,7 @@ training (`training`), which offers to lease (`mix`), and fleets that lose nodes
 """
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,8 +84,7 @@ def answer(
         RequestError: A model, a GPU or a price of the scenario is not known, its numbers do not
             go together, or SciPy is not installed.
     """
-    if importlib.util.find_spec("scipy") is None:
-        raise RequestError('doubt and queueing need SciPy: pip install "reelgrid[plan]"')
+    _check_scipy()
     model = Model.of(scenario, facts)
     outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _computed)
 
@@ -104,6 +103,23 @@ def answer(
         seed=seed,
         num_draws=num_draws,
     )
+
+
+def held_gpus(scenario: Scenario, facts: Facts) -> float:
+    """Return the GPUs of the held fleet, every input at its likely value.
+
+    Raises:
+        RequestError: As `answer` does.
+    """
+    _check_scipy()
+    model = Model.of(scenario, facts)
+    gpus, _ = model.held(likely(model.inputs))
+    return float(gpus[0])
+
+
+def _check_scipy() -> None:
+    if importlib.util.find_spec("scipy") is None:
+        raise RequestError('doubt and queueing need SciPy: pip install "reelgrid[plan]"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,11 +180,17 @@ class Model:
             totals=totals,
             kinds=kinds,
             training={run.run.name: trained(run, totals, pue, values) for run in self.courses},
-            months=tuple(
-                self._month(self._growth(number, values), pools, values)
-                for number in range(1 + self.scenario.growth.months * self.scenario.is_growing)
-            ),
+            months=tuple(self._months(pools, values)),
         )
+
+    def _months(self, pools: list[Pool], values: Values) -> Iterator[Month[Draws]]:
+        """Yield this month, and those to come where something grows."""
+        for number in range(1 + self.scenario.growth.months * self.scenario.is_growing):
+            try:
+                yield self._month(self._growth(number, values), pools, values)
+            except RequestError as error:
+                where = self.scenario.place / "growth"
+                raise where.error(f"after {number} months {error}") from None
 
     def _pools(self, values: Values) -> list[Pool]:
         return [pool(self.scenario, self.served, k, values) for k in range(len(self.kinds))]

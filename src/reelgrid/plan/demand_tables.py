@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from reelgrid.plan.demand import Answer
-from reelgrid.plan.montecarlo import Influence, likely
+from reelgrid.plan.montecarlo import Influence
 from reelgrid.plan.quantity import Quantity
-from reelgrid.plan.service import Key, Service
+from reelgrid.plan.service import Key, Service, likely_speed
 from reelgrid.plan.table import Cell, Column, Table
 from reelgrid.plan.words import doubtful, percent, rough
 
@@ -195,11 +195,6 @@ def _service_row(answer: Answer, key: Key, service: Service) -> list[Cell]:
         rough(speed),
         "; ".join(service.basis),
     ]
-
-
-def likely_speed(service: Service) -> float:
-    """Return minutes of video per GPU-hour with all inputs likely."""
-    return float(service.minutes_per_gpu_hour(likely(service.inputs))[0])
 
 
 def inputs_table(answer: Answer) -> Table:

@@ -13,6 +13,9 @@ from reelgrid.plan.order import Job
 from reelgrid.plan.rows import INFINITY, Problem, Rule, build_rows
 from reelgrid.plan.suitability import Kind, Speed
 
+_TELLABLE = 1e-6
+"""Shares below this are the solver's rounding."""
+
 _DROPPED_FIRST = ("zone", "provider", "survival", "count", "trust", "throughput")
 
 
@@ -91,9 +94,14 @@ def _sentence(problem: Problem, rule: Rule, others: Set[Rule], effort: Effort) -
     if rule.topic == "throughput":
         wanted = 1 + order.limits.spare_share
         job = next(job for job in order.workloads if job.name == subject)
+        share = max(0.0, wanted - breach)
+        if share < _TELLABLE and any(offer.num_leases for offer in problem.offers):
+            made = "less than a millionth of that"
+        else:
+            made = f"{job.minutes_per_h * share:.4g}"
         return (
             f"{job.minutes_per_h * wanted:g} minutes/h of {subject} are wanted at peak, "
-            f"{job.minutes_per_h * max(0.0, wanted - breach):.4g} can be made"
+            f"{made} can be made"
         )
     if rule.topic == "trust":
         return _trust_sentence(problem, subject, breach)
@@ -105,12 +113,10 @@ def _sentence(problem: Problem, rule: Rule, others: Set[Rule], effort: Effort) -
         )
     if rule.topic == "count":
         count = sum(offer.count for offer in problem.offers if offer.gpu == subject)
-        return f"{count:,} {subject} are offered{_more(breach, 'more of each offer', 'leases')}"
+        return f"{count:,} {subject} are offered{_more(breach, 'lease', 'more of each offer')}"
     limits = order.limits
     cap = limits.provider_cap(subject) if rule.topic == "provider" else limits.zone_cap(subject)
-    return (
-        f"at most {cap} GPUs of {rule.topic} {subject} are allowed{_more(breach, 'more', 'GPUs')}"
-    )
+    return f"at most {cap} GPU{'s' * (cap != 1)} of {rule.topic} {subject} are allowed{_more(breach, 'GPU', 'more')}"
 
 
 def _trust_sentence(problem: Problem, name: str, breach: float) -> str:
@@ -125,8 +131,9 @@ def _trust_sentence(problem: Problem, name: str, breach: float) -> str:
     )
 
 
-def _more(breach: float, what: str, unit: str) -> str:
+def _more(breach: float, unit: str, what: str) -> str:
     """Return how much more would do; whole numbers, since leases and GPUs are."""
     if breach == INFINITY or breach <= 0:
         return ""
-    return f" (with {int(breach + 1 - 1e-6):,} {unit} {what} it could be done)"
+    count = int(breach + 1 - 1e-6)
+    return f" (with {count:,} {unit}{'s' * (count != 1)} {what} it could be done)"

@@ -7,14 +7,15 @@ offers to take (`mix`).
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 from reelgrid.errors import RequestError
+from reelgrid.plan.hardware import Gpu, find_gpu
 from reelgrid.plan.scenario.bounds import Bounds, check_bounds
-from reelgrid.plan.scenario.reading import MAX_BYTES, Place, read_table, unknown
+from reelgrid.plan.scenario.reading import MAX_BYTES, Place, found_at, read_table, unknown
 
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
@@ -79,32 +80,48 @@ class Offer:
         return f"{self.gpu} at {self.place}"
 
 
-def read_offers(path: Path) -> tuple[Offer, ...]:
+def read_offers(path: Path, hardware: Mapping[str, Gpu] | None = None) -> tuple[Offer, ...]:
     """Return the offers of a `.csv` or `.json` file, in its order.
+
+    Args:
+        path: The file.
+        hardware: GPUs that are known; where given, others are refused at their line.
 
     Raises:
         RequestError: It cannot be read; the message has the file, the line or place, the column
             and what was expected.
     """
-    text = _read_text(path)
+    text = read_text(path)
     if path.suffix.lower() == ".json":
-        offers = tuple(_json_offers(text, str(path)))
+        placed = _json_offers(text, str(path))
     elif path.suffix.lower() == ".csv":
-        offers = tuple(_csv_offers(text, str(path)))
+        placed = _csv_offers(text, str(path))
     else:
         raise RequestError(f"{path}: expected a file that ends in .csv or .json", param="offers")
+    offers = tuple(_checked(offer, place, hardware) for offer, place in placed)
     if not 1 <= len(offers) <= MAX_OFFERS:
         raise RequestError(f"{path}: expected 1 to {MAX_OFFERS:,} offers, got {len(offers):,}")
     return offers
 
 
-def _read_text(path: Path) -> str:
+def _checked(offer: Offer, place: Place, hardware: Mapping[str, Gpu] | None) -> Offer:
+    if hardware is not None:
+        found_at(place / "gpu", find_gpu, offer.gpu, hardware)
+    return offer
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        RequestError: There is no such file, it is too large, or no text.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise RequestError(f"{path}: expected a file of at most {MAX_BYTES:,} bytes, got more")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise RequestError(f"{path}: {error.strerror or error}", param="offers") from None
+        raise RequestError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise RequestError(f"{path}: expected text in UTF-8, got other bytes") from None
 
@@ -134,16 +151,16 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _json_offers(text: str, file: str) -> Iterator[Offer]:
+def _json_offers(text: str, file: str) -> Iterator[tuple[Offer, Place]]:
     rows = read_json(text, file)
     root = Place(file, {})
     if not isinstance(rows, list):
         raise root.error("expected an array of offers")
     for index, row in enumerate(rows):
-        yield read_table(Offer, row, root / index)
+        yield read_table(Offer, row, root / index), root / index
 
 
-def _csv_offers(text: str, file: str) -> Iterator[Offer]:
+def _csv_offers(text: str, file: str) -> Iterator[tuple[Offer, Place]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     try:
@@ -152,7 +169,7 @@ def _csv_offers(text: str, file: str) -> Iterator[Offer]:
             if not header:
                 header = _header(row, place)
             elif any(cell.strip() for cell in row):
-                yield read_table(Offer, _cells(header, row, place), place)
+                yield read_table(Offer, _cells(header, row, place), place), place
     except csv.Error as error:
         raise RequestError(f"{file}:{reader.line_num}: expected valid CSV: {error}") from None
 

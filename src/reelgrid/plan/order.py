@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.offers import read_json
+from reelgrid.plan.architectures import find_architecture
+from reelgrid.plan.hardware import find_gpu
+from reelgrid.plan.offers import read_json, read_text
 from reelgrid.plan.scenario.bounds import Bounds, check_bounds
-from reelgrid.plan.scenario.reading import Place, read_table, read_toml
+from reelgrid.plan.scenario.reading import Place, found_at, read_table, read_toml
+from reelgrid.plan.service import Facts
 from reelgrid.spec import Size
 
 Share = Annotated[float, Bounds(at_least=0, at_most=1)]
@@ -145,18 +148,32 @@ class Order:
             raise RequestError("expected a name of its own for each", param="workloads")
 
 
-def read_order(path: Path) -> Order:
+def read_order(path: Path, facts: Facts | None = None) -> Order:
     """Return what a `.toml` or `.json` file asks for.
+
+    Args:
+        path: The file.
+        facts: What is known; where given, other models and GPUs are refused at their line.
 
     Raises:
         RequestError: It cannot be read; the message has the file, the line, the key and what was
             expected.
     """
     if path.suffix.lower() == ".json":
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"{path}: cannot be read: {error}", param="demand") from None
-        return read_table(Order, read_json(text, str(path)), Place(str(path), {}))
-    tables, root = read_toml(path)
-    return read_table(Order, tables, root)
+        root = Place(str(path), {})
+        order = read_table(Order, read_json(read_text(path), str(path)), root)
+    else:
+        tables, root = read_toml(path)
+        order = read_table(Order, tables, root)
+    if facts is not None:
+        _check_names(order, root / "workloads", facts)
+    return order
+
+
+def _check_names(order: Order, place: Place, facts: Facts) -> None:
+    """Refuse a model or GPU that is not known."""
+    for index, job in enumerate(order.workloads):
+        found_at(place / index / "model", find_architecture, job.model, facts.architectures)
+        for gpu in job.minutes_per_gpu_hour:
+            rate = place / index / "minutes_per_gpu_hour" / gpu
+            found_at(rate, find_gpu, gpu, facts.hardware)

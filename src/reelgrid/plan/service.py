@@ -5,9 +5,9 @@ before formulas (`predict`). Not here: how many clips there are (`demand`).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,13 +16,11 @@ from reelgrid.measurement import BenchRecord
 from reelgrid.plan.architectures import Architecture, find_architecture, read_architectures
 from reelgrid.plan.grid import Grid, nodes_of
 from reelgrid.plan.hardware import Gpu, find_gpu, read_hardware
-from reelgrid.plan.montecarlo import Values
+from reelgrid.plan.montecarlo import Values, likely
 from reelgrid.plan.predict import Prediction, predict, workload_of
 from reelgrid.plan.quantity import Draws, Exact, LogNormal, Quantity, Triangular
 from reelgrid.plan.scenario import Clip, Hardware, Platform, Scenario, Speed
-from reelgrid.plan.scenario.reading import Place
-
-T = TypeVar("T")
+from reelgrid.plan.scenario.reading import Place, found_at
 
 Key: TypeAlias = tuple[int, int, int]
 """Platform, clip and hardware, by their places in the scenario."""
@@ -112,6 +110,11 @@ class Service:
         return self.clip_seconds(values) / 60 * 3600 / rate
 
 
+def likely_speed(service: Service) -> float:
+    """Return minutes of video per GPU-hour with all inputs likely."""
+    return float(service.minutes_per_gpu_hour(likely(service.inputs))[0])
+
+
 def services(scenario: Scenario, facts: Facts) -> dict[Key, Service]:
     """Return what each kind of clip takes on each kind of GPU.
 
@@ -120,7 +123,7 @@ def services(scenario: Scenario, facts: Facts) -> dict[Key, Service]:
     """
     place = scenario.place
     gpus = [
-        _at(place / "hardware" / k / "gpu", find_gpu, part.gpu, facts.hardware)
+        found_at(place / "hardware" / k / "gpu", find_gpu, part.gpu, facts.hardware)
         for k, part in enumerate(scenario.hardware)
     ]
     _check_speeds(scenario, facts, gpus)
@@ -137,7 +140,7 @@ def _check_speeds(scenario: Scenario, facts: Facts, gpus: Sequence[Gpu]) -> None
     models = {clip.model.lower() for platform in scenario.platforms for clip in platform.clips}
     for index, speed in enumerate(scenario.speeds):
         place = scenario.place / "speeds" / index
-        gpu = _at(place / "gpu", find_gpu, speed.gpu, facts.hardware)
+        gpu = found_at(place / "gpu", find_gpu, speed.gpu, facts.hardware)
         if gpu not in gpus:
             raise (place / "gpu").error(f"expected a GPU of [[hardware]], got {speed.gpu!r}")
         if speed.model.lower() not in models:
@@ -218,13 +221,13 @@ def _service(case: _Case) -> Service:
     if given is not None:
         return _given_service(case, given)
     place = case.place
-    model = _at(place / "model", find_architecture, case.clip.model, case.facts.architectures)
+    model = found_at(place / "model", find_architecture, case.clip.model, case.facts.architectures)
     if model.kind != "video":
         raise (place / "model").error(f"expected a model of video, got one of images: {model.name}")
     clip_s, steps = case.clip_s(model), case.clip.steps or Exact(float(model.steps))
     try:
         grid = _grid(case, model, clip_s, steps)
-        likely = case.predict(model, clip_s.likely, steps.likely)
+        central = case.predict(model, clip_s.likely, steps.likely)
     except RequestError as error:
         raise place.error(f"on {case.gpu.name}: {error}") from None
     return Service(
@@ -236,11 +239,11 @@ def _service(case: _Case) -> Service:
         clip_input=case.clip_input,
         speed_input=f"hardware.{case.hardware.gpu}.speed",
         given=None,
-        sigma=likely.sigma,
-        power_w=likely.wh.likely * 3600 / (likely.seconds.likely * case.hardware.gpus_per_clip),
+        sigma=central.sigma,
+        power_w=central.wh.likely * 3600 / (central.seconds.likely * case.hardware.gpus_per_clip),
         grid=grid,
-        basis=likely.basis,
-        notes=_notes(model, case.gpu, likely),
+        basis=central.basis,
+        notes=_notes(model, case.gpu, central),
     )
 
 
@@ -296,16 +299,6 @@ def _given(speed: Speed) -> Quantity:
     quantity = speed.minutes_per_gpu_hour or speed.seconds_per_clip
     assert quantity is not None  # checked when made
     return quantity
-
-
-def _at(
-    place: Place, find: Callable[[str, Mapping[str, T]], T], name: str, among: Mapping[str, T]
-) -> T:
-    """Return what `find` finds, or an error that says where the name stands."""
-    try:
-        return find(name, among)
-    except RequestError as error:
-        raise place.error(str(error)) from None
 
 
 def price_usd_per_h(hardware: Hardware, gpu: Gpu) -> Quantity | None:

@@ -117,4 +117,13 @@ def number(value: float, digits: int = 3) -> str:
         return f"{value:.{digits - 1}e}"
     if abs(value) < 1:
         return f"{value:.{digits}g}"
-    return f"{value:,.{max(0, digits - len(f'{abs(value):.0f}'))}f}"
+    return f"{value:,.{decimals_of(value, digits)}f}"
+
+
+def decimals_of(value: float, digits: int) -> int:
+    """Return decimals that show so many significant digits of a number of at least 1.
+
+    Told by the number once it is rounded: 99.94 has one decimal, 99.96 (100) none.
+    """
+    _, exponent = f"{value:.{digits - 1}e}".split("e")
+    return max(0, digits - 1 - int(exponent))

@@ -6,6 +6,7 @@ Not here: tables, which line numbers up (`table`).
 import math
 
 from reelgrid.plan.predict import Interval
+from reelgrid.plan.table import decimals_of
 
 _SCALES = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"))
 
@@ -19,8 +20,7 @@ def rough(value: float, digits: int = 3) -> str:
         if abs(value) >= scale:
             return f"{value / scale:.{digits}g}{word}"
     if value == 0 or abs(value) >= 1:
-        decimals = max(0, digits - len(f"{abs(value):.0f}"))
-        text = f"{value:,.{decimals}f}"
+        text = f"{value:,.{decimals_of(value, digits) if value else 0}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return f"{value:.{digits}g}"
 

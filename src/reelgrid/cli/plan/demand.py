@@ -40,9 +40,12 @@ def demand(
         raise RequestError(f"seed {seed} is out of range: 0 to 2**63 - 1", param="seed")
 
     from reelgrid.plan.demand import answer
+    from reelgrid.plan.page import check_page_path
     from reelgrid.plan.scenario import read_scenario
     from reelgrid.plan.simulation.build import read_simulation
 
+    if html is not None:
+        check_page_path(html)
     asked = read_scenario(scenario)
     if asked.simulation is not None:
         read_simulation(asked)  # refused here as `reelgrid simulate` would

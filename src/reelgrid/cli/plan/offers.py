@@ -47,7 +47,7 @@ def offers(
         check_page_path(html)
     effort = Effort(gap=gap, time_limit_s=time_limit)
     facts = sources.read_facts(hardware_file, models_file)
-    asked, offered = read_demand(demand, facts), read_offers(offers)
+    asked, offered = read_demand(demand, facts), read_offers(offers, facts.hardware)
     found = choose(asked, offered, facts, effort, tell=_tell_on_terminal())
     if html is not None:
         from reelgrid.plan.choice_page import write_choice_page

@@ -129,6 +129,16 @@ def read_table(kind: type[T], table: object, place: Place) -> T:
         raise where.error(str(error)) from None
 
 
+def found_at(
+    place: Place, find: Callable[[str, Mapping[str, T]], T], name: str, among: Mapping[str, T]
+) -> T:
+    """Return what `find` finds, or an error that says where the name stands."""
+    try:
+        return find(name, among)
+    except RequestError as error:
+        raise place.error(str(error)) from None
+
+
 def unknown(word: str, known: Iterable[str], what: str) -> str:
     """Return that a word is not known, with the nearest that is, or with all of them."""
     names = sorted(known)

@@ -191,6 +191,7 @@ class _Building:
             work="log-normal" if clip.work_cv > 0 else "constant",
             work_sigma=math.sqrt(math.log1p(clip.work_cv**2)),
             clip_s=clip_s,
+            published_share=1 / platform.clips_per_kept.likely,
             memory_gib=mix.memory_gib,
             needs_trust=sort.is_private,
             priority=sort.priority,

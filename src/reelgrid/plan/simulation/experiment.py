@@ -78,6 +78,7 @@ class Stream:
         work: Its distribution.
         work_sigma: Standard deviation of its logarithm, if log-normal.
         clip_s: Video that a job makes.
+        published_share: Of the video that is made.
         first_owner: Number of the first owner of its platform.
         num_owners: Owners of the platform; none is one for each job.
         deadline_us: Time from arrival to deadline, or none.
@@ -90,6 +91,7 @@ class Stream:
     work: Work = "constant"
     work_sigma: float = 0.0
     clip_s: float = 60.0
+    published_share: float = 1.0
     memory_gib: float = 0.0
     needs_trust: bool = False
     priority: Priority = Priority.NORMAL

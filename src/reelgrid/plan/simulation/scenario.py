@@ -54,9 +54,9 @@ class NodePool:
     num_zones: Annotated[int, Bounds(at_least=1, at_most=10_000)] = 1
     usd_per_h: _NotNegative | None = None
     is_start_up_billed: bool = True
-    hazard_per_h: _NotNegative = 0.0
+    hazard_per_h: Annotated[float, Bounds(at_least=0, at_most=3600)] = 0.0
     weibull_shape: Annotated[float, Bounds(at_least=0.1, at_most=10)] | None = None
-    weibull_scale_h: _Positive | None = None
+    weibull_scale_h: Annotated[float, Bounds(at_least=1 / 3600)] | None = None
     correlation: _Share = 0.0
     struck_share: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
     notice_s: _Seconds = 0.0

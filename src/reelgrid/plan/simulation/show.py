@@ -24,10 +24,12 @@ _ROWS = {
     "lost_gpu_s": ("work that was lost", "GPU-s"),
     "redone_gpu_s": ("work that was done again", "GPU-s"),
     "leased_gpu_h": ("leased", "GPU-h"),
-    "usd": ("cost", "$"),
+    "usd": ("cost of the leases", "$"),
     "minutes_made": ("video made", "min"),
-    "usd_per_minute": ("cost of a minute of video", "$"),
-    "minutes_per_leased_gpu_hour": ("minutes of video per leased GPU-hour", ""),
+    "minutes_published": ("video published of that", "min"),
+    "usd_per_minute_made": ("cost of a minute made", "$"),
+    "usd_per_minute_published": ("cost of a minute published", "$"),
+    "minutes_per_leased_gpu_hour": ("minutes made per leased GPU-hour", ""),
 }
 _SPENT = {
     Spent.USEFUL: "useful work",
@@ -40,14 +42,22 @@ _SPENT = {
 }
 
 
-def as_json(name: str, comparison: Comparison) -> dict[str, Any]:
-    """Return everything but how long it took to run: the same seed gives the same text."""
+def as_json(name: str, comparison: Comparison, gpus_counted: float | None) -> dict[str, Any]:
+    """Return everything but how long it took to run: the same seed gives the same text.
+
+    Args:
+        name: Of the scenario.
+        comparison: What the runs say.
+        gpus_counted: What `plan demand` would hold for the scenario; none: it has no answer.
+    """
     without = comparison.without_state
     return {
         "scenario": name,
         "hours": comparison.experiment.horizon_us / US / 3600,
         "seed": comparison.experiment.seed,
         "num_nodes": comparison.experiment.num_nodes,
+        "num_gpus": _num_gpus(comparison),
+        "num_gpus_by_plan_demand": gpus_counted,
         "num_events": comparison.num_events,
         "with_state": _summary_json(comparison.with_state),
         "without_state": None if without is None else _summary_json(without),
@@ -83,12 +93,12 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def tables(comparison: Comparison) -> list[Table]:
+def tables(comparison: Comparison, gpus_counted: float | None) -> list[Table]:
     """Return the waits, both variants side by side, and where the GPU-hours went."""
-    return [_variants(comparison), _waits(comparison.with_state), _hours(comparison)]
+    return [_variants(comparison, gpus_counted), _waits(comparison.with_state), _hours(comparison)]
 
 
-def _variants(comparison: Comparison) -> Table:
+def _variants(comparison: Comparison, gpus_counted: float | None) -> Table:
     """Return the figures of both variants, each with its interval."""
     summaries = [comparison.with_state, comparison.without_state]
     given = [summary for summary in summaries if summary is not None]
@@ -104,22 +114,30 @@ def _variants(comparison: Comparison) -> Table:
     columns: list[Column | str] = ["figure", "unit"]
     for title in titles[: len(given)]:
         columns += [title, "95 % interval"]
-    return Table(title=_title(comparison), columns=columns, rows=rows, note=_note(comparison))
+    note = _note(comparison, gpus_counted)
+    return Table(title=_title(comparison), columns=columns, rows=rows, note=note)
 
 
 def _title(comparison: Comparison) -> str:
     experiment, summary = comparison.experiment, comparison.with_state
     hours = experiment.horizon_us / US / 3600
     runs = "1 run" if summary.num_runs == 1 else f"mean of {summary.num_runs} runs"
-    return (
-        f"{number(experiment.num_nodes)} nodes, {number(hours)} h, "
-        f"{number(round(summary.num_jobs))} jobs ({runs})"
+    nodes, gpus = experiment.num_nodes, _num_gpus(comparison)
+    what = (
+        f"{number(nodes)} GPUs" if nodes == gpus else f"{number(nodes)} nodes, {number(gpus)} GPUs"
     )
+    return f"{what}, {number(hours)} h, {number(round(summary.num_jobs))} jobs ({runs})"
 
 
-def _note(comparison: Comparison) -> str:
+def _note(comparison: Comparison, gpus_counted: float | None) -> str:
     summary = comparison.with_state
-    lines = []
+    lines = [
+        "Every input at its likely value; waits of all hours; cost of the leases, without energy."
+    ]
+    if gpus_counted is not None:
+        lines.append(
+            f"For the busiest hour of the same demand `plan demand` holds {number(gpus_counted)} GPUs."
+        )
     if summary.num_unstarted:
         lines.append(
             f"{number(summary.num_unstarted)} jobs were not started by the end; they count with "
@@ -177,11 +195,11 @@ def _leased_h(summary: Summary) -> float:
 def answer(comparison: Comparison) -> str:
     """Return what a manager wants to know, in two or three sentences."""
     figures = comparison.with_state.figures
-    usd = figures["usd_per_minute"].value
     text = (
-        f"95 % of the clips wait at most {_span(figures['wait_p95_s'].value)}. "
-        f"A leased GPU-hour makes {number(figures['minutes_per_leased_gpu_hour'].value)} minutes "
-        f"of video, and a minute costs ${number(usd)}. "
+        f"With {number(_num_gpus(comparison))} GPUs {_waiting(figures)}. A leased GPU-hour makes "
+        f"{number(figures['minutes_per_leased_gpu_hour'].value)} minutes of video; "
+        f"a minute costs ${number(figures['usd_per_minute_made'].value)} as made, "
+        f"${number(figures['usd_per_minute_published'].value)} as published. "
     )
     without = comparison.without_state
     if without is None:
@@ -192,6 +210,18 @@ def answer(comparison: Comparison) -> str:
         f"With saved state {number(lost)} GPU-hours of work are lost with nodes that go, "
         f"without it {number(other)}."
     )
+
+
+def _num_gpus(comparison: Comparison) -> int:
+    return sum(pool.count * pool.num_gpus for pool in comparison.experiment.pools)
+
+
+def _waiting(figures: Mapping[str, Estimate]) -> str:
+    wait = f"95 % of the clips wait at most {_span(figures['wait_p95_s'].value)}"
+    if "within_promise_share" not in figures:
+        return wait
+    share = figures["within_promise_share"].value
+    return f"{wait}, {number(100 * share)} % no longer than promised"
 
 
 def _span(seconds: float) -> str:
@@ -207,8 +237,9 @@ def key_figures(comparison: Comparison) -> list[KeyFigure]:
     wanted = {
         "wait_p95_s": "95 % wait at most [s]",
         "kept_share": "share of leased time whose work is kept",
-        "minutes_per_leased_gpu_hour": "minutes of video per leased GPU-hour",
-        "usd_per_minute": "$ a minute of video",
+        "minutes_per_leased_gpu_hour": "minutes made per leased GPU-hour",
+        "usd_per_minute_made": "$ a minute made",
+        "usd_per_minute_published": "$ a minute published",
     }
     figures = comparison.with_state.figures
     return [
@@ -223,9 +254,9 @@ def _doubt(estimate: Estimate) -> str:
     return f"{number(max(0.0, estimate.low))} to {number(estimate.high)}"
 
 
-def sections(comparison: Comparison, description: str) -> list[Section]:
+def sections(comparison: Comparison, description: str, gpus_counted: float | None) -> list[Section]:
     """Return the parts of the page."""
-    variants, waits, hours = tables(comparison)
+    variants, waits, hours = tables(comparison, gpus_counted)
     summary = comparison.with_state
     charts = [
         _chart(summary, (Seen.UP, Seen.BUSY), "Nodes that are ready, and those with a job", 1),

@@ -201,7 +201,7 @@ def _costs(outcome: Outcome) -> dict[str, float]:
     hours = _gpu_hours(outcome)
     leased_h = float(hours.sum() - hours[Spent.ABSENT])
     working_h = float(hours[Spent.USEFUL] + hours[Spent.REDONE] + hours[Spent.LOST])
-    minutes = _minutes_made(outcome)
+    made, published = _minutes(outcome)
     usd = _usd(outcome)
     return {
         "leased_gpu_h": leased_h,
@@ -211,10 +211,12 @@ def _costs(outcome: Outcome) -> dict[str, float]:
         "idle_share": _ratio(float(hours[Spent.IDLE]), leased_h),
         "lost_gpu_s": float(hours[Spent.LOST]) * 3600,
         "redone_gpu_s": float(hours[Spent.REDONE]) * 3600,
-        "minutes_made": minutes,
-        "minutes_per_leased_gpu_hour": _ratio(minutes, leased_h),
+        "minutes_made": made,
+        "minutes_published": published,
+        "minutes_per_leased_gpu_hour": _ratio(made, leased_h),
         "usd": usd,
-        "usd_per_minute": _ratio(usd, minutes),
+        "usd_per_minute_made": _ratio(usd, made),
+        "usd_per_minute_published": _ratio(usd, published),
     }
 
 
@@ -222,11 +224,14 @@ def _ratio(value: float, by: float) -> float:
     return value / by if by else math.nan
 
 
-def _minutes_made(outcome: Outcome) -> float:
+def _minutes(outcome: Outcome) -> tuple[float, float]:
+    """Return minutes of video of the jobs that were finished, and of these the published ones."""
     finished = outcome.stream[outcome.took_us >= 0]
     counts = np.bincount(finished, minlength=len(outcome.experiment.streams))
-    clips = zip(counts.tolist(), outcome.experiment.streams, strict=True)
-    return math.fsum(count * stream.clip_s / 60 for count, stream in clips)
+    streams = outcome.experiment.streams
+    made = [count * each.clip_s / 60 for count, each in zip(counts.tolist(), streams, strict=True)]
+    shares = [stream.published_share for stream in streams]
+    return math.fsum(made), math.fsum(map(math.prod, zip(made, shares, strict=True)))
 
 
 def _usd(outcome: Outcome) -> float:
