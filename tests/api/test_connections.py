@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from reelgrid.api import connection, edge
 from reelgrid.api.app import create_app
+from reelgrid.cli import listening as listening_module
 from reelgrid.cli.listening import listen, make_server
 from tests.api.conftest import House
 
@@ -59,8 +60,8 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
         return head + await reader.readexactly(int(length or 0))
 
 
-def serving(house: House, talk: Talk) -> None:
-    """Serve while somebody talks."""
+def serving(house: House, talk: Talk, at_the_end: Sequence[Awaitable[bytes]] = ()) -> None:
+    """Serve while somebody talks; some answers come only when the server stops."""
 
     async def main() -> None:
         with listen("127.0.0.1", 0) as listening:
@@ -72,9 +73,10 @@ def serving(house: House, talk: Talk) -> None:
                 line = Line(listening.getsockname()[:2])
                 await talk(line)
             finally:
-                await line.close()
                 server.should_exit = True
                 await running
+                await asyncio.gather(*at_the_end)
+                await line.close()
 
     asyncio.run(main())
 
@@ -144,6 +146,24 @@ def test_a_stream_of_events_outlives_the_time_for_bodies(
             assert b'"status": "completed"' in await reader.readuntil(b'"completed"')
 
     serving(house, talk)
+
+
+def test_a_server_that_stops_tells_those_who_are_still_sending(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listening_module, "_LAST_WORDS_S", 1)
+    asking: list[asyncio.Task[bytes]] = []
+
+    async def talk(line: Line) -> None:
+        asking.append(asyncio.create_task(line.ask(POST + b"content-length: 99\r\n\r\n{")))
+        assert (await line.ask(GET)).startswith(b"HTTP/1.1 200")
+
+    serving(house, talk, asking)
+    answer = asking[0].result()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 2" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "stopping"
+    assert "Traceback" not in caplog.text
 
 
 def test_a_client_that_goes_in_the_middle_is_no_error(

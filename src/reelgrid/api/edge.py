@@ -48,6 +48,9 @@ class Edge:
         body = _Body(scope, receive, self._max_body_bytes)
         try:
             await self._app(scope, body.receive, answer.send)
+        except asyncio.CancelledError:  # uvicorn's way to say that it stops and waits no longer
+            if not answer.has_begun:
+                await answer.send_error(503, "the server stops: try again", "stopping", b"2")
         except ClientDisconnect:
             _log.info("the client went before its body was whole: %s", answer.request_id)
         except Exception:  # noqa: BLE001  # the last line of defence: nothing else would answer
@@ -152,12 +155,17 @@ class _Answer:
             extra={"request_id": self.request_id, "status": status},
         )
 
-    async def send_error(self, status: int, message: str, code: str) -> None:
-        """Send an error object."""
+    async def send_error(
+        self, status: int, message: str, code: str, retry_after_s: bytes | None = None
+    ) -> None:
+        """Send an error object; the connection ends with it."""
         body = json.dumps(error_body(status, message, code)).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
         ]
+        if retry_after_s is not None:
+            headers.append((b"retry-after", retry_after_s))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
