@@ -3,7 +3,7 @@
     python benchmarks/chaos.py [--kills 200] [--workers 2] [--seed 1] [--folder DIR] [--write]
 
 The real server and its workers are killed, frozen and deprived of disk space at random moments,
-in rounds of 20 kills. After each round every promise is checked: every accepted job completed once,
+in rounds of 25 kills. After each round every promise is checked: every accepted job completed once,
 every file plays and is byte for byte that of an uninterrupted job before it is signed, and no more
 than a save interval and a step was computed twice. A finished round is kept in the folder: started
 again, the script goes on with the next. Then workers without a supervisor are killed, whose jobs
@@ -42,19 +42,19 @@ from reelgrid.measurement import processor_name  # noqa: E402
 from reelgrid.spec import Request  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
-KILLS_A_ROUND = 20
+KILLS_A_ROUND = 25
 DISK_MIB = 128
 WISHES = tuple(Wish(seed, num_steps) for seed, num_steps in ((1, 60), (2, 120), (3, 240)))
 WEIGHTS = {
-    Blow.KILL_WORKER: 55,
-    Blow.KILL_SERVER: 15,
-    Blow.KILL_BOTH: 15,
+    Blow.KILL_WORKER: 65,
+    Blow.KILL_SERVER: 10,
+    Blow.KILL_BOTH: 10,
     Blow.FREEZE_WORKER: 5,
     Blow.FREEZE_SERVER: 5,
     Blow.FILL_DISK: 5,
 }
-CALM_S = (0.3, 5.0)  # between two blows, beyond the recovery
-NUM_LEASE_KILLS = 5
+CALM_S = (0.3, 3.0)  # between two blows, beyond the recovery
+NUM_LEASE_KILLS = 3
 
 
 def play_round(number: int, num_kills: int, seed: int, num_workers: int, folder: Path) -> dict:
@@ -75,7 +75,7 @@ def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
     load = Load(house.url, WISHES, num_on_the_way=3, seed=seed)
     storm = Storm(house, seed)
     load.start()
-    blows = dict.fromkeys(Blow, 0)
+    blows, loads = dict.fromkeys(Blow, 0), []
     while sum(blows[blow] for blow in Blow if blow.is_kill) < num_kills:
         (blow,) = storm.random.choices(list(WEIGHTS), WEIGHTS.values())
         if blow is Blow.FILL_DISK and not house.can_be_filled:
@@ -83,6 +83,7 @@ def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
         time.sleep(storm.random.uniform(*CALM_S))
         storm.strike(blow)
         blows[blow] += 1
+        loads.append(os.getloadavg()[0])
         print(f"round {number}: {dict(blows)}, {len(load.finished)} jobs done", flush=True)
     load.finish(within_s=900)
     num_jobs = verdict.check_every_job_is_completed_once(house, load)
@@ -105,6 +106,7 @@ def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
         "interruptions_checked": num_checked,
         "losses": [asdict(loss) for loss in found],
         "recoveries_s": {blow.value: times for blow, times in storm.recoveries.items() if times},
+        "load": loads,
         "took_s": time.monotonic() - start,
     }
 
@@ -167,14 +169,19 @@ def wait_until(condition, at_most_s: float = 180.0) -> None:
         time.sleep(0.02)
 
 
-def spread(times: list[float]) -> dict[str, object]:
-    ordered = sorted(times)
+def spread(numbers: list[float], *, unit: str = "_s") -> dict[str, object]:
+    ordered = sorted(numbers)
     return {
         "count": len(ordered),
-        "median_s": round(statistics.median(ordered), 2),
-        "p90_s": round(ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], 2),
-        "max_s": round(ordered[-1], 2),
+        f"median{unit}": round(statistics.median(ordered), 2),
+        f"p90{unit}": round(ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], 2),
+        f"max{unit}": round(ordered[-1], 2),
     }
+
+
+def commit() -> str:
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[str, object]:
@@ -190,6 +197,9 @@ def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[st
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor_name(),
+        "cores": os.cpu_count(),
+        "load_average": spread([load for each in rounds for load in each["load"]], unit=""),
+        "commit": commit(),
         "reelgrid": reelgrid.__version__,
         "workers": num_workers,
         "save_every_s": SAVE_EVERY_S,

@@ -80,12 +80,15 @@ class Storm:
                     time.sleep(hold_s)
 
     def _victims(self, blow: Blow) -> list[psutil.Process]:
-        """Return the workers that die of the blow themselves; a spare is none."""
-        at_work = {event["pid"] for event in self._reader.read() if event["event"] == "ready"}
-        workers = [worker for worker in self.house.workers() if worker.pid in at_work]
-        if blow is Blow.KILL_WORKER and workers:
-            return [self.random.choice(workers)]
-        return workers if blow is Blow.KILL_BOTH else []
+        """Return the workers that die of the blow themselves: one at work, else one that starts."""
+        if blow is Blow.KILL_BOTH:
+            return self.house.workers()
+        if blow is not Blow.KILL_WORKER:
+            return []
+        while not (found := self.house.workers()):
+            time.sleep(0.05)
+        known = {event["pid"] for event in self._reader.read() if event["event"] == "ready"}
+        return [self.random.choice([each for each in found if each.pid in known] or found)]
 
     def _wait_for_steps(self, blow: Blow, at_s: float, jobs: list[str]) -> None:
         """Return when the jobs of dead workers, or any job at all, have made a step again."""
