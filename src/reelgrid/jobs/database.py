@@ -10,7 +10,7 @@ benchmark, and the last ones could be gone after a loss of power.) Not here: tab
 import sqlite3
 import time
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +30,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from reelgrid.errors import BusyError, DeskError, FullError, RequestError
+from reelgrid.jobs.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -57,6 +58,7 @@ _FULL_STATES = {"53100"}
 _RETRY_S = 0.01
 _IMMEDIATE = "reelgrid_immediate"
 _MAX_PREPARED = 500
+_HELD = "the database {} is held by another transaction: try again"
 
 T = TypeVar("T")
 
@@ -74,6 +76,7 @@ class Database:
         self.dialect = self.url.get_backend_name()
         self._engine = _make_engine(self.url)
         self._file_id: tuple[int, int] | None = None
+        self._turnstile = _make_turnstile(self.url) if self.is_sqlite else None
         self._prepared: dict[tuple[Any, ...], Any] = {}
         self.now: ColumnElement[float] = literal_column(clock or _CLOCKS[self.dialect], Float())
 
@@ -99,7 +102,7 @@ class Database:
         Yields:
             The connection.
         """
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._turn(), self._engine.connect() as connection:
             connection = connection.execution_options(**{_IMMEDIATE: True})
             with connection.begin():
                 self._check_file()
@@ -154,6 +157,11 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._turnstile is not None:
+            self._turnstile.close()
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._turnstile is None else self._turnstile.passing(PATIENCE_S)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -161,6 +169,8 @@ class Database:
             yield
         except PoolTimeoutError:
             raise BusyError(f"the database {self} has no connection free: try again") from None
+        except TimeoutError:
+            raise BusyError(_HELD.format(self)) from None
         except DBAPIError as error:
             raise self._explain(error) from error
 
@@ -169,7 +179,7 @@ class Database:
         text = str(error.orig).strip().splitlines()[0]
         state = getattr(error.orig, "sqlstate", None)
         if state in _BUSY_STATES or "database is locked" in text:
-            return BusyError(f"the database {self} is held by another transaction: try again")
+            return BusyError(_HELD.format(self))
         if error.connection_invalidated:
             return BusyError(f"the connection to the database {self} was lost: try again")
         if state in _FULL_STATES or "disk is full" in text:
@@ -182,6 +192,10 @@ class Database:
 
 def _select_now(database: Database) -> Select[float]:
     return select(database.now)
+
+
+def _make_turnstile(url: URL) -> Turnstile:
+    return Turnstile(Path(f"{url.database}-queue"))
 
 
 def _parse(url: str | Path) -> URL:
