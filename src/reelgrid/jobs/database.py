@@ -46,9 +46,12 @@ On SQLite nobody can take the file's lock away from it but who kills it.
 
 _CLOCKS = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
-    "postgresql": "(EXTRACT(EPOCH FROM clock_timestamp())::double precision)",
+    "postgresql": "(SELECT EXTRACT(EPOCH FROM clock_timestamp())::double precision)",
 }
+# A subselect is read once for a statement, so that an index can be searched by it; the bare function
+# would be called for every row of the index. now() would be the time when the transaction began.
 _BUSY_STATES = {
+    "23505",  # the same idempotency key twice at once, one on either side of midnight
     "25P03",  # stopped within a transaction for longer than FROZEN_S
     "40001",  # serialization failure
     "40P01",  # deadlock
@@ -58,6 +61,7 @@ _FULL_STATES = {"53100"}
 _RETRY_S = 0.01
 _IMMEDIATE = "reelgrid_immediate"
 _MAX_PREPARED = 500
+_MAX_IDLE_LOG_BYTES = 64 << 20  # a long reader lets the log grow; it shrinks again to this
 _HELD = "the database {} is held by another transaction: try again"
 
 T = TypeVar("T")
@@ -224,6 +228,7 @@ def _make_engine(url: URL) -> Engine:
             max_overflow=24,
             pool_timeout=PATIENCE_S,
             pool_pre_ping=True,
+            isolation_level="READ COMMITTED",  # whatever the server's default is
             connect_args={
                 "connect_timeout": int(PATIENCE_S),
                 "options": " ".join(f"-c {name}={value}" for name, value in _session().items()),
@@ -248,8 +253,9 @@ def _make_sqlite(url: URL) -> Engine:
         raise RequestError("the desk needs a file: an SQLite database in memory is lost at once")
     engine = create_engine(
         url,
-        pool_size=8,
-        max_overflow=24,
+        pool_size=32,  # kept: each new connection reads the tables anew
+        max_overflow=0,
+        pool_use_lifo=True,
         pool_timeout=PATIENCE_S,
         connect_args={"timeout": PATIENCE_S, "check_same_thread": False},
     )
@@ -263,6 +269,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout={int(PATIENCE_S * 1000)}")
     _turn_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA journal_size_limit={_MAX_IDLE_LOG_BYTES}")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
