@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.prediction import check_set, sealed_set
+from benchmarks.prediction import SEALED, check_set, not_fitted
 
 from reelgrid.plan import calibration_check as check
 from reelgrid.plan import facts
@@ -126,7 +126,7 @@ def test_no_point_of_the_check_or_of_the_sealed_was_fitted_to():
         (each.workload.model.name, each.stack.gpu.name, each.stack.num_gpus, each.seconds)
         for each in training_set()
     }
-    for each in (*check_set(), *sealed_set()):
+    for each in (*check_set(), *(each for name in SEALED for each in not_fitted(name))):
         assert (
             each.workload.model.name,
             each.stack.gpu.name,
@@ -174,11 +174,12 @@ def test_every_gpu_of_a_generation_is_in_order():
         assert fast <= slow
 
 
-def test_the_sealed_points_are_those_that_were_sealed():
-    filed = BENCHMARKS / "results" / "2026-11-23_prediction_sealed.json"
-    text = (BENCHMARKS / "prediction_sealed.csv").read_bytes()
+@pytest.mark.parametrize(("name", "count"), list(zip(SEALED, [49, 11], strict=True)))
+def test_the_sealed_points_are_those_that_were_sealed(name, count):
+    filed = BENCHMARKS / "results" / f"2026-11-23_{Path(name).stem}.json"
+    text = (BENCHMARKS / name).read_bytes()
     assert json.loads(filed.read_text())["sha256"] == hashlib.sha256(text).hexdigest()
-    assert len(sealed_set()) == 49
+    assert len(not_fitted(name)) == count
 
 
 def case(model, gpu="H100 SXM", **stack):
