@@ -79,7 +79,7 @@ def simulate(
         _write(html, read, comparison, scenario, gpus_counted)
 
 
-def _counted(read: "Scenario", facts: "Facts") -> float | None:
+def _counted(read: "Scenario", facts: "Facts") -> int | None:
     """Return the GPUs that `plan demand` would hold, or none where it refuses the scenario."""
     from reelgrid.plan.demand import held_gpus
 
@@ -108,7 +108,7 @@ def _say_pace(comparison: "Comparison", seconds: float) -> None:
 
 
 def _print(
-    read: "Scenario", comparison: "Comparison", gpus_counted: float | None, *, as_json: bool
+    read: "Scenario", comparison: "Comparison", gpus_counted: int | None, *, as_json: bool
 ) -> None:
     from reelgrid.cli.tables import print_json, print_table
     from reelgrid.plan.simulation import show
@@ -123,7 +123,7 @@ def _print(
 
 
 def _write(
-    html: Path, read: "Scenario", comparison: "Comparison", source: Path, gpus_counted: float | None
+    html: Path, read: "Scenario", comparison: "Comparison", source: Path, gpus_counted: int | None
 ) -> None:
     from reelgrid.plan.page import write_page
     from reelgrid.plan.simulation import show

@@ -19,7 +19,7 @@ def sentence(choice: Choice) -> str:
     text = (
         f"Lease {count:,} GPU{'s' * (count != 1)} from {offers} offer{'s' * (offers != 1)} for "
         f"${number(choice.mix.usd_per_h)} an hour: ${number(choice.usd_per_minute)} for each "
-        "minute of video."
+        "minute of video that is made."
     )
     if not choice.mix.has_proof:
         text += (

@@ -105,7 +105,7 @@ def answer(
     )
 
 
-def held_gpus(scenario: Scenario, facts: Facts) -> float:
+def held_gpus(scenario: Scenario, facts: Facts) -> int:
     """Return the GPUs of the held fleet, every input at its likely value.
 
     Raises:
@@ -114,7 +114,7 @@ def held_gpus(scenario: Scenario, facts: Facts) -> float:
     _check_scipy()
     model = Model.of(scenario, facts)
     gpus, _ = model.held(likely(model.inputs))
-    return float(gpus[0])
+    return round(float(gpus[0]))
 
 
 def _check_scipy() -> None:

@@ -18,9 +18,9 @@ from reelgrid.plan.words import doubtful, percent, rough
 _NUM_BARS = 8
 
 _FORMULAS = """made per day    = minutes per day x share made by AI x clips made per clip kept
-GPUs at work    = made per day / (24 x minutes of video per GPU-hour), x peak over mean at peak
-with a promise  : GPUs = fewest servers with P(wait > promise) <= 1 - share, x GPUs a clip / availability
-without one     : GPUs = GPUs at work / utilisation
+GPUs at work    = made per day / (24 x minutes of video per GPU-hour); at peak x peak over mean
+GPUs, promised  = fewest with P(wait > promise) <= 1 - share, x GPUs a clip / availability
+GPUs, without   = GPUs at work / utilisation                (a scenario without a promise)
 GPUs held       = GPUs for the busiest hour of all platforms, whole
 cost a month    = GPUs x price x 730.5 h + energy x price of energy, where one is given
 cost a minute   = cost a month / minutes published a month

@@ -42,7 +42,7 @@ _SPENT = {
 }
 
 
-def as_json(name: str, comparison: Comparison, gpus_counted: float | None) -> dict[str, Any]:
+def as_json(name: str, comparison: Comparison, gpus_counted: int | None) -> dict[str, Any]:
     """Return everything but how long it took to run: the same seed gives the same text.
 
     Args:
@@ -93,12 +93,12 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def tables(comparison: Comparison, gpus_counted: float | None) -> list[Table]:
+def tables(comparison: Comparison, gpus_counted: int | None) -> list[Table]:
     """Return the waits, both variants side by side, and where the GPU-hours went."""
     return [_variants(comparison, gpus_counted), _waits(comparison.with_state), _hours(comparison)]
 
 
-def _variants(comparison: Comparison, gpus_counted: float | None) -> Table:
+def _variants(comparison: Comparison, gpus_counted: int | None) -> Table:
     """Return the figures of both variants, each with its interval."""
     summaries = [comparison.with_state, comparison.without_state]
     given = [summary for summary in summaries if summary is not None]
@@ -129,7 +129,7 @@ def _title(comparison: Comparison) -> str:
     return f"{what}, {number(hours)} h, {number(round(summary.num_jobs))} jobs ({runs})"
 
 
-def _note(comparison: Comparison, gpus_counted: float | None) -> str:
+def _note(comparison: Comparison, gpus_counted: int | None) -> str:
     summary = comparison.with_state
     lines = [
         "Every input at its likely value; waits of all hours; cost of the leases, without energy."
@@ -217,7 +217,12 @@ def _num_gpus(comparison: Comparison) -> int:
 
 
 def _waiting(figures: Mapping[str, Estimate]) -> str:
-    wait = f"95 % of the clips wait at most {_span(figures['wait_p95_s'].value)}"
+    wait_s = figures["wait_p95_s"].value
+    wait = (
+        f"95 % of the clips wait at most {_span(wait_s)}"
+        if wait_s
+        else "95 % of the clips do not wait"
+    )
     if "within_promise_share" not in figures:
         return wait
     share = figures["within_promise_share"].value
@@ -254,7 +259,7 @@ def _doubt(estimate: Estimate) -> str:
     return f"{number(max(0.0, estimate.low))} to {number(estimate.high)}"
 
 
-def sections(comparison: Comparison, description: str, gpus_counted: float | None) -> list[Section]:
+def sections(comparison: Comparison, description: str, gpus_counted: int | None) -> list[Section]:
     """Return the parts of the page."""
     variants, waits, hours = tables(comparison, gpus_counted)
     summary = comparison.with_state
