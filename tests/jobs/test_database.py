@@ -53,9 +53,14 @@ def test_a_file_is_flushed_at_every_commit_and_read_while_it_is_written(tmp_path
     with database.read() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
+            for name in ("journal_mode", "synchronous", "foreign_keys", "journal_size_limit")
         }
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "journal_size_limit": 64 << 20,
+    }
     with database.write(), database.read() as connection:
         connection.exec_driver_sql("SELECT * FROM job")
     database.close()

@@ -44,12 +44,12 @@ FROZEN_S = 5.0
 On SQLite nobody can take the file's lock away from it but who kills it.
 """
 
+# A subselect is read once for a statement, so that an index can be searched by it; the bare function
+# would be called for every row of the index. now() would be the time when the transaction began.
 _CLOCKS = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "(SELECT EXTRACT(EPOCH FROM clock_timestamp())::double precision)",
 }
-# A subselect is read once for a statement, so that an index can be searched by it; the bare function
-# would be called for every row of the index. now() would be the time when the transaction began.
 _BUSY_STATES = {
     "23505",  # the same idempotency key twice at once, one on either side of midnight
     "25P03",  # stopped within a transaction for longer than FROZEN_S
