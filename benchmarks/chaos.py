@@ -46,14 +46,14 @@ KILLS_A_ROUND = 25
 DISK_MIB = 128
 WISHES = tuple(Wish(seed, num_steps) for seed, num_steps in ((1, 60), (2, 120), (3, 240)))
 WEIGHTS = {
-    Blow.KILL_WORKER: 65,
-    Blow.KILL_SERVER: 10,
-    Blow.KILL_BOTH: 10,
-    Blow.FREEZE_WORKER: 5,
-    Blow.FREEZE_SERVER: 5,
-    Blow.FILL_DISK: 5,
+    Blow.KILL_WORKER: 80,
+    Blow.KILL_SERVER: 5,
+    Blow.KILL_BOTH: 5,
+    Blow.FREEZE_WORKER: 4,
+    Blow.FREEZE_SERVER: 3,
+    Blow.FILL_DISK: 3,
 }
-CALM_S = (0.3, 3.0)  # between two blows, beyond the recovery
+CALM_S = (0.3, 2.5)  # between two blows, beyond the recovery
 NUM_LEASE_KILLS = 3
 
 

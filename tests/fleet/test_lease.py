@@ -205,6 +205,37 @@ def test_a_write_is_not_tried_again_past_the_lease_before_the_desk_has_confirmed
         lease.insist(write)
 
 
+def test_a_write_that_is_refused_for_ever_is_not_tried_for_ever(lease, desk, time):
+    """While beats are taken: a desk that is away altogether is waited for."""
+    tried: list[float] = []
+
+    def write():
+        tried.append(time())
+        raise DeskError("a constraint")
+
+    time.on_sleep = lease.beat
+    with pytest.raises(DeskError, match="a constraint"):
+        lease.insist(write)
+    assert tried[-1] - tried[0] > 2 * LEASE_S
+
+
+def test_a_desk_that_is_away_is_waited_for_however_long(lease, desk, time):
+    left = iter(range(1_000))
+
+    def write():
+        if desk.says is Answer.GO:
+            return "done"
+        raise desk.says
+
+    def come_back():
+        if next(left, None) is None:
+            desk.says = Answer.GO
+
+    desk.says = DeskError("refused")
+    time.on_sleep = come_back
+    assert lease.insist(write) == "done"
+
+
 def test_a_stage_is_told_at_once(lease, desk):
     lease.enter(Progress(stage="decode", step=4))
     assert desk.num_beats == 1

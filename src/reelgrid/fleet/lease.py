@@ -23,6 +23,9 @@ ASK_SHARE = 0.02
 TELL_EVERY_S = 1.0
 """A beat comes early, at most this often, when there is something new to tell."""
 
+MAX_REFUSALS = 30
+"""A desk that takes beats and refuses a write so often, over a minute, refuses it for ever."""
+
 _FIRST_RETRY_S = 0.2
 _MAX_RETRY_S = 2.0
 
@@ -133,16 +136,22 @@ class Lease:
         Raises:
             StaleClaim: The job is no longer this worker's.
             Leaving: The desk does not answer, and the worker is to leave.
+            DeskError: The desk answers, and will not have it.
         """
-        retry_s = _FIRST_RETRY_S
+        retry_s, num_refusals = _FIRST_RETRY_S, 0
         while True:
             if not self.is_good:
                 self._wait_for_desk()
             try:
                 return write()
-            except (DeskError, BusyError) as error:
+            except BusyError as error:
                 self._wait(retry_s, error)
-                retry_s = min(2 * retry_s, _MAX_RETRY_S)
+            except DeskError as error:
+                num_refusals += 1
+                if num_refusals > MAX_REFUSALS and self.is_good:
+                    raise
+                self._wait(retry_s, error)
+            retry_s = min(2 * retry_s, _MAX_RETRY_S)
 
     def beat(self) -> bool:
         """Beat once and return whether the desk took it; if not, that is left for the next time."""

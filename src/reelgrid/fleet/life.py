@@ -40,11 +40,9 @@ def live(started: Started, signs: Signs, pulse: Pulse, departure: Departure) -> 
     if started.ends is not None and machine.device.type == "cpu":
         os.nice(NICENESS)
     with (
-        succeeding(settings.scratch, started.name) as predecessor,
         closing(open_desk(settings.database)) as desk,
+        succeeding(settings.scratch, started.name, desk.bury),
     ):
-        if predecessor is not None:
-            desk.bury(predecessor)
         place = _settle(started, machine, desk, departure, pulse)
         _work(place, machine, settings.models, departure, signs)
         desk.bury(started.name)

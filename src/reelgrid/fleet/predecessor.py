@@ -22,20 +22,24 @@ _LOOK_EVERY_S = 0.05
 def succeeding(
     scratch: Path,
     name: str,
+    end_leases: Callable[[str], object],
     *,
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], object] = time.sleep,
-) -> Iterator[str | None]:
+) -> Iterator[None]:
     """Hold the place of the worker whose scratch folder this is, as long as the block lasts.
 
     Args:
         scratch: The folder; the lock lies beside it.
         name: Id of this worker.
+        end_leases: Is told the id of the worker that was there before, which is dead, if there was
+            one. Its name is kept until that is done: killed meanwhile, this worker's successor does
+            it.
         patience_s: How long to wait for one that is still leaving.
         sleep: Waits so many seconds.
 
     Yields:
-        Id of the worker that was there before, which is dead; none if there was none.
+        Nothing.
 
     Raises:
         BusyError: Another worker is there and does not leave.
@@ -44,9 +48,11 @@ def succeeding(
     lock.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         _hold_patiently(held, lock, patience_s, sleep)
-        before = lock.read_text(encoding="utf-8").strip() or None
+        before = lock.read_text(encoding="utf-8").strip()
+        if before:
+            end_leases(before)
         lock.write_text(name, encoding="utf-8")
-        yield before
+        yield
 
 
 def _hold_patiently(
