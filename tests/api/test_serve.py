@@ -1,6 +1,7 @@
 """The command: one line for every mistake, a stop that takes seconds, a restart that goes on."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from reelgrid.api.cards import Offer
 from reelgrid.catalog import find
 from reelgrid.cli.app import run
 from reelgrid.cli.listening import say_what_nobody_takes
+from reelgrid.fleet.life import NICENESS
 from tests.api.conftest import House
 from tests.api.served import Served
 from tests.jobs.postgres import postgres
@@ -79,6 +81,7 @@ def test_a_stopped_server_takes_up_everything_when_it_is_started_again(tmp_path:
         )
         pasted = json.loads(asked.stdout)["id"]
         first.wait_for(pasted, status="completed")
+        assert niceness_of_children(first.process.pid) == os.nice(0) + NICENESS
         job = first.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 150})["id"]
         begun = first.wait_until(job, lambda seen: seen["step"] > 0)
         first.stop(signal.SIGINT)
@@ -90,6 +93,15 @@ def test_a_stopped_server_takes_up_everything_when_it_is_started_again(tmp_path:
         assert second.wait_for(job, status="completed")["step"] == 150
         metrics = urllib.request.urlopen(second.url.removesuffix("/v1") + "/metrics").read()
         assert b'reelgrid_resumes_total{model="embedded"} 1.0' in metrics
+
+
+def niceness_of_children(pid: int) -> int:
+    """Return how far the worker of a server stands behind."""
+    told = subprocess.run(
+        ["ps", "-A", "-o", "ppid=,ni="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in told.stdout.splitlines()]
+    return max(int(nice) for parent, nice in rows if parent == str(pid) and nice != "-")
 
 
 def test_a_server_on_postgresql_makes_a_video(tmp_path: Path) -> None:

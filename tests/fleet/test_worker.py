@@ -204,6 +204,8 @@ def test_a_lost_worker_s_job_goes_on_from_its_last_save(rig):
     rig.worker().work_once()
     assert rig.steps() == [1, 2, 3, 4, 5, 5, 6, 7, 8]
     assert rig.content(job.id) == rig.whole(rig.order(num_steps=8))
+    counts = {tally.name: tally.num for tally in rig.desk.tallies()}
+    assert counts["resumes"] == 1
 
 
 def test_the_newest_two_states_are_kept(rig):

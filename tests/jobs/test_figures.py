@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import defaultdict
 from datetime import date
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reelgrid.errors import ConflictError, StaleClaim
+from reelgrid.jobs.job import Kind
 from reelgrid.jobs.ledger import BOUNDS_S
 from reelgrid.jobs.sql import SqlDesk
 from reelgrid.jobs.work import Claim, Progress, Timing
@@ -128,6 +130,18 @@ def test_moves_are_counted(desk: SqlDesk, clock: Clock) -> None:
     assert sums["wait_s", "tiny"] == 4
     assert sums["clip_s", "tiny"] == 2
     assert sums["turnaround_s", "tiny"] == 34
+
+
+def test_images_do_not_count_as_time_for_videos(desk: SqlDesk, clock: Clock) -> None:
+    for kind, after_s in ((Kind.VIDEO, 4), (Kind.IMAGE, 7)):
+        desk.submit(new_job(kind=kind, clip_s=2.0 if kind is Kind.VIDEO else 0.0))
+        taken = claim(desk)
+        clock.move(after_s)
+        desk.finish(taken, FILES)
+    sums: defaultdict[str, float] = defaultdict(float)
+    for tally in desk.tallies():
+        sums[tally.name] += tally.total
+    assert (sums["gpu_s"], sums["video_gpu_s"], sums["clip_s"]) == (11, 4, 2)
 
 
 def test_counts_are_by_phase_and_model(desk: SqlDesk, clock: Clock) -> None:
