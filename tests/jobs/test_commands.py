@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from reelgrid.cli import jobs as jobs_module
 from reelgrid.cli.app import run
+from reelgrid.cli.desk import LocalJobs
+from reelgrid.errors import ReelgridError
 from reelgrid.jobs.keys import Keys
 from reelgrid.jobs.sql import SqlDesk, open_desk
 from reelgrid.jobs.work import Progress
@@ -174,7 +177,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("REELGRID_API_KEY", "rg_secret")
     Answers.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -198,3 +201,62 @@ def test_over_http_a_refusal_is_the_same_line(url: str, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "reelgrid: there is no job 'gone'\n"
     assert run(["jobs", "show", "odd", "--url", url]) == 1
     assert "is this a Reelgrid server?" in capsys.readouterr().err
+
+
+def test_the_newest_of_a_status_are_found_behind_newer_ones(
+    desk: SqlDesk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = desk.submit(new_job())
+    desk.cancel(old.id)
+    for _ in range(3):
+        desk.submit(new_job())
+    assert run(["jobs", "list", "--json", "--status", "failed", "--limit", "1"]) == 0
+    assert [view["id"] for view in lines(capsys)] == [old.id]
+
+
+def test_what_cannot_be_done_to_one_job_is_done_to_the_others(
+    desk: SqlDesk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended, waiting = desk.submit(new_job()), desk.submit(new_job())
+    claim = desk.claim(new_worker())
+    assert claim is not None
+    ended, waiting = (ended, waiting) if claim.id == ended.id else (waiting, ended)
+    desk.finish(claim, {"video": "v"})
+    missing = "video_" + "0" * 24
+    assert run(["jobs", "cancel", missing, ended.id, waiting.id]) == 2
+    said = capsys.readouterr().err
+    assert f"{waiting.id}: failed" in said
+    assert f"there is no job '{missing}'" in said
+    assert f"{ended.id} is completed: it cannot be cancelled" in said
+
+
+def test_who_follows_a_job_waits_for_a_server_that_is_started_again(
+    desk: SqlDesk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = desk.submit(new_job())
+    looks: list[str] = []
+
+    def look(self: LocalJobs, job_id: str) -> dict[str, Any]:
+        looks.append(job_id)
+        if len(looks) == 2:
+            desk.cancel(job_id)
+        if len(looks) in {2, 3}:
+            raise ReelgridError("the server does not answer")
+        return seen(self, job_id)
+
+    seen = LocalJobs.get
+    monkeypatch.setattr(LocalJobs, "get", look)
+    monkeypatch.setattr(jobs_module, "LOOK_EVERY_S", 0.01)
+    assert run(["jobs", "follow", job.id]) == 1
+    captured = capsys.readouterr()
+    assert "cancelled" in captured.out
+    assert captured.err.count("the server does not answer: asking again for 60 s") == 1
+    assert len(looks) == 4
+
+
+def test_an_image_is_not_looked_for_among_a_servers_videos(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "image_" + "0" * 24
+    assert run(["jobs", "show", name, "--url", "http://127.0.0.1:9"]) == 2
+    assert "is an image's: a server answers about videos only" in capsys.readouterr().err

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reelgrid.jobs.job import Job
     from reelgrid.jobs.sql import SqlDesk
 
+_PAGE = 1_000
 View = dict[str, Any]
 Address = Annotated[
     str | None,
@@ -31,8 +32,8 @@ Url = Annotated[
 class Jobs(Protocol):
     """What the commands want of a desk."""
 
-    def list(self, limit: int) -> list[View]:
-        """Return the newest jobs."""
+    def list(self, limit: int, status: str | None = None) -> list[View]:
+        """Return the newest jobs, of one status or of all."""
         ...
 
     def get(self, job_id: str) -> View:
@@ -93,9 +94,17 @@ class LocalJobs:
     def __init__(self, desk: "SqlDesk") -> None:
         self._desk = desk
 
-    def list(self, limit: int) -> list[View]:
+    def list(self, limit: int, status: str | None = None) -> list[View]:
         """See `Jobs`."""
-        return [_view(job) for job in self._desk.list(limit=limit).jobs]
+        found: list[View] = []
+        last_id: str | None = None
+        while len(found) < limit:
+            page = self._desk.list(after=last_id, limit=limit if status is None else _PAGE)
+            found += [_view(job) for job in page.jobs if status in {None, str(job.status)}]
+            if not page.has_more:
+                break
+            last_id = page.jobs[-1].id
+        return found[:limit]
 
     def get(self, job_id: str) -> View:
         """See `Jobs`."""
@@ -118,6 +127,11 @@ def when(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def counted(num: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
 
 
 def _view(job: "Job") -> View:

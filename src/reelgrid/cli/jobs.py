@@ -9,10 +9,12 @@ import typer
 
 from reelgrid.cli import options
 from reelgrid.cli.console import say
-from reelgrid.cli.desk import Address, Jobs, Url, View, jobs_at, when
-from reelgrid.errors import RequestError
+from reelgrid.cli.desk import Address, Jobs, Url, View, counted, jobs_at, when
+from reelgrid.errors import ReelgridError, RequestError
 
 LOOK_EVERY_S = 0.5
+PATIENCE_S = 60.0
+"""A server that is being started again is waited for so long by who follows a job."""
 _FINAL = ("completed", "failed")
 _PROMPT_CHARS = 40
 
@@ -47,7 +49,7 @@ def list_jobs(
             f"status {status!r} is none of queued, in_progress, completed, failed", param="status"
         )
     with jobs_at(database, url) as at:
-        found = [view for view in at.list(limit) if status in {None, view["status"]}]
+        found = at.list(limit, status)
     if as_json:
         _print_json(found)
         return
@@ -66,7 +68,7 @@ def list_jobs(
         )
         for view in found
     ]
-    print_table(Table(title=f"{len(rows)} jobs", columns=columns, rows=rows))
+    print_table(Table(title=counted(len(rows), "job"), columns=columns, rows=rows))
 
 
 @jobs.command("show")
@@ -79,7 +81,8 @@ def show(
     if as_json:
         _print_json(found)
         return
-    for view in found:
+    for number, view in enumerate(found):
+        sys.stdout.write("\n" if number else "")
         for name, value in view.items():
             if value not in (None, {}, []):
                 shown = when(value) if name.endswith("_at") else value
@@ -116,17 +119,24 @@ def follow(
 
 
 def _act(action: str, ids: list[str], database: str | None, url: str | None) -> None:
+    refusals: list[ReelgridError] = []
     with jobs_at(database, url) as at:
-        for job_id in ids:
-            view = at.act(action, job_id)
-            say(f"{job_id}: {_status(view)}")
+        for job_id in dict.fromkeys(ids):
+            try:
+                say(f"{job_id}: {_status(at.act(action, job_id))}")
+            except ReelgridError as error:
+                refusals.append(error)
+    for refusal in refusals[:-1]:
+        say(f"reelgrid: {refusal}")
+    if refusals:
+        raise refusals[-1]
 
 
 def _follow(at: Jobs, ids: list[str], *, as_json: bool) -> list[View]:
     """Return the jobs at their ends, having shown how they got there."""
     said: dict[str, str] = {}
     while True:
-        views = [at.get(job_id) for job_id in ids]
+        views = [_look(at, job_id, is_known=job_id in said) for job_id in ids]
         for view in views:
             line = json.dumps(view) if as_json else _line(view)
             if said.get(view["id"]) != line:
@@ -136,6 +146,24 @@ def _follow(at: Jobs, ids: list[str], *, as_json: bool) -> list[View]:
         if all(view["status"] in _FINAL for view in views):
             return views
         time.sleep(LOOK_EVERY_S)
+
+
+def _look(at: Jobs, job_id: str, *, is_known: bool) -> View:
+    """Return a job; one that was seen before is asked for again while the server is away."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    is_told = False
+    while True:
+        try:
+            return at.get(job_id)
+        except RequestError:
+            raise
+        except ReelgridError as error:
+            if not is_known or time.monotonic() > give_up_s:
+                raise
+            if not is_told:
+                say(f"{error}: asking again for {PATIENCE_S:.0f} s")
+            is_told = True
+            time.sleep(LOOK_EVERY_S)
 
 
 def _line(view: View) -> str:

@@ -108,7 +108,7 @@ def _view(key: "Key") -> dict[str, Any]:
 
 
 def _print_table(views: list[dict[str, Any]]) -> None:
-    from reelgrid.cli.desk import when
+    from reelgrid.cli.desk import counted, when
     from reelgrid.cli.tables import print_table
     from reelgrid.plan.table import Column, Table
 
@@ -133,7 +133,7 @@ def _print_table(views: list[dict[str, Any]]) -> None:
         )
         for view in views
     ]
-    print_table(Table(title=f"{len(rows)} keys", columns=columns, rows=rows))
+    print_table(Table(title=counted(len(rows), "key"), columns=columns, rows=rows))
 
 
 def _print_json(value: dict[str, Any]) -> None:

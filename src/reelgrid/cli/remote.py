@@ -43,26 +43,26 @@ class RemoteJobs:
         self._root = url.rstrip("/").removesuffix("/v1")
         self._key = os.environ.get(KEY_VARIABLE, "")
 
-    def list(self, limit: int) -> list[View]:
-        """Return the newest jobs."""
+    def list(self, limit: int, status: str | None = None) -> list[View]:
+        """Return the newest jobs, of one status or of all."""
         found: list[View] = []
         query: dict[str, Any] = {}
         while len(found) < limit:
-            query["limit"] = min(_PAGE, limit - len(found))
+            query["limit"] = min(_PAGE, limit - len(found)) if status is None else _PAGE
             page = self._ask("GET", f"/v1/videos?{urllib.parse.urlencode(query)}")
-            found += page["data"]
+            found += [each for each in page["data"] if status in {None, each["status"]}]
             if not page["has_more"]:
                 break
             query["after"] = page["last_id"]
-        return found
+        return found[:limit]
 
     def get(self, job_id: str) -> View:
         """Return one job."""
-        return self._ask("GET", f"/v1/videos/{urllib.parse.quote(job_id, safe='')}")
+        return self._ask("GET", _place_of(job_id))
 
     def act(self, action: str, job_id: str) -> View:
         """Cancel, pause or resume a job."""
-        return self._ask("POST", f"/v1/videos/{urllib.parse.quote(job_id, safe='')}/{action}")
+        return self._ask("POST", f"{_place_of(job_id)}/{action}")
 
     def _ask(self, method: str, path: str) -> View:
         headers = {"Accept": "application/json"}
@@ -79,6 +79,15 @@ class RemoteJobs:
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", None) or error
             raise ReelgridError(f"{self._root} does not answer: {reason}") from None
+
+
+def _place_of(job_id: str) -> str:
+    if job_id.startswith("image_"):
+        raise RequestError(
+            f"{job_id} is an image's: a server answers about videos only, look on its database",
+            param="id",
+        )
+    return f"/v1/videos/{urllib.parse.quote(job_id, safe='')}"
 
 
 def _read(body: bytes) -> View:
