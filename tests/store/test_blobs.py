@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,33 @@ def test_a_list_has_the_names_below_a_prefix_in_order_with_size_and_time(blobs):
     assert [blob.size_bytes for blob in listed] == [16, 13]
     assert all(before_s < blob.modified_s < time.time() + 5 for blob in listed)
     assert blobs.total_bytes() == 13 + 16 + 13 + 16
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "v", "video_1", "video_1/", "video_1/s", "video_1/s/", "video_1/s/0", "w/x/"]
+)
+def test_a_prefix_is_how_a_name_begins(blobs, prefix):
+    names = ["video_1/a.png", "video_1/s/00.bin", "video_1/s/01.bin", "video_10/a.png", "w/x"]
+    for name in names:
+        blobs.put(name, b"1")
+    listed = [blob.name for blob in blobs.list(prefix)]
+    assert listed == [name for name in names if name.startswith(prefix)]
+
+
+def test_a_list_looks_into_no_other_folder(folder, tmp_path, monkeypatch):
+    """A store holds the files of all jobs, and one job's are asked for at the end of each."""
+    folder.put("files/video_1/clip.mp4", b"1")
+    folder.put("files/video_2/clip.mp4", b"1")
+    looked: list[Path] = []
+    scandir = os.scandir
+
+    def look(path):
+        looked.append(Path(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", look)
+    assert [blob.name for blob in folder.list("files/video_2/")] == ["files/video_2/clip.mp4"]
+    assert tmp_path / "blobs" / "files" / "video_1" not in looked
 
 
 def test_an_empty_store_has_nothing(blobs):

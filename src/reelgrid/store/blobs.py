@@ -193,8 +193,12 @@ class Blobs:
             return
 
     def list(self, prefix: str = "") -> list[Blob]:
-        """Return the blobs whose names begin with `prefix`, in the order of their names."""
-        found = self._list_local() if self._folder else self._list_remote()
+        """Return the blobs whose names begin with `prefix`, in the order of their names.
+
+        No other folder is looked into than the one that the prefix names.
+        """
+        below = prefix.rpartition("/")[0]
+        found = self._list_local(below) if self._folder else self._list_remote(below)
         wanted = (blob for blob in found if blob.name.startswith(prefix))
         return sorted(wanted, key=lambda blob: blob.name)
 
@@ -246,9 +250,9 @@ class Blobs:
         whole = content.read_bytes() if isinstance(content, Path) else content
         self._files.pipe_file(path, whole)
 
-    def _list_local(self) -> Iterator[Blob]:
+    def _list_local(self, below: str) -> Iterator[Blob]:
         assert self._folder is not None
-        for path in self._folder.rglob("*"):
+        for path in (self._folder / below).rglob("*"):
             name = path.relative_to(self._folder).as_posix()
             if not _NAME.fullmatch(name):
                 continue
@@ -259,9 +263,10 @@ class Blobs:
             if path.is_file():
                 yield Blob(name, known.st_size, known.st_mtime)
 
-    def _list_remote(self) -> Iterator[Blob]:
+    def _list_remote(self, below: str) -> Iterator[Blob]:
         self._files.invalidate_cache()
-        for path, known in self._files.find(self._root, detail=True).items():
+        where = f"{self._root}/{below}".rstrip("/")
+        for path, known in self._files.find(where, detail=True).items():
             name = path.removeprefix(self._root).lstrip("/")
             if _NAME.fullmatch(name):
                 yield Blob(name, int(known["size"]), _modified_s(known))
