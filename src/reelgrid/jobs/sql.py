@@ -1,5 +1,6 @@
 """The desk over SQLite and PostgreSQL: the same statements on both."""
 
+import logging
 from pathlib import Path
 
 from reelgrid.errors import DeskError, RequestError
@@ -7,8 +8,11 @@ from reelgrid.jobs import losing
 from reelgrid.jobs.database import Database
 from reelgrid.jobs.holding import SqlWorkers
 from reelgrid.jobs.migrations import migrate
+from reelgrid.jobs.neighbourhood import find_network
 from reelgrid.jobs.owners import SqlOwners
 from reelgrid.jobs.records import SqlBooks
+
+_log = logging.getLogger(__name__)
 
 FILE = "desk.sqlite"
 """Name of the desk's database in the data folder."""
@@ -52,9 +56,21 @@ def open_database(url: str | Path, *, must_exist: bool = False) -> Database:
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DeskError(f"{place.parent} cannot be made: {error.strerror}") from None
+        _warn_of_network(place)
     database = Database(place)
     migrate(database)
     return database
+
+
+def _warn_of_network(place: Path) -> None:
+    kind = find_network(place)
+    if kind is not None:
+        _log.warning(
+            "the desk %s lies on %s, a network file system: SQLite keeps nothing safe there as soon as "
+            "two machines use it; take a local folder, or PostgreSQL",
+            place,
+            kind,
+        )
 
 
 def _as_path(url: str | Path) -> str | Path:
