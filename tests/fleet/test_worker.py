@@ -9,6 +9,7 @@ from reelgrid.fleet import attempt, opening
 from reelgrid.fleet.delivery import Delivery
 from reelgrid.fleet.habits import Habits
 from reelgrid.fleet.iteration import Iteration
+from reelgrid.fleet.opening import Opening
 from reelgrid.fleet.pulse import PATIENCE_S, Pulse
 from reelgrid.fleet.saving import Saving
 from reelgrid.jobs.job import Phase
@@ -441,6 +442,35 @@ def test_a_worker_that_waits_for_room_has_not_stopped_for_ever(rig, monkeypatch)
     rig.submit()
     rig.worker(sleep=sleep, pulse=pulse).work_once()
     assert seen == [True] * 3
+
+
+@pytest.mark.parametrize("part", ["load", "encode", "decode", "write"])
+def test_whatever_a_worker_hangs_in_it_stops_beating(rig, monkeypatch, part):
+    now_s, seen = [0.0], []
+    pulse = Pulse(lambda: now_s[0])
+
+    def hang():
+        now_s[0] += PATIENCE_S[part] + 1
+        seen.append(pulse.is_well)
+
+    go_on = Generation.__next__
+
+    def hang_in(generation):
+        if generation._stage == part:
+            hang()
+        return go_on(generation)
+
+    take_up, video = Opening.take_up, Delivery.video
+    monkeypatch.setattr(Generation, "__next__", hang_in)
+    if part == "load":
+        monkeypatch.setattr(Opening, "take_up", lambda *a: (hang(), take_up(*a)))
+    if part == "write":
+        monkeypatch.setattr(Delivery, "video", lambda *a: (hang(), video(*a))[1])
+    job = rig.submit()
+    rig.worker(pulse=pulse).work_once()
+    assert seen == [False]
+    assert rig.desk.get(job.id).phase is Phase.COMPLETED  # it did come back
+    assert pulse.is_well
 
 
 def test_a_first_frame_that_finds_no_room_waits_for_it(rig, monkeypatch):

@@ -139,6 +139,7 @@ class Attempt:
 
     def _make(self) -> dict[str, str]:
         place, claim = self._place, self._claim
+        place.pulse.enter("load")  # of the saved state too
         model = self._load()
         delivery = Delivery(place.blobs, claim, self._order, scratch=place.scratch, sign=place.sign)
         with self._saving() as saving, self._previews() as previews:
@@ -190,7 +191,6 @@ class Attempt:
         if name in shelf.names:
             return shelf.take(name)
         with self._watch.measure("load"):
-            self._place.pulse.enter("load")
             self._lease.enter(self._lease.progress)
             return shelf.take(name)
 
