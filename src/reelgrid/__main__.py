@@ -1,12 +1,18 @@
 """`python -m reelgrid` and the `reelgrid` command."""
 
+import io
 import sys
 
 from reelgrid.cli.app import run
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code.
+
+    Python has no `sys.stdout` where a shell closed it (`>&-`): what is printed then goes nowhere.
+    """
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     sys.exit(run())
 
 

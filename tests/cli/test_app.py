@@ -38,3 +38,9 @@ def test_the_package_and_the_module_both_start_it():
             [sys.executable, *start, "--version"], capture_output=True, text=True, check=True
         )
         assert done.stdout.startswith("reelgrid ")
+
+
+def test_a_closed_stdout_is_no_traceback():
+    command = f"{sys.executable} -m reelgrid plan models >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

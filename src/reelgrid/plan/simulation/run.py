@@ -5,6 +5,7 @@ that they share the processor's cores. Not here: an engine (`plain`, `machine`).
 """
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -105,11 +106,13 @@ def _run_all(
     experiments: Sequence[Experiment], engine: str, on_share: OnShare | None
 ) -> list[Outcome]:
     run = _engine(engine)
-    reached = [0] * len(experiments)
+    reached, is_stopped = [0] * len(experiments), threading.Event()
     total_us = sum(experiment.horizon_us for experiment in experiments)
 
     def run_one(index: int) -> Outcome:
         def told(time_us: int) -> None:
+            if is_stopped.is_set():
+                raise InterruptedError
             reached[index] = time_us
             if on_share is not None:
                 on_share(sum(reached) / total_us)
@@ -119,7 +122,11 @@ def _run_all(
     if engine == "plain" or len(experiments) == 1:
         return [run_one(index) for index in range(len(experiments))]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(run_one, range(len(experiments))))
+        try:
+            return list(pool.map(run_one, range(len(experiments))))
+        except BaseException:  # leaving the pool waits for its threads: Ctrl-C has to reach them
+            is_stopped.set()
+            raise
 
 
 def _engine(engine: str) -> Callable[..., Outcome]:
