@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,10 @@ from pathlib import Path
 def postgres() -> Iterator[str]:
     """Yield the URL of a server, on a socket in a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket has a small limit
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+        )  # so that it ends too
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
