@@ -95,6 +95,7 @@ def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
     return {
         "round": number,
         "seed": seed,
+        "commit": commit(),
         "blows": {blow.value: count for blow, count in blows.items()},
         "disk_filled": house.can_be_filled,
         "jobs_accepted": len(load.accepted),
@@ -179,6 +180,14 @@ def spread(numbers: list[float], *, unit: str = "_s") -> dict[str, object]:
     }
 
 
+def kills_by_commit(rounds: list[dict]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each in rounds:
+        num_kills = sum(each["blows"][blow.value] for blow in Blow if blow.is_kill)
+        found[each["commit"]] = found.get(each["commit"], 0) + num_kills
+    return found
+
+
 def commit() -> str:
     command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -199,8 +208,8 @@ def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[st
         "machine": processor_name(),
         "cores": os.cpu_count(),
         "load_average": spread([load for each in rounds for load in each["load"]], unit=""),
-        "commit": commit(),
         "reelgrid": reelgrid.__version__,
+        "kills_by_commit": kills_by_commit(rounds),
         "workers": num_workers,
         "save_every_s": SAVE_EVERY_S,
         "kills": sum(blows[blow.value] for blow in Blow if blow.is_kill),

@@ -613,12 +613,12 @@ def test_a_beat_has_to_come_before_the_lease_is_over():
 
 
 def test_a_job_that_has_lost_workers_is_saved_more_often(rig, monkeypatch):
-    every_s = []
+    intervals_s = []
 
     class Noting(Saving):
         def __init__(self, *arguments, **settings):
-            every_s.append(settings["every_s"])
             super().__init__(*arguments, **settings)
+            intervals_s.append(self.interval_s)
 
     monkeypatch.setattr(attempt, "Saving", Noting)
     rig.submit()
@@ -626,7 +626,7 @@ def test_a_job_that_has_lost_workers_is_saved_more_often(rig, monkeypatch):
         rig.desk.claim(WorkerInfo(id="lost", machine="here", memory_gib=8.0))
         rig.desk.bury("lost")
     rig.worker(habits={"save_every_s": 4.0}).work_once()
-    assert every_s == [1.0]
+    assert intervals_s == [1.0]
 
 
 def test_a_job_that_is_lost_while_its_files_are_written_makes_no_step_again(rig, monkeypatch):

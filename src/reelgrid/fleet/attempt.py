@@ -36,8 +36,6 @@ from reelgrid.studio.origin import provenance_of
 INTERNAL_ERROR = "internal_error"
 ROOM_EVERY_S = 1.0
 """A worker that finds no room for its files tries again this often."""
-MAX_HALVINGS = 4
-"""A job is saved twice as often for each worker that it has lost lately, up to this many times."""
 
 _log = logging.getLogger(__name__)
 
@@ -221,8 +219,9 @@ class Attempt:
             self._lease,
             scratch=self._place.scratch,
             journal=self._place.journal,
-            every_s=habits.save_every_s / 2 ** min(self._claim.job.losses, MAX_HALVINGS),
+            every_s=habits.save_every_s,
             between_failures_s=habits.between_failures_s,
+            losses=self._claim.job.losses,
             clock=self._place.clock,
         )
 

@@ -23,6 +23,8 @@ from reelgrid.store.blobs import Blobs
 
 LAST_SHARE = 0.25
 """After the last step a state is saved when this share of the interval has passed."""
+NUM_COSTS = 5
+"""What a save costs is the least of so many: on a busy machine most of them measure the others."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Saving:
         journal: Is told of every save.
         every_s: Seconds from one snapshot to the next, as wished.
         between_failures_s: Mean time between failures, for Daly's rule.
+        losses: Workers that the job has lost without getting further.
         clock: Seconds from any beginning, never set back.
     """
 
@@ -56,6 +59,7 @@ class Saving:
         journal: Journal,
         every_s: float,
         between_failures_s: float,
+        losses: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk = desk
@@ -65,8 +69,9 @@ class Saving:
         self._journal = journal
         self._every_s = every_s
         self._between_failures_s = between_failures_s
+        self._losses = losses
         self._clock = clock
-        self._costs_s = deque([0.0], maxlen=2)  # the smaller of the last two: noise only adds
+        self._costs_s = deque([0.0], maxlen=NUM_COSTS)  # the smallest counts: noise only adds
         self._saved_at = clock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saving")
         self._writing: Future[None] | None = None
@@ -83,7 +88,9 @@ class Saving:
     @property
     def interval_s(self) -> float:
         """Seconds from one snapshot to the next, by what the last one cost."""
-        return save_interval_s(self._every_s, min(self._costs_s), self._between_failures_s)
+        return save_interval_s(
+            self._every_s, min(self._costs_s), self._between_failures_s, losses=self._losses
+        )
 
     def save_if_due(self, generation: Generation, step: int, *, is_last: bool = False) -> None:
         """Begin to save, if it is time and the last state is written.
