@@ -106,7 +106,7 @@ def test_ones_own_gpus_and_models_are_used(plan, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--gpu", "4080", *CLIP), "no GPU is called '4080'; similar: RTX 4090"),
+        (("--gpu", "4085", *CLIP), "no GPU is called '4085'; similar: RTX 4080"),
         (("--gpu", "h100", "--model", "wan3"), "no architecture is known of 'wan3'"),
         (("--gpu", "h100", "--model", "wan-14b", "--size", "big"), "is not WIDTHxHEIGHT"),
         (("--gpu", "h100", "--model", "wan-14b", "--size", "833x480"), "nearest: 832x480"),

@@ -31,9 +31,9 @@ def test_every_row_has_a_source_and_a_date():
         assert DATE.fullmatch(row.date), row
 
 
-def test_there_are_28_gpus_60_latencies_and_483_measurements_of_energy():
-    assert len(read_hardware()) == 28
-    assert len(read_latencies()) == 60
+def test_there_are_43_gpus_171_latencies_and_483_measurements_of_energy():
+    assert len(read_hardware()) == 43
+    assert len(read_latencies()) == 171
     assert len(read_ml_energy()) == 483
 
 
@@ -67,6 +67,21 @@ def test_the_range_of_prices_is_that_of_the_providers():
         ("V100-32GB", "V100 SXM2"),
         ("RTX 4090 24GB", "RTX 4090"),
         ("H200 141GB HBM3e", "H200 SXM"),
+        ("NVIDIA H100-SXM5-80GB", "H100 SXM"),
+        ("NVIDIA H100 PCIe 80GB", "H100 PCIe"),
+        ("H100 NVL 94GB", "H100 NVL"),
+        ("H100-80GB", "H100 SXM"),
+        ("H100 80GB SXM", "H100 SXM"),
+        ("HGX H100", "H100 SXM"),
+        ("H800", "H800 SXM"),
+        ("NVIDIA A800-SXM4-80GB", "A800 80GB SXM"),
+        ("NVIDIA A800 80GB PCIe", "A800 80GB PCIe"),
+        ("NVIDIA A10G", "A10G"),
+        ("NVIDIA GeForce RTX 3090 Ti", "RTX 3090 Ti"),
+        ("NVIDIA GeForce RTX 4070 Ti SUPER", "RTX 4070 Ti Super"),
+        ("NVIDIA B300 SXM6", "B300"),
+        ("NVIDIA L40", "L40"),
+        ("AMD Radeon RX 9070 XT", "RX 9070 XT"),
     ],
 )
 def test_a_gpu_is_found_by_what_people_and_drivers_call_it(name, meant):
@@ -79,14 +94,22 @@ def test_a_memory_that_the_card_does_not_have_is_not_overlooked(name):
         find_gpu(name, read_hardware())
 
 
+def test_a_twin_is_a_row_with_the_same_rates():
+    hardware = read_hardware()
+    for gpu in hardware.values():
+        twin = hardware[gpu.chip]
+        assert twin.dense_tflops == gpu.dense_tflops
+        assert (twin.chip, twin.generation) == (twin.name, gpu.generation)
+
+
 def test_every_gpu_is_found_by_its_own_name():
     hardware = read_hardware()
     assert all(find_gpu(name, hardware).name == name for name in hardware)
 
 
 def test_an_unknown_gpu_is_refused_with_the_similar_ones():
-    with pytest.raises(RequestError, match=r"4080.*RTX 4090"):
-        find_gpu("RTX 4080", read_hardware())
+    with pytest.raises(RequestError, match=r"4085.*RTX 4080"):
+        find_gpu("RTX 4085", read_hardware())
 
 
 def test_a_users_row_changes_the_cells_it_fills_and_keeps_the_others(tmp_path):
@@ -102,9 +125,9 @@ def test_a_users_row_changes_the_cells_it_fills_and_keeps_the_others(tmp_path):
 def test_a_users_new_gpu_needs_what_a_prediction_needs(tmp_path):
     path = tmp_path / "gpus.csv"
     path.write_text(
-        "name,vendor,kind,generation,fp16_dense_tflops\nRTX 5080,nvidia,consumer,x,112\n"
+        "name,vendor,kind,generation,fp16_dense_tflops\nRTX 5081,nvidia,consumer,x,112\n"
     )
-    with pytest.raises(RequestError, match="RTX 5080: memory_gb is empty"):
+    with pytest.raises(RequestError, match="RTX 5081: memory_gb is empty"):
         read_hardware([path])
 
 

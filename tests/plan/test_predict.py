@@ -141,7 +141,7 @@ def test_the_doubt_is_larger_for_an_unseen_gpu_and_for_an_unknown_kernel():
     def sigma(name, kernel):
         return calibration.time(Case(workload, Stack(gpu=HARDWARE[name], kernel=kernel)))[1]
 
-    assert sigma("MI300X", "native") > 1.3 * sigma("H100 SXM", "native")
+    assert sigma("MI355X", "native") > 1.3 * sigma("H100 SXM", "native")
     assert sigma("H100 SXM", None) > 1.3 * sigma("H100 SXM", "native")
 
 
@@ -256,15 +256,16 @@ def test_of_several_sizes_the_nearest_counts_and_of_its_runs_the_median():
 def test_a_published_row_of_exactly_this_comes_before_the_formula():
     gpu, workload = HARDWARE["A100 80GB SXM"], workload_of(WAN)
     answer = predict(workload, gpu)
-    assert answer.seconds.likely == pytest.approx(3342.6)
+    assert answer.seconds.likely == pytest.approx(math.sqrt(3342.6 * 3483.95))
     assert answer.basis[0].startswith("published: Wan2.1")
+    assert answer.basis[1].startswith("published: NaviCache")
     other = workload_of(WAN, num_steps=49)
     assert predict(other, gpu).basis[0].startswith("formula")
 
 
 def test_a_compiled_figure_counts_only_for_who_compiles():
     flux, gpu = workload_of(find_architecture("flux-1-dev")), HARDWARE["H100 SXM"]
-    assert predict(flux, gpu).basis[0].startswith("formula")
+    assert predict(flux, gpu).seconds.likely == pytest.approx(6.71)
     compiled = predict(flux, gpu, software="compiled")
     assert compiled.seconds.likely == pytest.approx(4.3)
 
@@ -326,10 +327,10 @@ def test_weights_that_are_read_at_every_step_take_their_time():
 
 def test_a_generation_that_nobody_published_has_more_doubt_than_a_card_of_a_known_one():
     calibration = read_calibration()
-    assert "ampere-geforce" not in calibration.generations
+    assert "rdna3" not in calibration.generations
     assert "ada-geforce" in calibration.generations
-    case = Case(workload_of(WAN), Stack(gpu=HARDWARE["RTX 3090"]))
-    known = replace(calibration, generations=(*calibration.generations, "ampere-geforce"))
+    case = Case(workload_of(WAN), Stack(gpu=HARDWARE["RX 7900 XTX"]))
+    known = replace(calibration, generations=(*calibration.generations, "rdna3"))
     assert calibration.time(case)[1] > known.time(case)[1]
 
 

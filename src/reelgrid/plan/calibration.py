@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reelgrid.plan import facts
-from reelgrid.plan.calibration_formula import Array, Case, Design, fused_share, gradient
+from reelgrid.plan.calibration_formula import Array, Case, Design, gradient
+from reelgrid.plan.calibration_software import fused_share, pinned_share
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.latencies import KernelClass
 
-_FILED = ("generations", "tau", "sigma", "widening", "native_share", "date")
+_FILED = ("generations", "tau", "sigma", "widening", "widening_untold", "native_share", "date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Calibration:
             (how well work is parted, for each doubling of GPUs), `streamed` (weights every step).
         sigma: Spread of what is left, of the logarithm of seconds.
         widening: Intervals are made wider by this factor, so that they cover what they claim.
+        widening_untold: Likewise where neither kernel nor software is known.
         native_share: By model, and by software as in `software:xdit`, how much of what was published
             on GPUs with kernels of their own ran with those; under `""` the share of all.
         date: When it was fitted.
@@ -47,6 +49,7 @@ class Calibration:
     tau: Mapping[str, float]
     sigma: float
     widening: float
+    widening_untold: float
     native_share: Mapping[str, float]
     date: str
 
@@ -56,6 +59,11 @@ class Calibration:
         An attention kernel that is not known is portable or native with the chances that published
         runs of the software have, or of the model where the software is not known either.
         """
+        log_s, sigma = self._mixed_time(case)
+        is_told = case.stack.kernel is not None or case.stack.software is not None
+        return log_s, sigma * (self.widening if is_told else self.widening_untold)
+
+    def _mixed_time(self, case: Case) -> tuple[float, float]:
         if case.stack.kernel is not None or not has_own_kernels(case.stack.gpu):
             return self._time(case)
         portable, sigma_portable = self._time(_with_kernel(case, "portable"))
@@ -73,13 +81,15 @@ class Calibration:
         design = Design.of([case], self.names)
         log_s, slopes = gradient(self.mean, design)
         variance = float(slopes[0] @ self.covariance @ slopes[0]) + self.sigma**2
-        if not self.knows(f"gpu:{case.stack.gpu.name}"):
+        if not self.knows(f"gpu:{case.stack.gpu.chip}"):
             kinds = 1 if case.stack.gpu.generation in self.generations else 2
             variance += kinds * (self.tau["gpu"] * design.gpu_slope(self.mean)) ** 2
         fused = fused_share(case.stack)
         variance += fused * (1 - fused) * design.gain_of_fusing(self.mean) ** 2
+        pinned = pinned_share(case.stack)
+        variance += pinned * (1 - pinned) * design.gain_of_pinning(self.mean) ** 2
         variance += self._setup_variance(case)
-        return float(log_s[0]), self.widening * math.sqrt(variance)
+        return float(log_s[0]), math.sqrt(variance)
 
     def _native_share(self, case: Case) -> float:
         """Return how likely native kernels are where it is not said."""
@@ -92,7 +102,7 @@ class Calibration:
         """Return what machines, engines and who measures differ by, of the logarithm squared."""
         stack = case.stack
         variance = self.tau[case.source_effect] ** 2
-        variance += (self.tau["parallel"] * math.log2(stack.num_gpus)) ** 2
+        variance += (self.tau[case.parallel_effect] * math.log2(stack.num_gpus)) ** 2
         if stack.software is None or not self.knows(f"software:{stack.software}"):
             variance += self.tau["software"] ** 2
         if stack.offload == "steps":

@@ -6,19 +6,21 @@ made anew without it, spreads and intervals included; nothing of a fold reaches 
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reelgrid.plan.calibration import Calibration, has_own_kernels
 from reelgrid.plan.calibration_fit import case_of, fit
 from reelgrid.plan.calibration_formula import Case
-from reelgrid.plan.latencies import ML_ENERGY, Observation, Stack
+from reelgrid.plan.latencies import Observation, Stack
 
 Z_80 = 1.2815515594600038
 """Standard normal deviate of the 90th percentile: between -z and z lie 80 %."""
 
 Key = Callable[[Observation], str]
+
+Ask = Callable[[Observation], Observation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +67,56 @@ class Errors:
 
 
 def source_of(observation: Observation) -> str:
-    """Return the source, with both files of ML.ENERGY as one: a machine and a software."""
-    return ML_ENERGY if observation.source.startswith(ML_ENERGY) else observation.source
+    """Return who measured, all files of a project as one."""
+    return observation.source_name
 
 
 def gpu_of(observation: Observation) -> str:
     """Return the kind of GPU by name."""
-    return observation.stack.gpu.name
+    return observation.stack.gpu.chip
 
 
-def leave_out(observations: Sequence[Observation], key: Key) -> list[Guess]:
-    """Return a guess for every observation, each by a fit without its fold.
+def leave_out(
+    observations: Sequence[Observation],
+    key: Key,
+    *,
+    folds: Iterable[str] | None = None,
+    asked: Ask | None = None,
+) -> list[Guess]:
+    """Return guesses of observations, each by a fit without its fold.
 
     Args:
         observations: What to fit and to guess; at least two folds.
         key: The fold of an observation, such as `source_of`.
+        folds: Those that are guessed; all where none are given.
+        asked: What of an observation is told when it is guessed; all where nothing is given.
     """
-    guesses: list[Guess] = []
-    for fold in sorted({key(each) for each in observations}):
-        kept = [each for each in observations if key(each) != fold]
-        calibration = fit(kept, date="")
-        guesses += guess(calibration, kept, [each for each in observations if key(each) == fold])
-    return guesses
+    return [
+        each
+        for fold in sorted(folds or {key(each) for each in observations})
+        for each in guess(*without(observations, key, fold), asked=asked)
+    ]
+
+
+def without(
+    observations: Sequence[Observation], key: Key, fold: str
+) -> tuple[Calibration, list[Observation], list[Observation]]:
+    """Return the fit without a fold, what it was fitted to, and the fold."""
+    kept = [each for each in observations if key(each) != fold]
+    return fit(kept, date=""), kept, [each for each in observations if key(each) == fold]
+
+
+def told_nothing(observation: Observation) -> Observation:
+    """Return the observation as a caller asks who does not know the kernel and the software."""
+    return replace(observation, stack=replace(observation.stack, kernel=None, software=None))
 
 
 def guess(
-    calibration: Calibration, fitted: Sequence[Observation], unseen: Iterable[Observation]
+    calibration: Calibration,
+    fitted: Sequence[Observation],
+    unseen: Iterable[Observation],
+    *,
+    asked: Ask | None = None,
 ) -> list[Guess]:
     """Return guesses of unseen observations by a fit.
 
@@ -98,11 +124,12 @@ def guess(
         calibration: The fit.
         fitted: What it was fitted to.
         unseen: What to guess; their groups are unknown to the fit.
+        asked: What of them is told; all where nothing is given.
     """
     stacks = {_class_of(each.stack) for each in fitted}
     answer = []
     for each in unseen:
-        case = case_of(each)
+        case = case_of(asked(each) if asked else each)
         log_s, sigma = calibration.time(Case(case.workload, case.stack, case.is_whole))
         answer.append(
             Guess(
@@ -111,7 +138,7 @@ def guess(
                 log_s - math.log(each.seconds),
                 sigma,
                 _class_of(each.stack) in stacks,
-                calibration.knows(f"gpu:{each.stack.gpu.name}"),
+                calibration.knows(f"gpu:{each.stack.gpu.chip}"),
             )
         )
     return answer

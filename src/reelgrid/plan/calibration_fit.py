@@ -9,16 +9,17 @@ randomness: the same observations give the same fit. Not here: how good it is (`
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from reelgrid.plan.calibration import Calibration, has_own_kernels
 from reelgrid.plan.calibration_formula import STRUCTURE, Array, Case, Design, gradient
-from reelgrid.plan.hardware import Gpu, read_hardware
-from reelgrid.plan.latencies import ML_ENERGY, Observation, read_latencies, read_ml_energy
+from reelgrid.plan.calibration_order import in_order
+from reelgrid.plan.hardware import read_hardware
+from reelgrid.plan.latencies import Observation, read_latencies, read_ml_energy
 from reelgrid.plan.power import Power
 
 _ROUNDS = 25
@@ -29,9 +30,17 @@ _DIGITS = 4
 _FREEDOM = 4.0
 _T_OVER_NORMAL = 1.5332 / 1.2816  # 90th percentiles of Student's t with four degrees and normal
 
-_FILED_KINDS = ("gpu", "software", "source", "image_source", "parallel", "streamed")
+_FILED_KINDS = (
+    "gpu",
+    "software",
+    "source",
+    "image_source",
+    "parallel",
+    "image_parallel",
+    "streamed",
+)
 _KINDS = (*_FILED_KINDS, "group")
-_NEW = ("group:", "source:", "image_source:", "parallel:", "streamed:")
+_NEW = ("group:", "source:", "image_source:", "parallel:", "image_parallel:", "streamed:")
 _SPREADS = {
     "gpu": (0.4, 6.0),
     "software": (0.1, 4.0),
@@ -40,6 +49,7 @@ _SPREADS = {
     "source": (0.08, 4.0),
     "image_source": (0.25, 4.0),
     "parallel": (0.06, 4.0),
+    "image_parallel": (0.15, 4.0),
     "streamed": (0.2, 4.0),
 }
 """What the spreads are believed to be before anything is seen, and as how many effects that counts
@@ -79,13 +89,20 @@ def training_set() -> tuple[Observation, ...]:
     return (*read_latencies(), *best.values())
 
 
-def fit(observations: Sequence[Observation], *, date: str, widening: float = 1.0) -> Calibration:
+def fit(
+    observations: Sequence[Observation],
+    *,
+    date: str,
+    widening: float = 1.0,
+    widening_untold: float = 1.0,
+) -> Calibration:
     """Return the coefficients that observations give.
 
     Args:
         observations: What was measured; at least one.
         date: The date that the fit is filed under.
         widening: Of intervals, from `calibration_check.widening`.
+        widening_untold: Likewise where neither kernel nor software is told.
     """
     names = _names(observations)
     cases = [case_of(each) for each in observations]
@@ -108,6 +125,7 @@ def fit(observations: Sequence[Observation], *, date: str, widening: float = 1.0
         tau={kind: spread.tau[kind] for kind in _FILED_KINDS},
         sigma=spread.tau["group"] * _T_OVER_NORMAL,
         widening=widening,
+        widening_untold=widening_untold,
         native_share=native_share(observations),
         date=date,
     )
@@ -128,6 +146,7 @@ def to_json(calibration: Calibration, power: Power) -> str:
         "tau": {kind: round(tau, _DIGITS) for kind, tau in calibration.tau.items()},
         "sigma": round(calibration.sigma, _DIGITS),
         "widening": round(calibration.widening, _DIGITS),
+        "widening_untold": round(calibration.widening_untold, _DIGITS),
         "native_share": {
             model: round(share, _DIGITS) for model, share in calibration.native_share.items()
         },
@@ -149,13 +168,14 @@ def to_json(calibration: Calibration, power: Power) -> str:
 
 def case_of(observation: Observation) -> Case:
     """Return the case that an observation is one of."""
+    stack = observation.stack
     return Case(
         observation.workload,
-        observation.stack,
+        stack,
         observation.is_whole,
         group=observation.group,
-        setup=f"{observation.source} {observation.workload.model.name}",
-        source=ML_ENERGY if observation.source.startswith(ML_ENERGY) else observation.source,
+        setup=f"{observation.source_name} {stack.software} {observation.workload.model.name}",
+        source=observation.source_name,
     )
 
 
@@ -175,42 +195,24 @@ def native_share(observations: Sequence[Observation]) -> dict[str, float]:
     own: dict[str, list[bool]] = {}
     for (_, model, software), is_native in seen.items():
         own.setdefault(model, []).append(is_native)
-        own.setdefault(software, []).append(is_native)
+        if software != "software:None":
+            own.setdefault(software, []).append(is_native)
     shares = {name: (sum(own[name]) + 2 * overall) / (len(own[name]) + 2) for name in sorted(own)}
     return {"": overall} | shares
-
-
-def in_order(calibration: Calibration, gpus: Iterable[Gpu]) -> Calibration:
-    """Return the calibration with no GPU slower than another of its generation that it surpasses.
-
-    A few published figures have a larger card behind a smaller one of the same make. What goes
-    wrong in a published run (heat, a slow host, weights that are streamed) makes it slow, never
-    fast: the larger card is given the rate of the smaller one.
-    """
-    place = {name: index for index, name in enumerate(calibration.names)}
-    mean = calibration.mean.copy()
-    seen = sorted(
-        (gpu for gpu in gpus if f"gpu:{gpu.name}" in place), key=lambda gpu: gpu.dense_tflops
-    )
-    for better in seen:
-        rates = [_log_rate(other, mean, place) for other in seen if _surpasses(better, other)]
-        if rates and max(rates) > _log_rate(better, mean, place):
-            _set_log_rate(better, max(rates), mean, place)
-    return replace(calibration, mean=mean)
 
 
 def _names(observations: Sequence[Observation]) -> tuple[str, ...]:
     found: dict[str, set[str]] = {kind: set() for kind in _KINDS}
     for case in map(case_of, observations):
         stack = case.stack
-        found["gpu"].add(stack.gpu.name)
+        found["gpu"].add(stack.gpu.chip)
         found[case.source_effect].add(str(case.source))
         if stack.software:
             found["software"].add(stack.software)
         if case.group:
             found["group"].add(case.group)
         if stack.num_gpus > 1:
-            found["parallel"].add(str(case.setup))
+            found[case.parallel_effect].add(str(case.setup))
         if stack.offload == "steps":
             found["streamed"].add(str(case.setup))
     effects = (f"{kind}:{name}" for kind, names in found.items() for name in sorted(names))
@@ -262,43 +264,3 @@ def _shrunk(kind: str, squares: Sequence[float]) -> float:
     """Return the root mean square of effects, shrunk to what is believed of their kind."""
     believed, weight = _SPREADS[kind]
     return math.sqrt((weight * believed**2 + sum(squares)) / (weight + len(squares)))
-
-
-def _surpasses(one: Gpu, other: Gpu) -> bool:
-    """Return whether one GPU has as much of everything as another of its generation and kind."""
-    return (
-        one.name != other.name
-        and (one.generation, one.kind) == (other.generation, other.kind)
-        and one.dense_tflops >= other.dense_tflops
-        and one.bandwidth_gb_per_s >= other.bandwidth_gb_per_s
-    )
-
-
-def _z(gpu: Gpu, mean: Array, place: dict[str, int]) -> float:
-    """Return the logit of portable attention without the GPU's own effect.
-
-    Of all that is worked with it is the least efficient; where a GPU is ahead in it, it is in all.
-    """
-    power = math.log(gpu.tdp_w / gpu.dense_tflops / 0.9)
-    measured = (gpu.best_measured_matmul_tflops or 0.0) / gpu.dense_tflops or 0.8
-    penalty = {
-        "hopper": "portable_on_hopper",
-        "hopper-cut": "portable_on_cut_hopper",
-        "blackwell": "portable_on_blackwell",
-    }.get(gpu.generation)
-    return float(
-        mean[place["attention"]]
-        + (mean[place[penalty]] if penalty else 0.0)
-        + mean[place["power"]] * min(max(power, -1.2), 1.2)
-        + mean[place["matmul"]] * 2 * math.log(measured / 0.8)
-    )
-
-
-def _log_rate(gpu: Gpu, mean: Array, place: dict[str, int]) -> float:
-    logit = _z(gpu, mean, place) + float(mean[place[f"gpu:{gpu.name}"]])
-    return math.log(gpu.dense_tflops) - math.log1p(math.exp(-logit))
-
-
-def _set_log_rate(gpu: Gpu, log_rate: float, mean: Array, place: dict[str, int]) -> None:
-    share = min(math.exp(log_rate) / gpu.dense_tflops, 0.99)
-    mean[place[f"gpu:{gpu.name}"]] = math.log(share / (1 - share)) - _z(gpu, mean, place)

@@ -6,7 +6,7 @@
     launch  = layers * launch / fused
     denoise = forwards * hypot(compute + wait, launch) * streaming if streamed
     seconds = hypot(denoise, forwards * weights / (3 host rate) if streamed)
-              + decoder FLOPs / rate + fixed + weights / host rate if offloaded once
+              + decoder FLOPs / rate + fixed + weights / (host rate [* 3]) if offloaded once
     e_L = logistic(linear + z),  e_A = logistic(attention + kernel + head + z) [* low_bit]
     z   = power * ln(W per TFLOP/s, against 0.9) + matmul * 2 ln(best measured share, against 0.8) + GPU
 
@@ -25,39 +25,27 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from reelgrid.plan.calibration_software import PORTABLE_SHARE, fused_share, pinned_share
 from reelgrid.plan.flops import forward_flops
 from reelgrid.plan.hardware import Gpu
-from reelgrid.plan.latencies import KernelClass, Stack
+from reelgrid.plan.latencies import Stack
 from reelgrid.plan.workload import Workload
 
 Array = npt.NDArray[np.float64]
 
 SourceEffect = Literal["source", "image_source"]
 
-FUSED = frozenset({"compiled", "cosmos", "fastvideo", "lightx2v", "ltx", "sglang", "vllm-omni"})
-"""Software that fuses or compiles what stands between the matrix products."""
+ParallelEffect = Literal["parallel", "image_parallel"]
 
-EAGER = frozenset({"diffusers", "open-sora", "step-video", "wan", "xdit"})
-"""Software that launches every operation by itself; of any other it is not known."""
-
-UNTUNED = frozenset({"volta", "turing", "cdna2", "rdna3"})
+UNTUNED = frozenset({"volta", "turing", "cdna2", "rdna3", "rdna4"})
 """Generations that FlashAttention-2 was not written for."""
 
 _BYTES = 2.0
 _REFERENCE_W_PER_TFLOPS = 0.9
 _REFERENCE_MATMUL = 0.8
 _REFERENCE_BYTES_PER_S = 3.35e12  # of an H100, for which the decoder's rate is quoted
-_PINNED_OVER_PAGEABLE = 3.0  # about 18 against 6 GB/s over PCIe 4.0, what streams pins its memory
+_PINNED_OVER_PAGEABLE = 3.0  # about 18 against 6 GB/s over PCIe 4.0; engines and streaming pin
 _STEP = 1e-5
-
-_FUSED_SHARE: dict[KernelClass | None, float] = {
-    "portable": 0.1,
-    "native": 0.7,
-    "low-bit": 0.7,
-    None: 0.4,
-}
-"""How often a kernel came with fused software, of the sources of `plan/facts/latencies.csv`: 1 of 10
-with a portable one, 4 of 6 with a native one."""
 
 STRUCTURE: dict[str, tuple[float, float]] = {
     "linear": (0.6, 0.5),
@@ -110,6 +98,11 @@ class Case:
         """The kind of effect that a source has: images differ more between sources than video."""
         return "image_source" if self.workload.model.kind == "image" else "source"
 
+    @property
+    def parallel_effect(self) -> ParallelEffect:
+        """The kind of effect that parting work over GPUs has: an image is mostly waiting."""
+        return "image_parallel" if self.workload.model.kind == "image" else "parallel"
+
 
 @dataclass(frozen=True, slots=True)
 class Design:
@@ -131,11 +124,11 @@ class Design:
         rows = [_numbers(case) for case in cases]
         place = {name: index for index, name in enumerate(names)}
         wanted = {
-            "gpu": [f"gpu:{case.stack.gpu.name}" for case in cases],
+            "gpu": [f"gpu:{case.stack.gpu.chip}" for case in cases],
             "software": [f"software:{case.stack.software}" for case in cases],
             "group": [f"group:{case.group}" for case in cases],
             "source": [f"{case.source_effect}:{case.source}" for case in cases],
-            "parallel": [f"parallel:{case.setup}" for case in cases],
+            "parallel": [f"{case.parallel_effect}:{case.setup}" for case in cases],
             "streamed": [f"streamed:{case.setup}" for case in cases],
         }
         return cls(
@@ -153,12 +146,19 @@ class Design:
 
     def gain_of_fusing(self, x: Array) -> float:
         """Return the logarithm of how much longer the first case takes eager than fused."""
-        column = self.columns["is_fused"]
-        eager, fused = (
-            replace(self, columns={**self.columns, "is_fused": np.full_like(column, value)})
+        return self._gain(x, "is_fused")
+
+    def gain_of_pinning(self, x: Array) -> float:
+        """Return the logarithm of how much longer the first case takes without pinned memory."""
+        return self._gain(x, "is_pinned")
+
+    def _gain(self, x: Array, flag: str) -> float:
+        column = self.columns[flag]
+        without, with_it = (
+            replace(self, columns={**self.columns, flag: np.full_like(column, value)})
             for value in (0.0, 1.0)
         )
-        return float(eager._seconds(x)[0] - fused._seconds(x)[0])
+        return float(without._seconds(x)[0] - with_it._seconds(x)[0])
 
     def log_seconds(self, x: Array) -> Array:
         """Return the logarithm of the seconds of each case, shape (m,)."""
@@ -180,7 +180,8 @@ class Design:
         fixed = np.where(
             c["is_image"] > 0, np.exp(k["log_fixed_image_s"]), np.exp(k["log_fixed_s"])
         )
-        around = c["is_whole"] * (c["decoder"] / rate + fixed + c["offloaded_bytes"] / host)
+        turns = c["offloaded_bytes"] / (host * _PINNED_OVER_PAGEABLE ** c["is_pinned"])
+        around = c["is_whole"] * (c["decoder"] / rate + fixed + turns)
         return np.asarray(np.log(np.hypot(denoise, reading) + around))
 
     def _denoise_s(self, x: Array, k: Mapping[str, float], offset: float) -> Array:
@@ -277,28 +278,15 @@ def _gpu_numbers(gpu: Gpu) -> dict[str, float]:
     }
 
 
-def fused_share(stack: Stack) -> float:
-    """Return how likely it is that a stack fuses or compiles, by what is known of it."""
-    if stack.software in FUSED:
-        return 1.0
-    if stack.software in EAGER:
-        return 0.0
-    return _FUSED_SHARE[stack.kernel]
-
-
-def is_unheard_of(software: str | None) -> bool:
-    """Return whether software was named of which nothing is known."""
-    return software is not None and software not in FUSED | EAGER
-
-
 def _stack_numbers(stack: Stack) -> dict[str, float]:
-    is_portable = stack.kernel == "portable"
+    is_portable = PORTABLE_SHARE[stack.kernel]
     generation = stack.gpu.generation
     return {
-        "portable_on_hopper": float(is_portable and generation == "hopper"),
-        "portable_on_cut_hopper": float(is_portable and generation == "hopper-cut"),
-        "portable_on_blackwell": float(is_portable and generation == "blackwell"),
+        "portable_on_hopper": is_portable * (generation == "hopper"),
+        "portable_on_cut_hopper": is_portable * (generation == "hopper-cut"),
+        "portable_on_blackwell": is_portable * (generation == "blackwell"),
         "is_low_bit": float(stack.kernel == "low-bit"),
         "is_fused": fused_share(stack),
+        "is_pinned": pinned_share(stack),
         "is_streamed": float(stack.offload == "steps"),
     }

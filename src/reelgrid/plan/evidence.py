@@ -47,7 +47,11 @@ def from_formula(case: Case) -> Evidence:
     calibration = read_calibration()
     log_s, sigma = calibration.time(case)
     gpu, kernel = case.stack.gpu, case.stack.kernel
-    seen = "fitted on this GPU" if calibration.knows(f"gpu:{gpu.name}") else "GPU never seen"
+    seen = (
+        "fitted on this GPU" if gpu.chip == gpu.name else f"fitted on {gpu.chip}, of the same rates"
+    )
+    if not calibration.knows(f"gpu:{gpu.chip}"):
+        seen = "GPU never seen"
     how = f"{kernel} attention" if kernel else "the attention kernels in use"
     return Evidence(log_s, sigma, (f"formula of {calibration.date}, {seen}, {how}",))
 

@@ -39,6 +39,7 @@ class Gpu:
         price_note: Who asks which price.
         source: Where the rates are from.
         date: When the row was written down, year and month.
+        twin: Another row with the same matrix rates, of which what was measured holds here too.
     """
 
     name: str
@@ -59,6 +60,12 @@ class Gpu:
     aliases: tuple[str, ...]
     source: str
     date: str
+    twin: str = ""
+
+    @property
+    def chip(self) -> str:
+        """The GPU whose effect it shares: its twin, or itself."""
+        return self.twin or self.name
 
     @property
     def dense_tflops(self) -> float:
@@ -158,4 +165,5 @@ def _gpu(row: facts.Row) -> Gpu:
         aliases=tuple(alias for alias in row["aliases"].split("|") if alias),
         source=row["source"],
         date=row["date"],
+        twin=row["twin"],
     )

@@ -73,6 +73,8 @@ class Observation:
         is_whole: Whether text encoder and decoder are in `seconds`.
         wh: Energy of all GPUs for the batch; none where it was not measured.
         group: Observations of one group share what is particular to their model and source.
+        held_out: As what it was once predicted before anything was fitted to it: `check`, `first
+            seal`, or nothing.
     """
 
     name: str
@@ -85,6 +87,12 @@ class Observation:
     date: str
     wh: float | None = None
     group: str | None = None
+    held_out: str = ""
+
+    @property
+    def source_name(self) -> str:
+        """Who measured: the first word of the source, so that a project counts as one."""
+        return self.source.split(" ", 1)[0]
 
 
 def kernel_class(kernel: str | None) -> KernelClass | None:
@@ -149,6 +157,7 @@ def _latency(row: facts.Row, gpu: Gpu, model: Architecture) -> Observation:
         note=row["note"],
         date=row["date"],
         group=f"{ML_ENERGY} {model.name}" if row["source"].startswith(ML_ENERGY) else None,
+        held_out=row["held_out"],
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.calibration import read_calibration
-from reelgrid.plan.calibration_formula import Case, is_unheard_of
+from reelgrid.plan.calibration_formula import Case
+from reelgrid.plan.calibration_software import is_unheard_of
 from reelgrid.plan.evidence import Evidence, from_formula, from_measurements, from_published
 from reelgrid.plan.hardware import Gpu
 from reelgrid.plan.latencies import Observation, Stack, kernel_class
