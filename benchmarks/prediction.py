@@ -82,7 +82,7 @@ def left_out(observations: Sequence[Observation], key: check.Key) -> tuple[list[
     return told, untold
 
 
-def groups_table(guesses: Sequence[Guess], widening: float) -> dict[str, object]:
+def groups_table(guesses: Sequence[Guess], widening: float) -> dict[str, dict[str, float] | None]:
     """Return the errors of the published rows among guesses, by group."""
     rows = [each for each in guesses if is_published(each)]
     seen = [each for each in rows if each.is_stack_seen]
