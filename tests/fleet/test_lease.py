@@ -219,7 +219,10 @@ def test_a_write_that_is_refused_for_ever_is_not_tried_for_ever(lease, desk, tim
     assert tried[-1] - tried[0] > 2 * LEASE_S
 
 
-def test_a_desk_that_is_away_is_waited_for_however_long(lease, desk, time):
+@pytest.mark.parametrize("lease_s", [LEASE_S, 1e9])
+def test_a_desk_that_is_away_is_waited_for_however_long(desk, time, lease_s):
+    claim = Claim(a_claim().job, "one", lease_s)
+    lease = Lease(desk, claim, beat_every_s=5.0, clock=time, sleep=time.sleep)
     left = iter(range(1_000))
 
     def write():

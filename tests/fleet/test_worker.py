@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reelgrid.engine.generation import Generation
-from reelgrid.errors import BusyError, FullError, MemoryShortError, ModelError
+from reelgrid.errors import BusyError, FullError, MemoryShortError, ModelError, StaleClaim
 from reelgrid.fleet import attempt, opening
 from reelgrid.fleet.delivery import Delivery
 from reelgrid.fleet.habits import Habits
@@ -317,6 +317,20 @@ def test_a_job_that_is_another_s_when_memory_is_made_is_dropped(rig, monkeypatch
     assert len(rig.events("dropped")) == 1
 
 
+def test_states_are_looked_for_again_only_while_the_job_is_the_worker_s_own(rig):
+    """A job read anew carries the epoch of whoever has it now: to write with that is to pose as him."""
+    rig.submit()
+    place = rig.place("one")
+    claim = rig.desk.claim(WorkerInfo(id="one", machine="here", memory_gib=8.0))
+    assert claim is not None
+    begun = attempt.Attempt(place, claim, place.clock())
+    begun._look_again()
+    rig.desk.bury("one")
+    assert rig.desk.claim(WorkerInfo(id="two", machine="here", memory_gib=8.0)) is not None
+    with pytest.raises(StaleClaim):
+        begun._look_again()
+
+
 def test_a_job_that_runs_out_of_memory_alone_is_failed_with_the_reason(rig, monkeypatch):
     short_of_memory(monkeypatch, 5)
     job = rig.submit()
@@ -507,8 +521,15 @@ def test_files_that_find_no_room_wait_for_it(rig, monkeypatch, caplog):
 def test_a_job_that_waits_for_room_can_be_cancelled(rig, monkeypatch):
     without_room(rig, monkeypatch, 1_000, "files/")
     job = rig.submit()
-    rig.worker(sleep=lambda _: rig.desk.cancel(job.id)).work_once()
+    naps: list[float] = []
+
+    def cancel(for_s):
+        naps.append(for_s)
+        rig.desk.cancel(job.id)
+
+    rig.worker(sleep=cancel).work_once()
     assert rig.desk.get(job.id).error_code == "cancelled"
+    assert len(naps) <= 2
 
 
 def test_a_clip_begins_with_a_given_picture(rig, tmp_path):

@@ -148,7 +148,7 @@ class Lease:
                 self._wait(retry_s, error)
             except DeskError as error:
                 num_refusals += 1
-                if num_refusals > MAX_REFUSALS and self.is_good:
+                if num_refusals > MAX_REFUSALS and self.beat():
                     raise
                 self._wait(retry_s, error)
             retry_s = min(2 * retry_s, _MAX_RETRY_S)
