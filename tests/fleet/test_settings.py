@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,9 @@ def test_habits_that_cannot_be_are_one_line():
     flags = ["--database=d", "--blobs=b", "--scratch=s", "--lease-s=1"]
     with pytest.raises(RequestError, match="does not keep a lease"):
         parse(flags, {})
+
+
+def test_a_worker_finds_the_certificate_in_the_data_folder_that_it_is_told_of():
+    assert "REELGRID_DATA" not in SETTINGS.environment
+    told = replace(SETTINGS, data=Path("/data"))
+    assert told.environment["REELGRID_DATA"] == "/data"

@@ -592,6 +592,32 @@ def test_a_series_of_images_goes_on_with_the_one_it_was_interrupted_in(rig):
     assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
 
 
+def test_the_state_of_an_image_that_is_stored_is_of_no_use_to_the_next(rig):
+    """Lost between the two, the newest state is the first one's last."""
+
+    class Lost(BaseException):
+        pass
+
+    asked_at = []
+
+    def vanish(claim):
+        asked_at.append(len(rig.steps()))
+        if asked_at.count(4) == 2:  # at the end of the first image, and at the start of the second
+            rig.desk.on_signal = lambda claim: None
+            raise Lost
+
+    job = rig.submit(rig.order(num_steps=4, num_images=2, request={"num_frames": 1}))
+    rig.desk.on_signal = vanish
+    with pytest.raises(Lost):
+        rig.worker("lost").work_once()
+    rig.desk.bury("lost")
+    assert rig.desk.get(job.id).state.step == 4
+    rig.worker().work_once()
+    assert rig.steps() == [1, 2, 3, 4, 5, 6, 7, 8]
+    single = rig.order(num_steps=4, seed=4, request={"num_frames": 1})
+    assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
+
+
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpeg"])
 def test_images_come_in_the_format_that_was_asked_for(rig, image_format):
     order = rig.order(2, image_format=image_format, request={"num_frames": 1})
