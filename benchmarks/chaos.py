@@ -25,79 +25,79 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.chaos import verdict  # noqa: E402
-from tests.chaos.account import JournalReader, losses, next_step_s  # noqa: E402
-from tests.chaos.house import SAVE_EVERY_S, House, small_disk  # noqa: E402
-from tests.chaos.load import PROMPT, Load, Wish  # noqa: E402
-from tests.chaos.storm import Blow, Storm  # noqa: E402
+from tests.chaos import checks  # noqa: E402
+from tests.chaos.faults import Fault, FaultInjector  # noqa: E402
+from tests.chaos.load import PROMPT, ClipRequest, Load  # noqa: E402
+from tests.chaos.server import CHECKPOINT_EVERY_S, ChaosServer, small_disk  # noqa: E402
+from tests.chaos.trace_events import TraceReader, losses, next_step_s  # noqa: E402
 
 import reelgrid  # noqa: E402
 from reelgrid import catalog  # noqa: E402
-from reelgrid.fleet.settings import WorkerSettings  # noqa: E402
-from reelgrid.jobs.desk import LEASE_S  # noqa: E402
-from reelgrid.jobs.job import Kind, NewJob  # noqa: E402
+from reelgrid.jobs.job import JobKind, NewJob  # noqa: E402
+from reelgrid.jobs.queue import LEASE_S  # noqa: E402
 from reelgrid.jobs.request import JobRequest  # noqa: E402
-from reelgrid.jobs.sql import open_desk  # noqa: E402
+from reelgrid.jobs.sql.sql_queue import open_job_queue  # noqa: E402
 from reelgrid.measurement import processor_name  # noqa: E402
 from reelgrid.spec import Request  # noqa: E402
+from reelgrid.workers.settings import WorkerSettings  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 KILLS_A_ROUND = 25
 DISK_MIB = 128
-WISHES = tuple(Wish(seed, num_steps) for seed, num_steps in ((1, 60), (2, 120), (3, 240)))
+WISHES = tuple(ClipRequest(seed, num_steps) for seed, num_steps in ((1, 60), (2, 120), (3, 240)))
 WEIGHTS = {
-    Blow.KILL_WORKER: 80,
-    Blow.KILL_SERVER: 5,
-    Blow.KILL_BOTH: 5,
-    Blow.FREEZE_WORKER: 4,
-    Blow.FREEZE_SERVER: 3,
-    Blow.FILL_DISK: 3,
+    Fault.KILL_WORKER: 80,
+    Fault.KILL_SERVER: 5,
+    Fault.KILL_BOTH: 5,
+    Fault.FREEZE_WORKER: 4,
+    Fault.FREEZE_SERVER: 3,
+    Fault.FILL_DISK: 3,
 }
 CALM_S = (0.3, 2.5)  # between two blows, beyond the recovery
 NUM_LEASE_KILLS = 3
 
 
 def play_round(number: int, num_kills: int, seed: int, num_workers: int, folder: Path) -> dict:
-    journal = folder / f"round-{number}.jsonl"
-    journal.unlink(missing_ok=True)
+    trace = folder / f"round-{number}.jsonl"
+    trace.unlink(missing_ok=True)
     with small_disk(folder / f"disk-{number}", DISK_MIB) as can_be_filled:
         disk = folder / f"disk-{number}"
-        house = House(disk, journal, num_workers=num_workers, can_be_filled=can_be_filled)
+        server = ChaosServer(disk, trace, num_workers=num_workers, can_be_filled=can_be_filled)
         try:
-            return weather(house, number, num_kills, seed)
+            return weather(server, number, num_kills, seed)
         finally:
-            house.end()
+            server.end()
 
 
-def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
+def weather(server: ChaosServer, number: int, num_kills: int, seed: int) -> dict:
     start = time.monotonic()
-    house.start()
-    load = Load(house.url, WISHES, num_on_the_way=3, seed=seed)
-    storm = Storm(house, seed)
+    server.start()
+    load = Load(server.url, WISHES, num_on_the_way=3, seed=seed)
+    injector = FaultInjector(server, seed)
     load.start()
-    blows, loads = dict.fromkeys(Blow, 0), []
-    while sum(blows[blow] for blow in Blow if blow.is_kill) < num_kills:
-        (blow,) = storm.random.choices(list(WEIGHTS), WEIGHTS.values())
-        if blow is Blow.FILL_DISK and not house.can_be_filled:
+    blows, loads = dict.fromkeys(Fault, 0), []
+    while sum(blows[fault] for fault in Fault if fault.is_kill) < num_kills:
+        (fault,) = injector.random.choices(list(WEIGHTS), WEIGHTS.values())
+        if fault is Fault.FILL_DISK and not server.can_be_filled:
             continue
-        time.sleep(storm.random.uniform(*CALM_S))
-        storm.strike(blow)
-        blows[blow] += 1
+        time.sleep(injector.random.uniform(*CALM_S))
+        injector.inject(fault)
+        blows[fault] += 1
         loads.append(os.getloadavg()[0])
         print(f"round {number}: {dict(blows)}, {len(load.finished)} jobs done", flush=True)
     load.finish(within_s=900)
-    num_jobs = verdict.check_every_job_is_completed_once(house, load)
-    num_files = verdict.check_every_file_is_that_of_an_uninterrupted_job(load)
-    events = JournalReader(house.journal).read()
-    found = losses(events, storm.frozen + storm.full)
-    num_checked = verdict.check_little_was_computed_twice(found)
-    assert house.stop() == 0
+    num_jobs = checks.check_every_job_is_completed_once(server, load)
+    num_files = checks.check_every_file_is_that_of_an_uninterrupted_job(load)
+    events = TraceReader(server.trace).read()
+    found = losses(events, injector.frozen + injector.full)
+    num_checked = checks.check_little_was_computed_twice(found)
+    assert server.stop() == 0
     return {
         "round": number,
         "seed": seed,
         "commit": commit(),
-        "blows": {blow.value: count for blow, count in blows.items()},
-        "disk_filled": house.can_be_filled,
+        "blows": {fault.value: count for fault, count in blows.items()},
+        "disk_filled": server.can_be_filled,
         "jobs_accepted": len(load.accepted),
         "jobs_completed": num_jobs,
         "files_equal": num_files,
@@ -106,7 +106,9 @@ def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
         "claims_interrupted": len(found),
         "interruptions_checked": num_checked,
         "losses": [asdict(loss) for loss in found],
-        "recoveries_s": {blow.value: times for blow, times in storm.recoveries.items() if times},
+        "recoveries_s": {
+            fault.value: times for fault, times in injector.recoveries.items() if times
+        },
         "load": loads,
         "took_s": time.monotonic() - start,
     }
@@ -115,22 +117,22 @@ def weather(house: House, number: int, num_kills: int, seed: int) -> dict:
 def kill_without_supervisor(folder: Path) -> list[float]:
     """Seconds from a worker's death to its job's next step when only the lease tells of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    journal = folder / "journal.jsonl"
+    trace = folder / "trace.jsonl"
     settings = WorkerSettings(
-        database=str(folder / "desk.sqlite"),
+        database=str(folder / "jobs.sqlite"),
         blobs=str(folder / "blobs"),
         scratch=folder / "scratch",
         data=folder,
-        journal=journal,
+        trace=trace,
     )
-    desk = open_desk(folder / "desk.sqlite")
+    job_queue = open_job_queue(folder / "jobs.sqlite")
     card = catalog.find("embedded")
     request = JobRequest(request=card.complete(Request(PROMPT, seed=1, num_steps=600)))
-    reader, times = JournalReader(journal), []
+    reader, times = TraceReader(trace), []
     for number in range(NUM_LEASE_KILLS):
-        job = desk.submit(
+        job = job_queue.submit(
             NewJob(
-                kind=Kind.VIDEO,
+                kind=JobKind.VIDEO,
                 owner="local",
                 model="embedded",
                 request=request.to_json(),
@@ -141,7 +143,7 @@ def kill_without_supervisor(folder: Path) -> list[float]:
             )
         )
         first = start_worker(settings, 2 * number)
-        wait_until(lambda job=job: desk.get(job.id).step >= 30)
+        wait_until(lambda job=job: job_queue.get(job.id).step >= 30)
         second = start_worker(settings, 2 * number + 1)
         wait_until(lambda: reader.count("ready") == 2 * len(times) + 2)
         at_s = time.monotonic()
@@ -150,10 +152,10 @@ def kill_without_supervisor(folder: Path) -> list[float]:
         wait_until(lambda job=job, at_s=at_s: next_step_s(reader.read(), job.id, at_s) is not None)
         times.append(next_step_s(reader.read(), job.id, at_s))
         print(f"lease {number + 1}/{NUM_LEASE_KILLS}: {times[-1]:.1f} s", flush=True)
-        desk.cancel(job.id)
+        job_queue.cancel(job.id)
         second.terminate()
         second.wait()
-    desk.close()
+    job_queue.close()
     return times
 
 
@@ -183,7 +185,7 @@ def spread(numbers: list[float], *, unit: str = "_s") -> dict[str, object]:
 def kills_by_commit(rounds: list[dict]) -> dict[str, int]:
     found: dict[str, int] = {}
     for each in rounds:
-        num_kills = sum(each["blows"][blow.value] for blow in Blow if blow.is_kill)
+        num_kills = sum(each["blows"][fault.value] for fault in Fault if fault.is_kill)
         found[each["commit"]] = found.get(each["commit"], 0) + num_kills
     return found
 
@@ -196,13 +198,13 @@ def commit() -> str:
 def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[str, object]:
     recoveries: dict[str, list[float]] = {}
     for each in rounds:
-        for blow, times in each["recoveries_s"].items():
-            recoveries.setdefault(blow, []).extend(times)
+        for fault, times in each["recoveries_s"].items():
+            recoveries.setdefault(fault, []).extend(times)
     added = ("jobs_accepted", "jobs_completed", "files_equal", "steps_computed")
     added += ("steps_computed_twice", "claims_interrupted", "interruptions_checked")
     lost = [loss for each in rounds for loss in each["losses"]]
     counted = [loss["lost_s"] for loss in lost if not loss["is_in_span"]]
-    blows = {blow.value: sum(each["blows"][blow.value] for each in rounds) for blow in Blow}
+    blows = {fault.value: sum(each["blows"][fault.value] for each in rounds) for fault in Fault}
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor_name(),
@@ -211,13 +213,13 @@ def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[st
         "reelgrid": reelgrid.__version__,
         "kills_by_commit": kills_by_commit(rounds),
         "workers": num_workers,
-        "save_every_s": SAVE_EVERY_S,
-        "kills": sum(blows[blow.value] for blow in Blow if blow.is_kill),
+        "save_every_s": CHECKPOINT_EVERY_S,
+        "kills": sum(blows[fault.value] for fault in Fault if fault.is_kill),
         "blows": blows,
         "jobs_lost": sum(each["jobs_accepted"] - each["jobs_completed"] for each in rounds),
         **{name: sum(each[name] for each in rounds) for name in added},
         "computed_twice_s": spread(counted) if counted else None,
-        "death_to_next_step": {blow: spread(times) for blow, times in recoveries.items()},
+        "death_to_next_step": {fault: spread(times) for fault, times in recoveries.items()},
         "death_to_next_step_by_lease_alone": {"lease_s": LEASE_S, **spread(lease)},
         "took_s": round(sum(each["took_s"] for each in rounds)),
     }

@@ -24,14 +24,13 @@ from diffusers.utils import logging
 
 import reelgrid
 from reelgrid.engine.generation import Generation
-from reelgrid.engine.hook import own_components
-from reelgrid.engine.inputs import pipeline_inputs, set_guidance
-from reelgrid.engine.results import frames_of
+from reelgrid.engine.pipeline_io import frames_of, pipeline_inputs, set_guidance
+from reelgrid.engine.stepped_pipeline import own_components
 from reelgrid.models.loading import LoadedModel, load_model
 from reelgrid.spec import Request, Size
 
 RESULTS = Path(__file__).parent / "results"
-SAVE_EVERY_S = 5.0
+CHECKPOINT_EVERY_S = 5.0
 
 
 def run_diffusers(model: LoadedModel, vae: torch.nn.Module, request: Request) -> None:
@@ -87,8 +86,8 @@ def measure_saving(model: LoadedModel, request: Request, num_saves: int = 20) ->
     next(generation)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
-        generation.save(path)
-        took = [timed_s(lambda: generation.save(path)) for _ in range(num_saves)]
+        generation.save_checkpoint(path)
+        took = [timed_s(lambda: generation.save_checkpoint(path)) for _ in range(num_saves)]
         num_bytes = path.stat().st_size
     save_s = statistics.median(took)
     preview_s = statistics.median(timed_s(generation.preview) for _ in range(5))
@@ -96,7 +95,7 @@ def measure_saving(model: LoadedModel, request: Request, num_saves: int = 20) ->
         "state_mb": num_bytes / 1e6,
         "save_s": save_s,
         "slowest_save_s": max(took),
-        "share_at_every_5_s": save_s / SAVE_EVERY_S,
+        "share_at_every_5_s": save_s / CHECKPOINT_EVERY_S,
         "preview_s": preview_s,
         "step_s": generation.timings.step_s[-1],
     }

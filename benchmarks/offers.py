@@ -18,13 +18,12 @@ from pathlib import Path
 import scipy
 
 from reelgrid.measurement import processor_name
-from reelgrid.plan.choice import problem_of
-from reelgrid.plan.greedy import greedy_cost
-from reelgrid.plan.highs import Effort
-from reelgrid.plan.mix import cheapest_mix
-from reelgrid.plan.offers import Offer
-from reelgrid.plan.order import Job, Lease, Limits, Order
-from reelgrid.plan.service import shipped_facts
+from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.offers.choice import problem_of
+from reelgrid.plan.offers.milp import SolverOptions
+from reelgrid.plan.offers.offer import Offer
+from reelgrid.plan.offers.order import LeaseDemand, LeaseLimits, LeaseTerms, PeakWorkload
+from reelgrid.plan.offers.solve import cheapest_leases, greedy_cost
 from reelgrid.spec import Size
 
 FACTS = shipped_facts()
@@ -51,15 +50,15 @@ def drawn_offer(rng: random.Random) -> Offer:
     )
 
 
-def order(num_offers: int) -> Order:
-    return Order(
+def order(num_offers: int) -> LeaseDemand:
+    return LeaseDemand(
         title="benchmark",
-        lease=Lease(load_s=120.0, utilisation=0.8),
-        limits=Limits(gpus_per_provider=2 * num_offers, gpus_per_zone=num_offers, survive_share=0.7),
+        lease=LeaseTerms(load_s=120.0, utilisation=0.8),
+        limits=LeaseLimits(gpus_per_provider=2 * num_offers, gpus_per_zone=num_offers, survive_share=0.7),
         workloads=(
-            Job(name="drafts", model="wan2.1-t2v-1.3b", minutes_per_h=1.0 * num_offers,
+            PeakWorkload(name="drafts", model="wan2.1-t2v-1.3b", minutes_per_h=1.0 * num_offers,
                 num_steps=30, within_s=300.0),
-            Job(name="finals", model="wan2.2-t2v-a14b", size=Size(1280, 720),
+            PeakWorkload(name="finals", model="wan2.2-t2v-a14b", size=Size(1280, 720),
                 minutes_per_h=0.06 * num_offers, within_s=3000.0, trusted_share=0.3),
         ),
     )  # fmt: skip
@@ -72,7 +71,7 @@ def measured(num_offers: int, seed: int, gap: float, time_limit_s: float) -> dic
     problem = problem_of(order(num_offers), offers, FACTS)
     posed_s = time.perf_counter() - begun_s
     begun_cpu_s = time.process_time()
-    mix = cheapest_mix(problem, Effort(gap=gap, time_limit_s=time_limit_s))
+    mix = cheapest_leases(problem, SolverOptions(gap=gap, time_limit_s=time_limit_s))
     cpu_s = time.process_time() - begun_cpu_s
     greedy = greedy_cost(problem)
     row: dict[str, object] = {"offers": num_offers, "seed": seed, "pose_s": round(posed_s, 3)}

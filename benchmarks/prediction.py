@@ -20,14 +20,14 @@ from pathlib import Path
 
 import reelgrid
 from reelgrid.measurement import processor_name
-from reelgrid.plan import calibration_check as check
-from reelgrid.plan.calibration import read_calibration
-from reelgrid.plan.calibration_check import Guess
-from reelgrid.plan.calibration_fit import fit, training_set
-from reelgrid.plan.calibration_fit import to_json as calibration_json
-from reelgrid.plan.latencies import Observation, read_latencies, read_ml_energy
-from reelgrid.plan.power import fit_power
-from reelgrid.plan.predict import Prediction, predict
+from reelgrid.plan.prediction import cross_validation as check
+from reelgrid.plan.prediction.calibration import read_calibration
+from reelgrid.plan.prediction.cross_validation import Guess
+from reelgrid.plan.prediction.fit import fit, training_set
+from reelgrid.plan.prediction.fit import to_json as calibration_json
+from reelgrid.plan.prediction.observations import Observation, read_latencies, read_ml_energy
+from reelgrid.plan.prediction.power import fit_power
+from reelgrid.plan.prediction.predict import Prediction, predict
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -78,7 +78,7 @@ def left_out(observations: Sequence[Observation], key: check.Key) -> tuple[list[
     for fold in sorted({key(each) for each in observations}):
         parts = check.without(observations, key, fold)
         told += check.guess(*parts)
-        untold += check.guess(*parts, asked=check.told_nothing)
+        untold += check.guess(*parts, asked=check.without_stack_details)
     return told, untold
 
 
@@ -157,7 +157,7 @@ def sealed_table(name: str) -> dict[str, object]:
         }
         for words, make in {
             "kernel and software as published": lambda each: each,
-            "only model, GPUs, size, frames and steps": check.told_nothing,
+            "only model, GPUs, size, frames and steps": check.without_stack_details,
         }.items()
     } | {
         "points": [

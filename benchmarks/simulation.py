@@ -2,7 +2,7 @@
 
     python benchmarks/simulation.py [--runs 5] [--no-day] [--write]
 
-The three run the same fleet in one process and take turns; what counts is the median. An event is
+The three run the same workers in one process and take turns; what counts is the median. An event is
 something that comes off the calendar: an arrival, an end, a node that is ready, lost or leased, a
 job that comes back. Starts, which follow from them at once, are not counted. SimPy is given the
 cheapest program for it that we know: one timeout a stay, no process a job, saves computed when a
@@ -32,41 +32,41 @@ import simpy
 from reelgrid.jobs.policy import Priority
 from reelgrid.measurement import processor_name
 from reelgrid.plan.simulation import machine, plain
-from reelgrid.plan.simulation.experiment import US, Experiment, Kind, Pool, Stream
-from reelgrid.plan.simulation.outcome import Event, Outcome, Spent
-from reelgrid.plan.simulation.summary import over_runs, summarize
+from reelgrid.plan.simulation.experiment import US, Experiment, JobStream, NodeKind, ZonePool
+from reelgrid.plan.simulation.result import EventType, RunResult, TimeUse
+from reelgrid.plan.simulation.statistics import over_runs, summarize
 
 RESULTS = Path(__file__).parent / "results"
 NUM_NODES, LOAD, MEAN_S, HOURS = 200, 0.85, 60.0, 24.0
 HAZARD_PER_H, STARTUP_S, SIGMA = 0.2, 120.0, 0.95
-SAVE_EVERY_S, SAVE_S, RESUME_S, LEASE_S, LOAD_S = 20.0, 1.0, 2.0, 20.0, 5.0
+CHECKPOINT_EVERY_S, SAVE_S, RESUME_S, LEASE_S, LOAD_S = 20.0, 1.0, 2.0, 20.0, 5.0
 JOBS_PER_H = LOAD * NUM_NODES * 3600 / MEAN_S
 
 
-def pool(name: str, kind: int, count: int, **changes: object) -> Pool:
+def pool(name: str, kind: int, count: int, **changes: object) -> ZonePool:
     values = {
         "num_gpus": 1,
         "usd_per_h": 2.0,
         "is_start_up_billed": True,
-        "life_shape": 1.0,
-        "life_scale_us": 3600 * US / HAZARD_PER_H,
+        "lifetime_shape": 1.0,
+        "lifetime_scale_us": 3600 * US / HAZARD_PER_H,
         "correlation": 0.0,
-        "struck_share": 1.0,
+        "shared_loss_share": 1.0,
         "notice_us": 0,
         "absence_mean_us": 0,
         "startup_median_us": round(STARTUP_S * US),
         "startup_sigma": SIGMA,
-        "save_every_us": round(SAVE_EVERY_S * US),
+        "checkpoint_every_us": round(CHECKPOINT_EVERY_S * US),
     }
-    return Pool(name=name, kind=kind, count=count, **values | changes)  # type: ignore[arg-type]
+    return ZonePool(name=name, kind=kind, count=count, **values | changes)  # type: ignore[arg-type]
 
 
 def small_fleet(seed: int) -> Experiment:
     """200 nodes that are lost every 5 hours, jobs of 60 s, first come, first served."""
-    kind = Kind(
-        name="any", load_us=round(LOAD_S * US), memory_gib=80, is_trusted=True, slowness=(1.0,)
+    kind = NodeKind(
+        name="any", load_us=round(LOAD_S * US), memory_gib=80, is_trusted=True, time_factor=(1.0,)
     )
-    stream = Stream(
+    stream = JobStream(
         platform="one",
         model="one",
         jobs_per_h=(JOBS_PER_H,),
@@ -79,7 +79,7 @@ def small_fleet(seed: int) -> Experiment:
         streams=(stream,),
         horizon_us=round(HOURS * 3600 * US),
         seed=seed,
-        save_us=round(SAVE_S * US),
+        checkpoint_us=round(SAVE_S * US),
         resume_us=round(RESUME_S * US),
         lease_us=round(LEASE_S * US),
         estimates="mean",
@@ -148,7 +148,7 @@ class InSimPy:
             self.waits.append(env.now - arrived_s)
         begin_s = env.now + load_s + (RESUME_S if kept_s else 0.0)
         left_s = work_s - kept_s
-        finish_s = begin_s + left_s + math.floor(left_s / SAVE_EVERY_S) * SAVE_S
+        finish_s = begin_s + left_s + math.floor(left_s / CHECKPOINT_EVERY_S) * SAVE_S
         if finish_s <= end_s:
             yield env.timeout(finish_s - env.now)
             self.num_events += 1
@@ -156,20 +156,20 @@ class InSimPy:
             return True
         yield env.timeout(end_s - env.now)
         elapsed_s = max(0.0, end_s - begin_s)
-        saved_s = math.floor(elapsed_s / (SAVE_EVERY_S + SAVE_S)) * SAVE_EVERY_S
+        saved_s = math.floor(elapsed_s / (CHECKPOINT_EVERY_S + SAVE_S)) * CHECKPOINT_EVERY_S
         self.kept_s += saved_s
         env.process(self.back(key, [work_s, kept_s + saved_s, None]))
         return False
 
 
-def ours(outcome: Outcome) -> dict[str, float]:
+def ours(outcome: RunResult) -> dict[str, float]:
     figures = summarize([outcome]).figures
-    hours = outcome.spent_us.sum(axis=0) / US / 3600
+    hours = outcome.time_use_us.sum(axis=0) / US / 3600
     return {
-        "events": outcome.num_calendar_events,
-        "losses": int(outcome.events[Event.LOSS]),
+        "events": outcome.num_heap_events,
+        "losses": int(outcome.events[EventType.LOSS]),
         "wait_mean_s": figures["wait_mean_s"].value,
-        "kept_share": float(hours[Spent.USEFUL] + hours[Spent.REDONE]) / (NUM_NODES * HOURS),
+        "kept_share": float(hours[TimeUse.USEFUL] + hours[TimeUse.REDONE]) / (NUM_NODES * HOURS),
     }
 
 
@@ -224,7 +224,7 @@ def the_day() -> Experiment:
     hours = [1 + math.cos(2 * math.pi * (hour - 20) / 24) for hour in range(24)]
     shares = {Priority.LOW: 0.1, Priority.NORMAL: 0.8, Priority.HIGH: 0.1}
     streams = tuple(
-        Stream(
+        JobStream(
             platform=platform,
             model="sora",
             jobs_per_h=tuple(minutes * 2 * share / 24 * weight for weight in hours),
@@ -238,29 +238,29 @@ def the_day() -> Experiment:
         for priority, share in shares.items()
     )
     kinds = tuple(
-        Kind(
+        NodeKind(
             name=name,
             load_us=60 * US,
             memory_gib=memory_gib,
             is_trusted=True,
-            slowness=(slowness,) * len(streams),
+            time_factor=(time_factor,) * len(streams),
         )
-        for name, memory_gib, slowness in (
+        for name, memory_gib, time_factor in (
             ("H100", 80, 1.0), ("B200", 180, 989 / 2250), ("A100", 80, 989 / 312),
         )
     )  # fmt: skip
     steady = {"correlation": 0.92, "absence_mean_us": 1800 * US, "startup_median_us": 600 * US}
     spot = {
-        "life_shape": 0.6,
-        "life_scale_us": 1.75 * 3600 * US,
+        "lifetime_shape": 0.6,
+        "lifetime_scale_us": 1.75 * 3600 * US,
         "correlation": 0.92,
         "notice_us": 120 * US,
         "absence_mean_us": 2880 * US,
         "startup_median_us": 600 * US,
-        "save_every_us": 245 * US,
+        "checkpoint_every_us": 245 * US,
     }
-    salad = {"life_scale_us": 3600 * US / 0.0108, "save_every_us": 1414 * US}
-    old = {"life_scale_us": 3600 * US / 0.006, "save_every_us": 1897 * US}
+    salad = {"lifetime_scale_us": 3600 * US / 0.0108, "checkpoint_every_us": 1414 * US}
+    old = {"lifetime_scale_us": 3600 * US / 0.006, "checkpoint_every_us": 1897 * US}
     pools = (
         *(pool(f"H100 {zone}", 0, 8_150, **steady | salad) for zone in range(60)),
         *(pool(f"B200 {zone}", 1, 4_050, **steady | old) for zone in range(20)),
@@ -272,7 +272,7 @@ def the_day() -> Experiment:
         streams=streams,
         horizon_us=24 * 3600 * US,
         seed=1,
-        save_us=3 * US,
+        checkpoint_us=3 * US,
         resume_us=3 * US,
     )
 
@@ -285,17 +285,17 @@ def run_day() -> None:
     ready_s, begin_cpu_s = time.perf_counter(), time.process_time()
     outcome = machine.run(experiment)
     done_s, cpu_s = time.perf_counter(), time.process_time() - begin_cpu_s
-    broken = list(outcome.broken_laws())
+    broken = list(outcome.conservation_errors())
     print(
         json.dumps({
             "nodes": experiment.num_nodes,
             "jobs": len(outcome.arrived_us),
-            "calendar_events": outcome.num_calendar_events,
-            "events": {event.name.lower(): int(outcome.events[event]) for event in Event},
+            "calendar_events": outcome.num_heap_events,
+            "events": {event.name.lower(): int(outcome.events[event]) for event in EventType},
             "compile_or_read_s": ready_s - begin_s,
             "simulate_s": done_s - ready_s,
             "simulate_cpu_s": cpu_s,
-            "calendar_events_per_cpu_s": outcome.num_calendar_events / cpu_s,
+            "calendar_events_per_cpu_s": outcome.num_heap_events / cpu_s,
             "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             "broken_laws": broken,
             "digest": f"{outcome.digest:016x}",

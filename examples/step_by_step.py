@@ -15,7 +15,7 @@ with Generation(model, Request("a blue star falls", seed=7)) as generation:
         if progress.step == progress.num_steps // 2:
             break
     print("preview", generation.preview().shape)
-    generation.save(state)
+    generation.save_checkpoint(state)
 
 with Generation.restore(state, model) as generation:
     for progress in generation:

@@ -20,7 +20,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-allowed = {**os.environ, "REELGRID_WEBHOOKS_TO_PRIVATE": "true"}  # here is not a public address
+allowed = {**os.environ, "REELGRID_ALLOW_PRIVATE_WEBHOOKS": "true"}  # here is not a public address
 serve = [*reelgrid, "serve", "--port", "0"]
 with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, env=allowed) as server:
     try:

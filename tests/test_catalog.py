@@ -24,7 +24,7 @@ def test_every_entry_completes_its_own_defaults(tmp_path):
     image.touch()
     for each in catalog.all_models():
         first = image if each.needs_first_frame else None
-        whole = each.complete(Request("a red ball", input_reference=first))
+        whole = each.complete(Request("a red ball", first_frame=first))
         assert whole.size == each.default.size
         assert whole.num_frames == each.default.num_frames
 
@@ -116,17 +116,17 @@ def test_a_first_frame_is_refused_where_none_can_be_used(tmp_path):
     image = tmp_path / "first.png"
     image.touch()
     with pytest.raises(RequestError, match="takes no first frame; these do: embedded"):
-        card(WAN).complete(Request("x", input_reference=image))
+        card(WAN).complete(Request("x", first_frame=image))
 
 
 def test_a_first_frame_is_asked_for_where_it_is_needed():
-    with pytest.raises(RequestError, match="--input-reference"):
+    with pytest.raises(RequestError, match="--first-frame"):
         card("wan2.1-i2v-14b-480p").complete(Request("x"))
 
 
 def test_a_first_frame_that_does_not_exist_is_refused():
     with pytest.raises(RequestError, match="no image file"):
-        card("embedded").complete(Request("x", input_reference=Path("none.png")))
+        card("embedded").complete(Request("x", first_frame=Path("none.png")))
 
 
 def test_guidance_of_zero_is_not_taken_for_a_missing_one():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.api.errors import Refusal
+from reelgrid.api.errors import ApiError
 from reelgrid.api.fields import REASONS, VideoFields, check
 from reelgrid.api.schemas import Video
 
@@ -28,7 +28,7 @@ def test_the_page_names_every_field_that_is_refused_with_a_reason():
 
 @pytest.mark.parametrize("name", REASONS)
 def test_a_refused_field_is_refused(name):
-    with pytest.raises(Refusal, match=f"{name} is not supported: {REASONS[name][:20]}"):
+    with pytest.raises(ApiError, match=f"{name} is not supported: {REASONS[name][:20]}"):
         check(VideoFields, {"prompt": "a", name: 1})
 
 

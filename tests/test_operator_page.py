@@ -4,9 +4,9 @@ import re
 from inspect import signature
 from pathlib import Path
 
-from reelgrid.api.limits import ServerLimits
+from reelgrid.api.service import ServerLimits
 from reelgrid.cli.serve import serve
-from reelgrid.jobs.webhook import RETRY_IN_S
+from reelgrid.jobs.webhooks import RETRY_IN_S
 from reelgrid.settings import Settings
 
 PAGE = (Path(__file__).parent.parent / "docs" / "operate.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def test_defaults_are_those_of_the_code():
     usual = Settings.model_construct()
     assert (usual.retain_videos_s, usual.retain_images_s) == (7 * 86_400, 86_400)
     assert "7 days, 1 day" in PAGE
-    assert (usual.retain_jobs_s, usual.min_free_gb, usual.save_every_s) == (90 * 86_400, 1, 5)
+    assert (usual.retain_jobs_s, usual.min_free_gb, usual.checkpoint_every_s) == (90 * 86_400, 1, 5)
 
 
 def test_the_page_has_the_schedule_of_webhooks():
@@ -37,7 +37,7 @@ def test_the_page_names_every_option_of_serve_and_no_other():
     table = PAGE[PAGE.index("| option |") :].split("\n\n")[0]
     named = set(re.findall(r"`(--[\w-]+)`", table))
     parameters = signature(serve).parameters
-    shown = {f"--{name.replace('_', '-')}" for name in parameters if name != "journal"}
+    shown = {f"--{name.replace('_', '-')}" for name in parameters if name != "trace"}
     assert named == shown
 
 

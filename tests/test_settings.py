@@ -8,7 +8,7 @@ from reelgrid.settings import Settings
 
 def test_the_data_folder_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("REELGRID_DATA", str(tmp_path))
-    assert Settings().states == tmp_path / "states"
+    assert Settings().checkpoints == tmp_path / "checkpoints"
     assert Settings().measurements == tmp_path / "bench.jsonl"
 
 

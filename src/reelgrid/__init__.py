@@ -9,7 +9,7 @@ from reelgrid.errors import ReelgridError
 from reelgrid.spec import Request, Size
 
 if TYPE_CHECKING:
-    from reelgrid.studio import Clip, generate
+    from reelgrid.local import Clip, generate
 
 __version__ = "0.1.0"
 __all__ = ["Clip", "ReelgridError", "Request", "Size", "__version__", "generate"]
@@ -17,7 +17,7 @@ __all__ = ["Clip", "ReelgridError", "Request", "Size", "__version__", "generate"
 
 def __getattr__(name: str) -> object:
     if name in ("Clip", "generate"):
-        from reelgrid import studio
+        from reelgrid import local
 
-        return getattr(studio, name)
+        return getattr(local, name)
     raise AttributeError(f"module 'reelgrid' has no attribute {name!r}")

@@ -23,7 +23,7 @@ _WORKING_SHARE = 1.25  # weights and activations over weights: a rule of thumb, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class ModelDefaults:
     """What a model makes when nothing is asked for."""
 
     size: Size
@@ -62,7 +62,7 @@ class ModelCard:
     params_b: float
     download_gib: float
     memory_gib: float
-    default: Defaults
+    default: ModelDefaults
     frames_multiple: int = 4
     min_frames: int | None = None
     max_frames: int | None = None
@@ -178,19 +178,19 @@ class ModelCard:
             )
 
     def _check_first_frame(self, request: Request) -> None:
-        given = request.input_reference
+        given = request.first_frame
         if given is None and self.needs_first_frame:
             raise RequestError(
-                f"{self.name} continues an image: give one with --input-reference",
-                param="input_reference",
+                f"{self.name} continues an image: give one with --first-frame",
+                param="first_frame",
             )
         if given is not None and not self.can_first_frame:
             raise RequestError(
                 f"{self.name} takes no first frame; these do: {_listed(_first_frame_names())}",
-                param="input_reference",
+                param="first_frame",
             )
         if given is not None and not given.is_file():
-            raise RequestError(f"no image file at {given}", param="input_reference")
+            raise RequestError(f"no image file at {given}", param="first_frame")
 
 
 def find(name: str) -> ModelCard | None:
@@ -231,7 +231,7 @@ def _card(name: str, entry: dict[str, Any]) -> ModelCard:
         repository=entry.pop("repository", None),
         download_gib=entry.pop("download_gib", weights_gib),
         memory_gib=entry.pop("memory_gib", weights_gib * _WORKING_SHARE),
-        default=Defaults(size=size, **defaults),
+        default=ModelDefaults(size=size, **defaults),
         **entry,
     )
 

@@ -36,7 +36,7 @@ class RequestError(ReelgridError):
         self.param = param
 
 
-class StateError(RequestError):
+class CheckpointError(RequestError):
     """A saved generation is truncated, foreign, tampered with or of another model."""
 
 
@@ -60,11 +60,11 @@ class LimitError(BusyError):
         self.limit = limit
 
 
-class FullError(BusyError):
+class StorageFullError(BusyError):
     """There is no room left to store this; nothing half written was left behind."""
 
 
-class DeskError(ReelgridError):
+class JobQueueError(ReelgridError):
     """The database of jobs cannot be reached, read or written, or is of a newer version."""
 
 
@@ -76,7 +76,7 @@ class GenerationError(ReelgridError):
     """A generation began and could not be finished."""
 
 
-class MemoryShortError(GenerationError):
+class DeviceMemoryError(GenerationError):
     """A generation needs more memory than the device has free; a larger one could finish it."""
 
 
@@ -84,7 +84,7 @@ class ModelError(ReelgridError):
     """A model cannot be found, does not fit, or its files are broken."""
 
 
-class NoRoomError(ModelError):
+class ModelMemoryError(ModelError):
     """A model needs more memory than is free; with others unloaded it may fit."""
 
 

@@ -26,11 +26,11 @@ class Settings(BaseSettings):
     Attributes:
         data: Folder for saved states and measurements (REELGRID_DATA).
         log_level: Least severe level that is logged (REELGRID_LOG_LEVEL).
-        save_every_s: A running generation saves its state this often (REELGRID_SAVE_EVERY_S).
-        desk: URL of the database of jobs, postgresql://...; none is a file in `data`.
+        checkpoint_every_s: A running generation saves its state this often (REELGRID_CHECKPOINT_EVERY_S).
+        database: URL of the database of jobs, postgresql://...; none is a file in `data`.
         blobs: URL of served files and states, such as s3://bucket/prefix; none is a folder in `data`.
         quota_gb: What all blobs together may take; none is the whole disk.
-        evicts_when_full: Whether the oldest finished files give way when there is no room.
+        evict_when_full: Whether the oldest finished files give way when there is no room.
         min_free_gb: With less free than this on the disk no new job is taken.
         retain_videos_s: Videos go this long after they are finished; `inf` is never.
         retain_images_s: Images, likewise.
@@ -39,20 +39,20 @@ class Settings(BaseSettings):
         certificate_key: PEM file of its private key.
         timestamp_url: RFC 3161 time stamp authority that signing asks; none is no network.
         trust: PEM file of certificates that `reelgrid verify` trusts.
-        shows_prompts: Whether served files hold the prompt, not only its hash.
-        webhooks_to_private: Whether webhooks may go to addresses that are not public.
+        prompts_in_metadata: Whether served files hold the prompt, not only its hash.
+        allow_private_webhooks: Whether webhooks may go to addresses that are not public.
     """
 
     model_config = SettingsConfigDict(env_prefix="REELGRID_", env_ignore_empty=True, frozen=True)
 
     data: Path = Field(default_factory=_default_data)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
-    save_every_s: float = Field(default=5.0, ge=0.0)
-    desk: str | None = None
+    checkpoint_every_s: float = Field(default=5.0, ge=0.0)
+    database: str | None = None
     blobs: str | None = None
     quota_gb: float | None = Field(default=None, gt=0.0)
     min_free_gb: float = Field(default=1.0, ge=0.0)
-    evicts_when_full: bool = False
+    evict_when_full: bool = False
     retain_videos_s: float = Field(default=7 * 86_400.0, gt=0.0)
     retain_images_s: float = Field(default=86_400.0, gt=0.0)
     retain_jobs_s: float = Field(default=90 * 86_400.0, gt=0.0)
@@ -60,18 +60,18 @@ class Settings(BaseSettings):
     certificate_key: Path | None = None
     timestamp_url: str | None = None
     trust: Path | None = None
-    shows_prompts: bool = False
-    webhooks_to_private: bool = False
+    prompts_in_metadata: bool = False
+    allow_private_webhooks: bool = False
 
     @property
-    def states(self) -> Path:
+    def checkpoints(self) -> Path:
         """The folder of the states of unfinished generations."""
-        return self.data / "states"
+        return self.data / "checkpoints"
 
     @property
-    def desk_url(self) -> str:
+    def database_url(self) -> str:
         """Where the database of jobs is."""
-        return self.desk or f"sqlite:///{self.data / 'desk.sqlite'}"
+        return self.database or f"sqlite:///{self.data / 'jobs.sqlite'}"
 
     @property
     def blobs_url(self) -> str:

@@ -67,7 +67,7 @@ class Request:
         num_steps: Denoising steps, 1 to 1,000.
         guidance_scale: Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598); 1 is off.
         seed: Of the initial noise, 0 to 2**63 - 1; drawn on the CPU, so the same on every device.
-        input_reference: An image file that the clip begins with.
+        first_frame: An image file that the clip begins with.
     """
 
     prompt: str
@@ -78,7 +78,7 @@ class Request:
     num_steps: int | None = None
     guidance_scale: float | None = None
     seed: int = 0
-    input_reference: Path | None = None
+    first_frame: Path | None = None
 
     def __post_init__(self) -> None:
         _check_text("prompt", self.prompt)
@@ -116,8 +116,8 @@ class Request:
         """Return the request as plain JSON values."""
         fields = asdict(self)
         fields["size"] = None if self.size is None else str(self.size)
-        reference = self.input_reference
-        fields["input_reference"] = None if reference is None else str(reference)
+        reference = self.first_frame
+        fields["first_frame"] = None if reference is None else str(reference)
         return fields
 
     @classmethod
@@ -128,12 +128,12 @@ class Request:
             TypeError: A field is unknown, or the prompt is missing.
             RequestError: A value is out of range.
         """
-        size, reference = fields.get("size"), fields.get("input_reference")
+        size, reference = fields.get("size"), fields.get("first_frame")
         return cls(
             **{
                 **fields,
                 "size": None if size is None else Size.parse(size),
-                "input_reference": None if reference is None else Path(reference),
+                "first_frame": None if reference is None else Path(reference),
             }
         )
 

@@ -13,19 +13,17 @@ from fastapi.testclient import TestClient
 
 from reelgrid import catalog
 from reelgrid.api.app import create_app
-from reelgrid.api.auth import Door
-from reelgrid.api.cards import Offer
+from reelgrid.api.auth import Authenticator, LinkSigner
 from reelgrid.api.estimates import Estimator
-from reelgrid.api.events import Hub
-from reelgrid.api.limits import ServerLimits
-from reelgrid.api.links import Links
-from reelgrid.api.metrics import Meter
-from reelgrid.api.service import Service
+from reelgrid.api.events import JobBroadcaster
+from reelgrid.api.metrics import ServerMetrics
+from reelgrid.api.registry import ServedModels
+from reelgrid.api.service import ServerLimits, Service
 from reelgrid.jobs.job import Job
-from reelgrid.jobs.keys import Keys
+from reelgrid.jobs.messages import Claim, JobProgress, Timing, WorkerInfo
 from reelgrid.jobs.request import JobRequest, file_variant, partial_blob
-from reelgrid.jobs.sql import SqlDesk, open_desk
-from reelgrid.jobs.work import Claim, Progress, Timing, WorkerInfo
+from reelgrid.jobs.sql.keys import ApiKeys
+from reelgrid.jobs.sql.sql_queue import SqlJobQueue, open_job_queue
 from reelgrid.media import Provenance, write_clip, write_image
 from reelgrid.store.blobs import Blobs
 
@@ -41,16 +39,16 @@ ORIGIN = Provenance(prompt="a test", seed=0, model="none", software="test")
 class Maker:
     """A worker without an engine: every step is one call."""
 
-    desk: SqlDesk
+    job_queue: SqlJobQueue
     blobs: Blobs
     folder: Path
 
     def take(self) -> Claim | None:
-        return self.desk.claim(MAKER)
+        return self.job_queue.claim(MAKER)
 
     def step(self, claim: Claim, step: int) -> None:
         preview = self.picture(f"previews/{claim.id}/{step}.webp")
-        self.desk.beat(claim, Progress(stage="denoise", step=step, preview=preview))
+        self.job_queue.heartbeat(claim, JobProgress(stage="denoise", step=step, preview=preview))
 
     def finish(self, claim: Claim) -> Job:
         order = JobRequest.from_json(claim.job.request)
@@ -68,7 +66,7 @@ class Maker:
                 "spritesheet": self.picture(f"files/{claim.id}/spritesheet.webp"),
             }
         timing = Timing(workload=order.workload, step_s=0.1, decode_s=0.2)
-        return self.desk.finish(claim, files, timing=timing)
+        return self.job_queue.finish(claim, files, timing=timing)
 
     def work_off(self) -> int:
         """Finish all that waits; return how many jobs that were."""
@@ -114,8 +112,8 @@ class House:
     """The service with all that stands behind it."""
 
     service: Service
-    desk: SqlDesk
-    keys: Keys
+    job_queue: SqlJobQueue
+    keys: ApiKeys
     maker: Maker
     woken: list[None] = field(default_factory=list)
 
@@ -129,31 +127,31 @@ Build = Callable[..., House]
 @pytest.fixture
 def build(tmp_path: Path) -> Iterator[Build]:
     """Make a house; keyword arguments change its service, `limits` and `open` its door."""
-    desk = open_desk(tmp_path / "desk.sqlite")
+    job_queue = open_job_queue(tmp_path / "jobs.sqlite")
     blobs = Blobs(tmp_path / "blobs")
     (tmp_path / "making").mkdir()
 
     def make(*, is_open: bool = True, **changes: Any) -> House:
-        keys = Keys(desk.database)
+        keys = ApiKeys(job_queue.database)
         woken: list[None] = []
         parts: dict[str, Any] = {
-            "desk": desk,
+            "desk": job_queue,
             "blobs": blobs,
-            "offer": Offer((EMBEDDED,)),  # type: ignore[arg-type]  # asserted above
-            "door": Door(keys, may_be_open=is_open),
+            "models": ServedModels((EMBEDDED,)),  # type: ignore[arg-type]  # asserted above
+            "authenticator": Authenticator(keys, may_be_open=is_open),
             "limits": ServerLimits(),
-            "estimator": Estimator(desk),
-            "hub": Hub(desk.get),
-            "meter": Meter(desk),
-            "links": Links(b"0123456789abcdef"),
+            "estimator": Estimator(job_queue),
+            "broadcaster": JobBroadcaster(job_queue.get),
+            "metrics": ServerMetrics(job_queue),
+            "link_signer": LinkSigner(b"0123456789abcdef"),
             "version": "0.0.0",
             "wake": lambda: woken.append(None),
         }
         service = Service(**{**parts, **changes})
-        return House(service, desk, keys, Maker(desk, blobs, tmp_path / "making"), woken)
+        return House(service, job_queue, keys, Maker(job_queue, blobs, tmp_path / "making"), woken)
 
     yield make
-    desk.close()
+    job_queue.close()
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from reelgrid.api import connection, edge
+from reelgrid.api import connection, middleware
 from reelgrid.api.app import create_app
-from reelgrid.cli import listening as listening_module
-from reelgrid.cli.listening import listen, make_server
+from reelgrid.cli import http_server as listening_module
+from reelgrid.cli.http_server import listen, make_server
 from tests.api.conftest import House
 
 Talk = Callable[["Line"], Awaitable[None]]
@@ -118,7 +118,7 @@ def test_dripping_does_not_keep_a_head_alive(house: House, monkeypatch: pytest.M
 def test_a_body_that_does_not_end_is_408_and_makes_no_job(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "BODY_S", 0.3)
+    monkeypatch.setattr(middleware, "BODY_S", 0.3)
 
     async def talk(line: Line) -> None:
         chunked = POST + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
@@ -128,13 +128,13 @@ def test_a_body_that_does_not_end_is_408_and_makes_no_job(
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_too_slow"
 
     serving(house, talk)
-    assert house.desk.list().jobs == ()
+    assert house.job_queue.list().jobs == ()
 
 
 def test_a_stream_of_events_outlives_the_time_for_bodies(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "BODY_S", 0.2)
+    monkeypatch.setattr(middleware, "BODY_S", 0.2)
 
     async def talk(line: Line) -> None:
         made = await line.ask(POST + b'content-length: 14\r\n\r\n{"prompt":"x"}')
@@ -179,7 +179,7 @@ def test_a_client_that_goes_in_the_middle_is_no_error(
         serving(house, talk)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "the client went" in caplog.text
-    assert house.desk.list().jobs == ()
+    assert house.job_queue.list().jobs == ()
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from reelgrid.api import ours
-from reelgrid.api.events import Hub, Listener
-from reelgrid.api.limits import ServerLimits
+from reelgrid.api import control
+from reelgrid.api.events import JobBroadcaster, Listener
+from reelgrid.api.service import ServerLimits
 from reelgrid.errors import BusyError, NotFoundError
 from reelgrid.jobs.job import Job
 from tests.api.conftest import Build, House
 
 
 def job_of(client: TestClient, house: House) -> Job:
-    return house.desk.get(client.post("/v1/videos", json={"prompt": "x"}).json()["id"])
+    return house.job_queue.get(client.post("/v1/videos", json={"prompt": "x"}).json()["id"])
 
 
 def parsed(event: bytes) -> tuple[str, dict[str, Any]]:
@@ -36,7 +36,7 @@ def test_a_follower_hears_of_state_progress_and_preview_until_the_end(
     job = job_of(client, house)
 
     async def follow() -> None:
-        events = ours._events(house.service, job, None)
+        events = control._events(house.service, job, None)
         name, video = await told(events)
         assert (name, video["status"], video["queue_position"]) == ("state", "queued", 1)
         claim = house.maker.take()
@@ -54,7 +54,7 @@ def test_a_follower_hears_of_state_progress_and_preview_until_the_end(
         assert (name, video["status"], video["progress"]) == ("state", "completed", 100)
         with pytest.raises(StopAsyncIteration):
             await anext(events)
-        assert house.service.hub.num_listeners == 0
+        assert house.service.broadcaster.num_listeners == 0
 
     asyncio.run(follow())
 
@@ -74,11 +74,11 @@ def test_whoever_comes_back_gets_the_present_state_unless_it_has_seen_it(
 def test_silence_is_broken_by_a_comment(
     client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ours, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(control, "HEARTBEAT_S", 0.05)
     job = job_of(client, house)
 
     async def follow() -> None:
-        events = ours._events(house.service, job, None)
+        events = control._events(house.service, job, None)
         await anext(events)
         assert (await anext(events)).startswith(b": ")
         await events.aclose()  # type: ignore[attr-defined]  # a generator
@@ -92,15 +92,15 @@ def test_followers_of_a_deleted_job_and_of_a_stopping_server_are_let_go(
     one, other = job_of(client, house), job_of(client, house)
 
     async def follow() -> None:
-        events = ours._events(house.service, one, None)
+        events = control._events(house.service, one, None)
         await anext(events)
         client.delete(f"/v1/videos/{one.id}")
         assert await told(events) == ("deleted", {"id": one.id})
         with pytest.raises(StopAsyncIteration):
             await anext(events)
-        events = ours._events(house.service, other, None)
+        events = control._events(house.service, other, None)
         await anext(events)
-        house.service.hub.close()
+        house.service.broadcaster.close()
         with pytest.raises(StopAsyncIteration):
             await anext(events)
 
@@ -112,7 +112,7 @@ def test_too_many_followers_are_told_to_poll(build: Build) -> None:
 
     async def follow(client: TestClient) -> None:
         job = job_of(client, house)
-        async with house.service.hub.listen(job):
+        async with house.service.broadcaster.listen(job):
             answer = await asyncio.to_thread(client.get, f"/v1/videos/{job.id}/events")
             assert (answer.status_code, answer.json()["error"]["code"]) == (429, "max_listeners")
 
@@ -135,7 +135,7 @@ def test_a_hundred_followers_cost_one_reader_and_a_broken_database_no_follower(
         return replace(job, step=len(reads))
 
     async def follow() -> list[Listener]:
-        hub = Hub(get)
+        hub = JobBroadcaster(get)
         async with _AllOf(hub, job, 100) as listeners:
             await asyncio.gather(*(gone(each) for each in listeners))
             return listeners
@@ -153,7 +153,7 @@ async def gone(listener: Listener) -> None:
 class _AllOf:
     """Many listeners of one job."""
 
-    def __init__(self, hub: Hub, job: Job, num: int) -> None:
+    def __init__(self, hub: JobBroadcaster, job: Job, num: int) -> None:
         self._all = [hub.listen(job) for _ in range(num)]
 
     async def __aenter__(self) -> list[Listener]:

@@ -32,7 +32,7 @@ def test_an_image_goes_before_videos(client: TestClient, house: House) -> None:
     first = client.post("/v1/videos", json={"prompt": "x"}).json()["id"]
     with house.maker.at_work():
         client.post(PATH, json={"prompt": "x"})
-    jobs = house.desk.list(order="asc").jobs
+    jobs = house.job_queue.list(order="asc").jobs
     assert jobs[0].id == first
     assert jobs[1].rank < jobs[0].rank
 
@@ -41,7 +41,7 @@ def test_a_link_gives_the_image_to_whoever_has_it(client: TestClient, house: Hou
     with house.maker.at_work():
         said = client.post(PATH, json={"prompt": "x", "response_format": "url", "n": 2}).json()
     house.keys.create("x")  # from now on a key is needed
-    house.service.door.__init__(house.keys, may_be_open=False)  # type: ignore[misc]
+    house.service.authenticator.__init__(house.keys, may_be_open=False)  # type: ignore[misc]
     urls = [each["url"] for each in said["data"]]
     for url in urls:
         assert client.get(url).content[:4] == b"\x89PNG"
@@ -70,7 +70,7 @@ def test_a_failed_image_is_422_that_no_client_repeats(client: TestClient, house:
     def fail() -> int:
         claim = take()
         if claim is not None:
-            house.desk.fail(claim, "generation_failed", "no")
+            house.job_queue.fail(claim, "generation_failed", "no")
         return 0
 
     house.maker.work_off = fail  # type: ignore[method-assign]
@@ -88,7 +88,7 @@ def test_an_image_that_takes_too_long_is_cancelled(
     monkeypatch.setattr(images, "LONGEST_WAIT_S", 0.0)
     answer = client.post(PATH, json={"prompt": "x"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "image_timeout")
-    assert house.desk.list().jobs[0].phase is Phase.FAILED
+    assert house.job_queue.list().jobs[0].phase is Phase.FAILED
 
 
 @pytest.mark.parametrize(

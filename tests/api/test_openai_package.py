@@ -17,9 +17,9 @@ import openai
 import pytest
 
 from reelgrid.api.app import create_app
-from reelgrid.jobs.job import Limits
-from reelgrid.jobs.keys import Keys
-from reelgrid.jobs.sql import open_database
+from reelgrid.jobs.job import KeyLimits
+from reelgrid.jobs.sql.keys import ApiKeys
+from reelgrid.jobs.sql.sql_queue import open_database
 from tests.api.conftest import House
 from tests.api.served import Served
 
@@ -38,9 +38,9 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("served")
-    database = open_database(data / "desk.sqlite")
-    _, key = Keys(database).create("one")
-    _, other_key = Keys(database).create("other", Limits(max_steps=8, max_jobs=2))
+    database = open_database(data / "jobs.sqlite")
+    _, key = ApiKeys(database).create("one")
+    _, other_key = ApiKeys(database).create("other", KeyLimits(max_steps=8, max_jobs=2))
     database.close()
     with Served(data, "--model", "EMBEDDED", key=key) as served:
         yield Server(served.url, key, other_key)
@@ -82,7 +82,7 @@ def test_what_fails_here_is_the_package_s_own_error(house: House) -> None:
             ):
                 with pytest.raises(openai.InternalServerError) as broken:
                     await call
-                assert (broken.value.status_code, broken.value.code) == (503, "desk_unavailable")
+                assert (broken.value.status_code, broken.value.code) == (503, "queue_unavailable")
                 assert broken.value.response.headers["retry-after"]
                 assert broken.value.request_id
 
@@ -99,7 +99,7 @@ def failing(house: House) -> Iterator[None]:
     def fail() -> None:
         while not is_over.wait(0.02):
             if (claim := house.maker.take()) is not None:
-                house.desk.fail(claim, "out_of_memory", "too large")
+                house.job_queue.fail(claim, "out_of_memory", "too large")
 
     thread = threading.Thread(target=fail)
     thread.start()
@@ -112,8 +112,8 @@ def failing(house: House) -> Iterator[None]:
 
 def lose_database(house: House) -> None:
     """Put a folder where the database's file was."""
-    house.desk.close()
-    file = house.maker.folder.with_name("desk.sqlite")
-    for each in file.parent.glob("desk.sqlite*"):
+    house.job_queue.close()
+    file = house.maker.folder.with_name("jobs.sqlite")
+    for each in file.parent.glob("jobs.sqlite*"):
         each.unlink()
     file.mkdir()

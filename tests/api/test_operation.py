@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from reelgrid.api import schemas
-from reelgrid.api.cards import Offer
+from reelgrid.api.registry import ServedModels
 from reelgrid.catalog import find
 from tests.api.conftest import Build, House
 
@@ -17,9 +17,9 @@ def test_ready_means_database_blobs_and_a_live_worker(client: TestClient, house:
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert not house.service.blobs.list("probe")
-    house.desk.close()
-    house.maker.folder.parent.joinpath("desk.sqlite").unlink()
-    house.maker.folder.parent.joinpath("desk.sqlite").mkdir()
+    house.job_queue.close()
+    house.maker.folder.parent.joinpath("jobs.sqlite").unlink()
+    house.maker.folder.parent.joinpath("jobs.sqlite").mkdir()
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()["database"]) == (
         503,
@@ -38,7 +38,7 @@ def test_metrics_add_up(client: TestClient, house: House) -> None:
     house.maker.finish(house.maker.take())  # type: ignore[arg-type]  # there are three
     claim = house.maker.take()
     assert claim is not None
-    house.desk.save(claim, "states/x", 1)
+    house.job_queue.save_checkpoint(claim, "checkpoints/x", 1)
     text = client.get("/metrics").text
     values = {
         (sample.name, *sorted(sample.labels.values())): sample.value
@@ -47,7 +47,7 @@ def test_metrics_add_up(client: TestClient, house: House) -> None:
     }
     assert values["reelgrid_submitted_total", "embedded"] == 3
     assert values["reelgrid_completed_total", "embedded"] == 1
-    assert values["reelgrid_saves_total", "embedded"] == 1
+    assert values["reelgrid_checkpoints_total", "embedded"] == 1
     assert values["reelgrid_jobs", "embedded", "waiting"] == 1
     assert values["reelgrid_jobs", "embedded", "running"] == 1
     assert values["reelgrid_workers", "a test", "busy"] == 1
@@ -58,7 +58,7 @@ def test_metrics_add_up(client: TestClient, house: House) -> None:
     rate = values["reelgrid_video_minutes_per_gpu_hour", "embedded"]
     gpu_s = values["reelgrid_gpu_seconds_sum", "embedded"]
     assert abs(rate - (17 / 8 / 60) / (gpu_s / 3600)) < 1e-6 * rate
-    assert values["reelgrid_http_answers_total", "/v1/videos", "200", "POST"] == 3
+    assert values["reelgrid_http_responses_total", "/v1/videos", "200", "POST"] == 3
     assert re.search(r'reelgrid_http_seconds_bucket\{le="0.1",route="/v1/videos"\}', text)
 
 
@@ -68,7 +68,7 @@ def test_answers_are_those_that_the_document_describes(client: TestClient, house
     schemas.ModelList.model_validate(client.get("/v1/models").json(), strict=True)
     house.maker.work_off()
     schemas.VideoList.model_validate(client.get("/v1/videos").json(), strict=True)
-    schemas.EstimateAnswer.model_validate(
+    schemas.EstimateResponse.model_validate(
         client.post("/v1/estimates", json={"prompt": "x"}).json(), strict=True
     )
 
@@ -82,7 +82,7 @@ def test_an_estimate_says_what_it_rests_on_and_runs_nothing(build: Build) -> Non
         for _ in range(3):
             client.post("/v1/videos", json={"prompt": "x"})
         house.maker.work_off()
-    house = build(usd_per_gpu_h=3600.0, estimator=type(house.service.estimator)(house.desk))
+    house = build(usd_per_gpu_h=3600.0, estimator=type(house.service.estimator)(house.job_queue))
     with house.client() as client:
         known = client.post("/v1/estimates", json={"prompt": "x", "num_inference_steps": 20}).json()
         alike = client.post("/v1/estimates", json={"prompt": "x", "num_frames": 1}).json()
@@ -93,7 +93,7 @@ def test_an_estimate_says_what_it_rests_on_and_runs_nothing(build: Build) -> Non
     assert alike["seconds"]["likely"] < known["seconds"]["likely"]
     widths = [each["seconds"]["high"] / each["seconds"]["low"] for each in (known, alike, guess)]
     assert widths == sorted(widths)
-    assert len(house.desk.list().jobs) == 3
+    assert len(house.job_queue.list().jobs) == 3
 
 
 def test_models_say_what_they_can_do(client: TestClient) -> None:
@@ -111,7 +111,7 @@ def test_models_say_what_they_can_do(client: TestClient) -> None:
 def test_a_larger_clip_needs_more_memory_than_the_card_says(build: Build) -> None:
     card = find("wan2.1-t2v-1.3b")
     assert card is not None
-    with build(offer=Offer((card,))).client() as client:
+    with build(models=ServedModels((card,))).client() as client:
         usual = client.post("/v1/estimates", json={"prompt": "x"}).json()
         larger = client.post("/v1/estimates", json={"prompt": "x", "size": "1280x720"}).json()
     assert usual["memory_gib"] == card.memory_gib

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.api.cards import Offer
+from reelgrid.api.registry import ServedModels
 from reelgrid.catalog import find
 from reelgrid.cli.app import run
-from reelgrid.cli.listening import say_what_nobody_takes
-from reelgrid.fleet.life import NICENESS
+from reelgrid.cli.http_server import warn_of_unserved_jobs
+from reelgrid.workers.main import NICENESS
 from tests.api.conftest import House
 from tests.api.served import Served
 from tests.jobs.postgres import postgres
@@ -58,7 +58,7 @@ def test_a_port_that_is_taken_is_one_line(
         port = taken.getsockname()[1]
         assert run(["serve", "--port", str(port)]) == 2
     assert f"127.0.0.1:{port}" in capsys.readouterr().err
-    assert not (tmp_path / "desk.sqlite").exists()
+    assert not (tmp_path / "jobs.sqlite").exists()
 
 
 def test_a_missing_package_is_one_line(
@@ -105,10 +105,10 @@ def niceness_of_children(pid: int) -> int:
 
 
 def test_a_server_on_postgresql_makes_a_video(tmp_path: Path) -> None:
-    with postgres() as url, Served(tmp_path, REELGRID_DESK=url) as served:
+    with postgres() as url, Served(tmp_path, REELGRID_DATABASE=url) as served:
         job = served.ask("/videos", {"prompt": "a red ball", "num_inference_steps": 2})["id"]
         assert served.wait_for(job, status="completed")["progress"] == 100
-    assert not (tmp_path / "desk.sqlite").exists()
+    assert not (tmp_path / "jobs.sqlite").exists()
 
 
 def test_jobs_for_a_model_that_is_not_served_any_more_are_said(
@@ -117,9 +117,9 @@ def test_jobs_for_a_model_that_is_not_served_any_more_are_said(
     with house.client() as client:
         for _ in range(2):
             client.post("/v1/videos", json={"prompt": "x"})
-    say_what_nobody_takes(house.service)
+    warn_of_unserved_jobs(house.service)
     assert capsys.readouterr().err == ""
     other = find("wan2.1-t2v-1.3b")
     assert other is not None
-    say_what_nobody_takes(replace(house.service, offer=Offer((other,))))
+    warn_of_unserved_jobs(replace(house.service, models=ServedModels((other,))))
     assert capsys.readouterr().err.startswith("2 unfinished jobs are for embedded")

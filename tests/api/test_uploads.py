@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from reelgrid.api.app import create_app
-from reelgrid.api.limits import ServerLimits
+from reelgrid.api.service import ServerLimits
 from tests.api import conftest
 from tests.api.conftest import House
 

@@ -9,7 +9,7 @@ import av
 import pytest
 from fastapi.testclient import TestClient
 
-from reelgrid.api.turns import NUM_WRITERS
+from reelgrid.api.middleware import NUM_WRITERS
 from reelgrid.errors import BusyError
 from reelgrid.jobs.job import Phase
 from tests.api.conftest import Build, House
@@ -45,7 +45,7 @@ def test_a_video_is_asked_for_made_and_downloaded(client: TestClient, house: Hou
 def test_json_and_a_form_ask_for_the_same(client: TestClient, house: House) -> None:
     for answer in (client.post("/v1/videos", json=BODY), client.post("/v1/videos", files=FORM)):
         assert answer.status_code == 200, answer.text
-    one, two = (job.request for job in house.desk.list().jobs)
+    one, two = (job.request for job in house.job_queue.list().jobs)
     assert one == two
 
 
@@ -64,7 +64,7 @@ def test_a_failed_job_is_no_failed_request(client: TestClient, house: House) -> 
     job_id = ask(client)
     claim = house.maker.take()
     assert claim is not None
-    house.desk.fail(claim, "out_of_memory", "too large")
+    house.job_queue.fail(claim, "out_of_memory", "too large")
     answer = client.get(f"/v1/videos/{job_id}")
     assert answer.status_code == 200
     assert answer.json()["status"] == "failed"
@@ -106,7 +106,7 @@ def test_deleting_one_keeps_what_another_needs(client: TestClient, house: House)
     source = client.post("/v1/videos", files=files).json()["id"]
     house.maker.work_off()
     remix = client.post(f"/v1/videos/{source}/remix", json={"prompt": "y"}).json()["id"]
-    (first_frame,) = house.desk.get(remix).inputs
+    (first_frame,) = house.job_queue.get(remix).inputs
     client.delete(f"/v1/videos/{source}")
     assert house.service.blobs.exists(first_frame)
     client.delete(f"/v1/videos/{remix}")
@@ -166,7 +166,7 @@ def test_an_extension_says_how_long_both_are(
     ).json()
     assert longer["seconds"] == f"{(17 + 16) / 8:g}"
     assert longer["extended_from_video_id"] == source
-    assert house.desk.get(longer["id"]).inputs == (house.desk.get(source).files["video"],)
+    assert house.job_queue.get(longer["id"]).inputs == (house.job_queue.get(source).files["video"],)
     form = {"prompt": "on", "seconds": "2", "video[id]": source}
     assert client.post("/v1/videos/extensions", data=form).status_code == 200
 
@@ -206,14 +206,14 @@ def test_an_idempotency_key_gives_one_job_and_another_body_a_conflict(
 
 def test_after_the_insert_nothing_fails(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     house = build()
-    monkeypatch.setattr(house.desk, "place_of", fail_later(house.desk.place_of))
+    monkeypatch.setattr(house.job_queue, "place_of", fail_later(house.job_queue.position_for))
     with house.client() as client:
         answer = client.post("/v1/videos", json=BODY)
     assert answer.status_code == 200, answer.text
     assert answer.json()["queue_position"] is None
 
 
-def fail_later(place_of: Any) -> Any:
+def fail_later(position_for: Any) -> Any:
     """Answer once, for admission, and then have no database."""
     calls: list[object] = []
 
@@ -221,7 +221,7 @@ def fail_later(place_of: Any) -> Any:
         calls.append(asked)
         if len(calls) > 1:
             raise BusyError("locked")
-        return place_of(**asked)
+        return position_for(**asked)
 
     return place
 
@@ -236,7 +236,7 @@ def test_cancel_pause_and_resume_say_where_it_stands(client: TestClient, house: 
     assert claim is not None
     going = client.post(f"/v1/videos/{job_id}/cancel").json()
     assert (going["status"], going["detail"]) == ("in_progress", "cancelling")
-    assert house.desk.give_back(claim, "cancelled").phase is Phase.FAILED
+    assert house.job_queue.release(claim, "cancelled").phase is Phase.FAILED
     gone = client.get(f"/v1/videos/{job_id}").json()
     assert (gone["status"], gone["error"]["code"]) == ("failed", "cancelled")
     refused = client.post(f"/v1/videos/{job_id}/pause")
@@ -247,16 +247,16 @@ def test_cancel_pause_and_resume_say_where_it_stands(client: TestClient, house: 
 def test_expired_files_are_404_and_say_so(client: TestClient, house: House) -> None:
     job_id = ask(client)
     house.maker.work_off()
-    house.service.blobs.delete(house.desk.get(job_id).files["video"])
+    house.service.blobs.delete(house.job_queue.get(job_id).files["video"])
     assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
-    house.desk.drop_files(job_id)
+    house.job_queue.drop_files(job_id)
     assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
 
 
 def test_many_who_write_leave_threads_to_those_who_read(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit = house.desk.submit
+    submit = house.job_queue.submit
     inside: list[int] = []
     most: list[int] = []
 
@@ -267,7 +267,7 @@ def test_many_who_write_leave_threads_to_those_who_read(
         inside.pop()
         return submit(*args, **named)
 
-    monkeypatch.setattr(house.desk, "submit", slow)
+    monkeypatch.setattr(house.job_queue, "submit", slow)
     with house.client() as client, ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: client.post("/v1/videos", json=BODY), range(12)))
     assert [answer.status_code for answer in answers] == [200] * 12

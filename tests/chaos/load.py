@@ -17,7 +17,7 @@ RETRY_S = 0.1
 
 
 @dataclass(frozen=True)
-class Wish:
+class ClipRequest:
     """One of the few things that are asked for, again and again: its file has to be the same."""
 
     seed: int
@@ -38,10 +38,10 @@ class Load:
     """
 
     url: str
-    wishes: tuple[Wish, ...]
+    wishes: tuple[ClipRequest, ...]
     num_on_the_way: int
     seed: int = 0
-    accepted: dict[str, Wish] = field(default_factory=dict)
+    accepted: dict[str, ClipRequest] = field(default_factory=dict)
     finished: dict[str, dict[str, object]] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ class Load:
                 self._ask(self._random.choice(self.wishes))
             time.sleep(RETRY_S)
 
-    def _ask(self, wish: Wish) -> None:
+    def _ask(self, wish: ClipRequest) -> None:
         """Send one wish until it is accepted."""
         key = uuid.UUID(int=self._random.getrandbits(128)).hex
         while True:

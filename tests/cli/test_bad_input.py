@@ -21,8 +21,8 @@ REFUSED = {
     "length it cannot": (["generate", "x", "--seconds", "60"], "nearest: 2.12 s"),
     "length of nan": (["generate", "x", "--seconds", "nan"], "out of range"),
     "length twice": (["generate", "x", "--seconds", "2", "--frames", "17"], "exclude"),
-    "guidance of nan": (["generate", "x", "--guidance", "nan"], "0.0 to 100.0"),
-    "guidance of infinity": (["generate", "x", "--guidance", "inf"], "0.0 to 100.0"),
+    "guidance of nan": (["generate", "x", "--guidance-scale", "nan"], "0.0 to 100.0"),
+    "guidance of infinity": (["generate", "x", "--guidance-scale", "inf"], "0.0 to 100.0"),
     "negative seed": (["generate", "x", "--seed", "-1"], "seed -1 is out of range"),
     "count of nothing": (["generate", "x", "--count", "0"], "1 to 10,000"),
     "no such folder": (["generate", "x", "-o", "none/a.mp4"], "make it first"),
@@ -37,9 +37,9 @@ REFUSED = {
     "a device as a folder": (["generate", "x", "-o", "/dev/null"], "is no folder"),
     "no such prompts file": (["generate", "--prompts-file", "none.txt"], "cannot be read"),
     "prompt and prompts file": (["generate", "x", "--prompts-file", "p.txt"], "not both"),
-    "no such first frame": (["generate", "x", "--input-reference", "none.png"], "no image file"),
+    "no such first frame": (["generate", "x", "--first-frame", "none.png"], "no image file"),
     "first frame it cannot": (
-        ["generate", "x", "--model", "wan2.1-t2v-1.3b", "--input-reference", "none.png"],
+        ["generate", "x", "--model", "wan2.1-t2v-1.3b", "--first-frame", "none.png"],
         "takes no first frame",
     ),
     "unknown option": (["generate", "x", "--nope"], "--nope"),
@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_line_and_exit_1(reelgrid, here, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reelgrid.media.clip.write_video", full)
+    monkeypatch.setattr("reelgrid.media.clip_writer.write_video", full)
     code, out, err = reelgrid("generate", "a red ball", "--model", "tiny", "-o", "a.mp4")
     assert (code, out) == (1, "")
     assert "No space left on device" in err.splitlines()[-1]
@@ -96,7 +96,7 @@ def test_what_the_system_refuses_is_one_line_and_exit_1(reelgrid, here, monkeypa
 
 
 def test_a_setting_that_cannot_be_is_named(reelgrid, monkeypatch):
-    monkeypatch.setenv("REELGRID_SAVE_EVERY_S", "often")
+    monkeypatch.setenv("REELGRID_CHECKPOINT_EVERY_S", "often")
     code, _, err = reelgrid("generate", "a red ball")
     assert code == 2
-    assert "REELGRID_SAVE_EVERY_S" in err
+    assert "REELGRID_CHECKPOINT_EVERY_S" in err

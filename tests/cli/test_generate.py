@@ -44,7 +44,7 @@ def test_json_on_stdout_is_the_whole_account(reelgrid):
 def test_every_option_reaches_the_request(reelgrid, here):
     reelgrid(
         "generate", PROMPT, "--model", "tiny", "--size", "48x32", "--frames", 5, "--fps", 12,
-        "--steps", 2, "--guidance", 1.5, "--negative", "blur", "--seed", 7, "-o", "a.webm",
+        "--steps", 2, "--guidance-scale", 1.5, "--negative-prompt", "blur", "--seed", 7, "-o", "a.webm",
     )  # fmt: skip
     said = read_provenance(here / "a.webm")
     assert said["extra"] == {
@@ -159,7 +159,7 @@ def test_notices_about_the_prompt_are_said(reelgrid, model, monkeypatch):
 
 def test_a_place_for_states_that_cannot_be_costs_a_warning_only(reelgrid, here, monkeypatch):
     monkeypatch.setenv("REELGRID_DATA", "/dev/null/data")
-    monkeypatch.setenv("REELGRID_SAVE_EVERY_S", "0")
+    monkeypatch.setenv("REELGRID_CHECKPOINT_EVERY_S", "0")
     code, out, _ = reelgrid("generate", PROMPT, "--model", "tiny", "-o", "a.mp4")
     assert code == 0
     assert out.startswith(str(here / "a.mp4"))

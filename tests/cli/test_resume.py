@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from reelgrid.local import RunInterrupted, RunSpec, generate_file
+from reelgrid.local.run import RunHooks
 from reelgrid.settings import Settings
 from reelgrid.spec import Request
-from reelgrid.studio import Interrupted, Order, make
-from reelgrid.studio.making import Watch
 from tests.files import names
 
 
@@ -14,10 +14,12 @@ def stopped(model, here):
     """Stop a generation after a step; the answer is its state."""
 
     def stop(prompt="a red ball", name="a.mp4"):
-        order = Order(model="tiny", request=Request(prompt), output=here / name)
-        with pytest.raises(Interrupted) as stop:
-            make(order, model, Watch(states=Settings().states, should_stop=lambda: True))
-        return stop.value.unfinished.state
+        order = RunSpec(model="tiny", request=Request(prompt), output=here / name)
+        with pytest.raises(RunInterrupted) as stop:
+            generate_file(
+                order, model, RunHooks(states=Settings().checkpoints, should_stop=lambda: True)
+            )
+        return stop.value.unfinished.checkpoint
 
     return stop
 
@@ -26,7 +28,7 @@ def test_without_a_name_the_only_one_goes_on(reelgrid, here, stopped):
     stopped()
     assert reelgrid("resume")[0] == 0
     assert names(here) == ["a.mp4"]
-    assert names(Settings().states) == []
+    assert names(Settings().checkpoints) == []
 
 
 def test_of_several_each_is_listed_with_its_command(reelgrid, here, stopped):

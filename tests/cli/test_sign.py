@@ -1,5 +1,5 @@
 from reelgrid.media import Verdict, read_provenance, verify
-from reelgrid.media.signer import development_anchor
+from reelgrid.media.signer import self_signed_anchor
 from reelgrid.settings import Settings
 from tests.files import names
 from tests.media.certificates import Authority
@@ -11,9 +11,9 @@ def test_files_are_signed_with_this_machines_own_certificate(reelgrid, here):
     before = [read_provenance(file) for file in files]
     code, _, err = reelgrid("sign", *files)
     assert (code, err.count("is signed")) == (0, 2)
-    own = development_anchor(Settings().data)
+    own = self_signed_anchor(Settings().data)
     for file, said in zip(files, before, strict=True):
-        assert verify(file, own_anchor_pem=own).verdict is Verdict.SELF_MADE
+        assert verify(file, own_anchor_pem=own).verdict is Verdict.SELF_SIGNED
         assert read_provenance(file) == said
     assert names(here) == ["a.mp4", "b.png"]
 

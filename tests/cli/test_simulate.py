@@ -28,20 +28,20 @@ def test_tables_and_an_answer_for_people(scenario, capsys):
 
 def test_json_is_the_same_bytes_for_the_same_seed_on_both_engines(scenario, capsys):
     texts = []
-    for options in ([], [], ["--engine", "compiled"], ["--seed", "5"]):
+    for options in ([], [], ["--engine", "fast"], ["--seed", "5"]):
         assert run(["simulate", scenario, "--json", *options]) == 0
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] == texts[2] != texts[3]
     figures = json.loads(texts[0])
     assert figures["num_nodes"] == 8
-    assert figures["with_state"]["figures"]["leased_gpu_h"]["value"] > 0
-    spent = figures["with_state"]["gpu_hours"]
+    assert figures["with_checkpoints"]["figures"]["leased_gpu_h"]["value"] > 0
+    spent = figures["with_checkpoints"]["gpu_hours"]
     assert sum(spent.values()) == pytest.approx(12 * (5 + 3 * 2))
 
 
 def test_several_runs_give_intervals(scenario, capsys):
     assert run(["simulate", scenario, "--json", "--runs", "4", "--hours", "6"]) == 0
-    found = json.loads(capsys.readouterr().out)["with_state"]["figures"]["wait_mean_s"]
+    found = json.loads(capsys.readouterr().out)["with_checkpoints"]["figures"]["wait_mean_s"]
     assert found["low"] < found["value"] < found["high"]
 
 
@@ -87,7 +87,7 @@ def test_minutes_published_are_those_made_over_the_clips_made_for_one(scenario, 
     Path(scenario).write_text(text, encoding="utf-8")
     assert run(["simulate", scenario, "--no-compare", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    four = {key: each["value"] for key, each in found["with_state"]["figures"].items()}
+    four = {key: each["value"] for key, each in found["with_checkpoints"]["figures"].items()}
     assert four["minutes_published"] == pytest.approx(four["minutes_made"] / 4)
     assert four["usd_per_minute_published"] == pytest.approx(4 * four["usd_per_minute_made"])
 
@@ -96,7 +96,7 @@ def test_the_users_own_gpus_are_simulated_as_demand_counts_them(scenario, tmp_pa
     """A user's price comes first here as in `plan demand`."""
     text = Path(scenario).read_text(encoding="utf-8")
     assert run(["simulate", scenario, "--no-compare", "--json"]) == 0
-    usual = json.loads(capsys.readouterr().out)["with_state"]["figures"]["usd"]["value"]
+    usual = json.loads(capsys.readouterr().out)["with_checkpoints"]["figures"]["usd"]["value"]
     prices = tmp_path / "gpus.csv"
     prices.write_text("name,usd_per_h_low,usd_per_h_high\nRTX 4090,70,70\nH100 SXM,70,70\n")
     assert "usd_per_h" in text
@@ -105,5 +105,5 @@ def test_the_users_own_gpus_are_simulated_as_demand_counts_them(scenario, tmp_pa
     assert (
         run(["simulate", scenario, "--no-compare", "--json", "--hardware-file", str(prices)]) == 0
     )
-    dear = json.loads(capsys.readouterr().out)["with_state"]["figures"]["usd"]["value"]
+    dear = json.loads(capsys.readouterr().out)["with_checkpoints"]["figures"]["usd"]["value"]
     assert dear > 10 * usual

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from reelgrid.media import development_signer, sign
+from reelgrid.media import self_signed_signer, sign
 from reelgrid.settings import Settings
 from tests.media.certificates import Authority
 from tests.media.clips import PROVENANCE
@@ -39,9 +39,9 @@ def test_the_trusted_certificates_can_be_a_setting(reelgrid, signed, here, monke
 
 def test_a_file_of_this_machine_is_self_made(reelgrid, here):
     path = make(here / "a.png")
-    sign(path, PROVENANCE, development_signer(Settings().data))
+    sign(path, PROVENANCE, self_signed_signer(Settings().data))
     code, out, _ = reelgrid("verify", path)
-    assert (code, "self-made: signed and unchanged" in out) == (0, True)
+    assert (code, "self-signed: signed and unchanged" in out) == (0, True)
 
 
 def test_what_is_not_as_it_should_be_is_one(reelgrid, signed, here):

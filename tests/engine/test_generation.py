@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from reelgrid.engine import guidance, hook, preview
+from reelgrid.engine import guidance, preview, stepped_pipeline
+from reelgrid.engine.device import choose_num_threads
 from reelgrid.engine.generation import Generation
-from reelgrid.engine.inputs import set_guidance
-from reelgrid.engine.threads import fitting_threads
+from reelgrid.engine.pipeline_io import set_guidance
 from reelgrid.errors import GenerationError, RequestError
 from reelgrid.spec import Request, Size
 from tests.families.tiny import tiny_model
@@ -78,7 +78,7 @@ def test_guidance_below_one_is_off_and_still_follows_the_prompt(model, request_)
 
 def test_two_experts_keep_guidance_tuned_apart_unless_another_is_asked_for(request_):
     experts = tiny_model("wan22_two_experts")
-    pipeline = hook.own_components(experts.pipeline)
+    pipeline = stepped_pipeline.own_components(experts.pipeline)
     for asked, expected in ((3.0, (3.0, 3.5)), (6.0, (6.0, 6.0))):
         pipeline.guider_2.guidance_scale = 3.5
         set_guidance(pipeline, experts, request_.with_(guidance_scale=asked))
@@ -141,7 +141,7 @@ def test_a_closed_generation_says_so(model, request_, tmp_path):
     next(generation)
     generation.close()
     assert list(generation) == []
-    for ask in (generation.preview, lambda: generation.save(tmp_path / "x.safetensors")):
+    for ask in (generation.preview, lambda: generation.save_checkpoint(tmp_path / "x.safetensors")):
         with pytest.raises(GenerationError, match="closed"):
             ask()
     with pytest.raises(GenerationError, match="not finished"):
@@ -170,7 +170,7 @@ def test_a_first_frame_is_refused_by_a_model_that_takes_none(request_, tmp_path)
     text_only = tiny_model("wan_euler", can_first_frame=True)
     (tmp_path / "first.png").write_bytes(b"x")
     with pytest.raises(RequestError, match="from text only"):
-        Generation(text_only, request_.with_(input_reference=tmp_path / "first.png"))
+        Generation(text_only, request_.with_(first_frame=tmp_path / "first.png"))
 
 
 def test_a_file_that_is_no_image_is_refused_as_first_frame(request_, tmp_path):
@@ -178,7 +178,7 @@ def test_a_file_that_is_no_image_is_refused_as_first_frame(request_, tmp_path):
     with pytest.raises(RequestError, match="no image"):
         Generation(
             tiny_model("wan_image_to_video"),
-            request_.with_(input_reference=tmp_path / "first.png"),
+            request_.with_(first_frame=tmp_path / "first.png"),
         )
 
 
@@ -212,9 +212,9 @@ def test_a_small_clip_of_a_small_model_takes_one_thread_and_others_all(model, re
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        assert fitting_threads(model, whole) == 1
-        assert fitting_threads(large_model, whole) == 3
-        assert fitting_threads(model, large_clip) == 3
+        assert choose_num_threads(model, whole) == 1
+        assert choose_num_threads(large_model, whole) == 3
+        assert choose_num_threads(model, large_clip) == 3
     finally:
         torch.set_num_threads(before)
 
@@ -225,7 +225,7 @@ def test_a_restored_generation_goes_on_with_as_many_threads_as_it_began_with(
     began = torch.get_num_threads()
     whole = Generation(model, request_, exact=True)
     next(whole)
-    whole.save(tmp_path / "x.safetensors")
+    whole.save_checkpoint(tmp_path / "x.safetensors")
     torch.set_num_threads(began + 1)
     try:
         restored = Generation.restore(tmp_path / "x.safetensors", model)

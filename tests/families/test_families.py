@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 
 from reelgrid.engine.generation import Generation, Progress
-from reelgrid.engine.inputs import pipeline_inputs, set_guidance
-from reelgrid.engine.results import frames_of
+from reelgrid.engine.pipeline_io import frames_of, pipeline_inputs, set_guidance
 from reelgrid.spec import Request
 from tests.families.tiny import BUILDERS, tiny_model
 
@@ -66,15 +65,17 @@ def finished(wholes, folder):
 def run_whole(family: str, folder: Path) -> Whole:
     model = tiny_model(family, num_steps=NUM_STEPS)
     first = folder / "first.png" if model.card.can_first_frame else None
-    request = Request("a red ball rolls to the right", seed=5, input_reference=first)
+    request = Request("a red ball rolls to the right", seed=5, first_frame=first)
     (folder / family).mkdir()
     progress, previews = [], []
     with Generation(model, request) as generation:
-        generation.save(folder / family / "00-encode.safetensors")
+        generation.save_checkpoint(folder / family / "00-encode.safetensors")
         for done in generation:
             progress.append(done)
             if done.stage != "decode":
-                generation.save(folder / family / f"{len(progress):02}-{done.stage}.safetensors")
+                generation.save_checkpoint(
+                    folder / family / f"{len(progress):02}-{done.stage}.safetensors"
+                )
             if done.stage == "denoise":
                 previews.append(generation.preview())
         frames = generation.frames

@@ -10,7 +10,7 @@ from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from reelgrid.catalog import Defaults, ModelCard
+from reelgrid.catalog import ModelCard, ModelDefaults
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Size
 
@@ -36,7 +36,7 @@ def tiny_model(name: str, *, num_steps: int = 4, **card: Any) -> LoadedModel:
         torch.manual_seed(0)
         pipeline = BUILDERS[name]()
     size, num_frames = SHAPES.get(name, (Size(32, 32), 9))
-    defaults = Defaults(
+    defaults = ModelDefaults(
         size=size, num_frames=num_frames, fps=8.0, num_steps=num_steps, guidance_scale=3.0
     )
     rules = {

@@ -8,23 +8,23 @@ import sys
 import time
 
 from reelgrid.errors import BusyError, StaleClaim
-from reelgrid.jobs.sql import SqlDesk, open_desk
-from reelgrid.jobs.work import Claim, Progress, WorkerInfo
+from reelgrid.jobs.messages import Claim, JobProgress, WorkerInfo
+from reelgrid.jobs.sql.sql_queue import SqlJobQueue, open_job_queue
 
 LEASE_S = 0.5
 
 
 def main(url: str, name: str) -> None:
-    desk = open_desk(url, max_losses=1_000)
+    job_queue = open_job_queue(url, max_losses=1_000)
     chance = random.Random(name)  # each worker its own, the same in every run
     me = WorkerInfo(id=name, machine="cpu", memory_gib=8.0)
     while True:
         try:
-            claim = desk.claim(me, lease_s=LEASE_S)
+            claim = job_queue.claim(me, lease_s=LEASE_S)
             if claim is None:
                 time.sleep(0.05)
                 continue
-            work(desk, claim, chance)
+            work(job_queue, claim, chance)
             sys.stdout.write(f"finished {claim.id} {claim.epoch}\n")
         except StaleClaim:
             sys.stdout.write("stale\n")
@@ -33,12 +33,12 @@ def main(url: str, name: str) -> None:
         sys.stdout.flush()
 
 
-def work(desk: SqlDesk, claim: Claim, chance: random.Random) -> None:
-    for step in range(claim.state.step if claim.state else 0, 3):
+def work(job_queue: SqlJobQueue, claim: Claim, chance: random.Random) -> None:
+    for step in range(claim.checkpoint.step if claim.checkpoint else 0, 3):
         time.sleep(3 * LEASE_S if chance.random() < 0.03 else chance.uniform(0.0, 0.02))
-        desk.save(claim, f"{claim.id}-{claim.epoch}-{step}", step)
-        desk.beat(claim, Progress(stage="denoise", step=step))
-    desk.finish(claim, {"video": f"{claim.id}-{claim.epoch}"})
+        job_queue.save_checkpoint(claim, f"{claim.id}-{claim.epoch}-{step}", step)
+        job_queue.heartbeat(claim, JobProgress(stage="denoise", step=step))
+    job_queue.finish(claim, {"video": f"{claim.id}-{claim.epoch}"})
 
 
 if __name__ == "__main__":

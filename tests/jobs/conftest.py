@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from reelgrid.jobs.sql import SqlDesk
-from tests.jobs.given import Clock, empty, make_desk
+from reelgrid.jobs.sql.sql_queue import SqlJobQueue
+from tests.jobs.builders import Clock, empty, make_desk
 from tests.jobs.postgres import postgres
 
 BACKENDS = ("sqlite", "postgresql")
@@ -20,28 +20,28 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def urls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"sqlite": f"sqlite:///{tmp_path_factory.mktemp('desk') / 'desk.sqlite'}"}
+    return {"sqlite": f"sqlite:///{tmp_path_factory.mktemp('job_queue') / 'job_queue.sqlite'}"}
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def _shared(
     request: pytest.FixtureRequest, urls: dict[str, str]
-) -> Iterator[tuple[SqlDesk, Clock]]:
+) -> Iterator[tuple[SqlJobQueue, Clock]]:
     if request.param == "postgresql":
         urls["postgresql"] = request.getfixturevalue("postgres_url")
-    desk, clock = make_desk(urls[request.param])
-    yield desk, clock
-    desk.close()
+    job_queue, clock = make_desk(urls[request.param])
+    yield job_queue, clock
+    job_queue.close()
 
 
 @pytest.fixture
-def desk(_shared: tuple[SqlDesk, Clock]) -> SqlDesk:
+def job_queue(_shared: tuple[SqlJobQueue, Clock]) -> SqlJobQueue:
     """An empty desk."""
     empty(_shared[0])
     return _shared[0]
 
 
 @pytest.fixture
-def clock(_shared: tuple[SqlDesk, Clock]) -> Clock:
+def clock(_shared: tuple[SqlJobQueue, Clock]) -> Clock:
     """The clock of the desk."""
     return _shared[1]

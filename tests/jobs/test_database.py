@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.errors import BusyError, DeskError, FullError, ReelgridError, RequestError
-from reelgrid.jobs import database as database_module
-from reelgrid.jobs.database import Database
-from reelgrid.jobs.sql import FILE, open_database, open_desk
-from tests.jobs.given import new_job, new_worker
+from reelgrid.errors import BusyError, JobQueueError, ReelgridError, RequestError, StorageFullError
+from reelgrid.jobs.sql import database as database_module
+from reelgrid.jobs.sql.database import Database
+from reelgrid.jobs.sql.sql_queue import FILE, open_database, open_job_queue
+from tests.jobs.builders import new_job, new_worker
 
 
 def test_what_was_admitted_is_there_after_kill_9_and_half_a_transaction_is_not(
@@ -23,8 +23,8 @@ def test_what_was_admitted_is_there_after_kill_9_and_half_a_transaction_is_not(
 import os, signal, sys
 from pathlib import Path
 from reelgrid.jobs import schema
-from reelgrid.jobs.sql import open_desk
-from tests.jobs.given import new_job
+from reelgrid.jobs.sql.sql_queue import open_desk
+from tests.jobs.builders import new_job
 desk = open_desk(Path(sys.argv[1]))
 print(desk.submit(new_job()).id, flush=True)
 with desk.database.write() as connection:
@@ -40,12 +40,12 @@ with desk.database.write() as connection:
         env=os.environ | {"PYTHONPATH": "src"},
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
-    desk = open_desk(tmp_path)
-    taken = desk.claim(new_worker())
+    job_queue = open_job_queue(tmp_path)
+    taken = job_queue.claim(new_worker())
     assert taken is not None
     assert taken.id == died.stdout.strip()
-    assert desk.usage()[0].num_jobs == 1
-    desk.close()
+    assert job_queue.usage()[0].num_jobs == 1
+    job_queue.close()
 
 
 def test_a_file_is_flushed_at_every_commit_and_read_while_it_is_written(tmp_path: Path) -> None:
@@ -70,35 +70,35 @@ def test_a_locked_file_is_one_clear_error_and_readers_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "PATIENCE_S", 0.2)
-    desk = open_desk(tmp_path)
-    job = desk.submit(new_job())
+    job_queue = open_job_queue(tmp_path)
+    job = job_queue.submit(new_job())
     holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(BusyError, match="is held by another transaction: try again"):
-        desk.submit(new_job())
-    assert desk.get(job.id) == job
+        job_queue.submit(new_job())
+    assert job_queue.get(job.id) == job
     holder.execute("ROLLBACK")
     holder.close()
-    desk.submit(new_job())
-    desk.close()
+    job_queue.submit(new_job())
+    job_queue.close()
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
-    job = desk.submit(new_job())
-    with desk.database.read() as connection:
+    job_queue = open_job_queue(tmp_path)
+    job = job_queue.submit(new_job())
+    with job_queue.database.read() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    desk.close()
-    desk = open_desk(tmp_path)
-    with desk.database.read() as connection:  # the connection that the pool gives out next
+    job_queue.close()
+    job_queue = open_job_queue(tmp_path)
+    with job_queue.database.read() as connection:  # the connection that the pool gives out next
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(FullError, match="its disk is full: make room"):
-        desk.submit(new_job(request={"prompt": "x" * 50_000}))
-    assert desk.get(job.id) == job
-    with desk.database.read() as connection:
+    with pytest.raises(StorageFullError, match="its disk is full: make room"):
+        job_queue.submit(new_job(request={"prompt": "x" * 50_000}))
+    assert job_queue.get(job.id) == job
+    with job_queue.database.read() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-    desk.submit(new_job(request={"prompt": "x" * 50_000}))
-    desk.close()
+    job_queue.submit(new_job(request={"prompt": "x" * 50_000}))
+    job_queue.close()
 
 
 def test_a_log_that_may_not_grow_is_one_clear_error(tmp_path: Path) -> None:
@@ -107,8 +107,8 @@ def test_a_log_that_may_not_grow_is_one_clear_error(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 from reelgrid.errors import ReelgridError
-from reelgrid.jobs.sql import open_desk
-from tests.jobs.given import new_job
+from reelgrid.jobs.sql.sql_queue import open_desk
+from tests.jobs.builders import new_job
 desk = open_desk(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 size = Path(sys.argv[1] + "-wal").stat().st_size + 20_000
@@ -129,29 +129,29 @@ except ReelgridError as error:
     )
     assert done.returncode == 0, done.stderr
     num, kind, message = done.stdout.split(maxsplit=2)
-    assert kind in {"FullError", "DeskError"}
+    assert kind in {"StorageFullError", "JobQueueError"}
     assert message.count("\n") == 1
-    desk = open_desk(tmp_path)
-    assert len(desk.list(limit=1_000).jobs) == int(num)
-    desk.close()
+    job_queue = open_job_queue(tmp_path)
+    assert len(job_queue.list(limit=1_000).jobs) == int(num)
+    job_queue.close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(DeskError):
-        open_desk(tmp_path / FILE)
+    with pytest.raises(JobQueueError):
+        open_job_queue(tmp_path / FILE)
 
 
 def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all" * 100)
-    with pytest.raises(DeskError, match="refused: file is not a database"):
-        open_desk(tmp_path)
+    with pytest.raises(JobQueueError, match="refused: file is not a database"):
+        open_job_queue(tmp_path)
 
 
 def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() -> None:
-    with pytest.raises(DeskError, match="refused: connection") as refused:
-        open_desk("postgresql://ann:hunter2@127.0.0.1:1/desk")
+    with pytest.raises(JobQueueError, match="refused: connection") as refused:
+        open_job_queue("postgresql://ann:hunter2@127.0.0.1:1/desk")
     assert "hunter2" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -166,12 +166,12 @@ def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() ->
 )
 def test_an_address_of_another_kind_is_refused(url: str, words: str) -> None:
     with pytest.raises(RequestError, match=words):
-        open_desk(url)
+        open_job_queue(url)
 
 
 def test_a_desk_that_must_exist_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="there is no desk"):
-        open_desk(tmp_path / FILE, must_exist=True)
+        open_job_queue(tmp_path / FILE, must_exist=True)
     assert not (tmp_path / FILE).exists()
 
 
@@ -183,44 +183,46 @@ def test_addresses_are_taken_as_people_write_them(url: str) -> None:
 
 
 def test_every_error_of_the_desk_is_in_the_tree() -> None:
-    assert all(issubclass(kind, ReelgridError) for kind in (BusyError, DeskError, FullError))
+    assert all(
+        issubclass(kind, ReelgridError) for kind in (BusyError, JobQueueError, StorageFullError)
+    )
 
 
 def test_a_process_that_froze_within_a_transaction_holds_others_up_for_a_moment_only(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "FROZEN_S", 0.3)
-    desk = open_desk(postgres_url)
-    job = desk.submit(new_job())
+    job_queue = open_job_queue(postgres_url)
+    job = job_queue.submit(new_job())
 
     def freeze() -> None:
-        with desk.database.write() as connection:
+        with job_queue.database.write() as connection:
             connection.exec_driver_sql("UPDATE job SET reason = 'frozen'")
-            assert desk.cancel(job.id).reason is None  # waits, and is not refused
+            assert job_queue.cancel(job.id).reason is None  # waits, and is not refused
             connection.exec_driver_sql("SELECT 1")
 
     with pytest.raises(BusyError, match="try again"):
         freeze()
-    assert desk.get(job.id).reason is None
-    desk.delete(job.id)
-    desk.close()
+    assert job_queue.get(job.id).reason is None
+    job_queue.delete(job.id)
+    job_queue.close()
 
 
 def test_nothing_is_admitted_into_a_file_that_was_removed_or_replaced(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path / FILE)
-    job = desk.submit(new_job())
+    job_queue = open_job_queue(tmp_path / FILE)
+    job = job_queue.submit(new_job())
     away = tmp_path / "away"
     away.mkdir()
-    for file in tmp_path.glob("desk.sqlite*"):
+    for file in tmp_path.glob("jobs.sqlite*"):
         file.rename(away / file.name)
-    with pytest.raises(DeskError, match="was removed or replaced"):
-        desk.submit(new_job())
-    open_desk(tmp_path / FILE).close()
-    with pytest.raises(DeskError, match="was removed or replaced"):
-        desk.submit(new_job())
-    for file in tmp_path.glob("desk.sqlite*"):
+    with pytest.raises(JobQueueError, match="was removed or replaced"):
+        job_queue.submit(new_job())
+    open_job_queue(tmp_path / FILE).close()
+    with pytest.raises(JobQueueError, match="was removed or replaced"):
+        job_queue.submit(new_job())
+    for file in tmp_path.glob("jobs.sqlite*"):
         file.unlink()
     for file in away.iterdir():
         file.rename(tmp_path / file.name)
-    assert {desk.submit(new_job()).id, job.id} == {each.id for each in desk.list().jobs}
-    desk.close()
+    assert {job_queue.submit(new_job()).id, job.id} == {each.id for each in job_queue.list().jobs}
+    job_queue.close()

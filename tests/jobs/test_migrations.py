@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Inspector, make_url
 
-from reelgrid.errors import DeskError, ReelgridError
-from reelgrid.jobs import migrations, schema
-from reelgrid.jobs.database import Database
+from reelgrid.errors import JobQueueError, ReelgridError
 from reelgrid.jobs.job import Phase
-from reelgrid.jobs.migrations import STEPS, migrate
-from reelgrid.jobs.sql import open_desk
-from tests.jobs.given import new_job, new_worker
+from reelgrid.jobs.sql import migrations, schema
+from reelgrid.jobs.sql.database import Database
+from reelgrid.jobs.sql.migrations import STEPS, migrate
+from reelgrid.jobs.sql.sql_queue import open_job_queue
+from tests.jobs.builders import new_job, new_worker
 
 FIXTURE = Path(__file__).parent / "desk_v1.sql"
 
@@ -23,7 +23,7 @@ FIXTURE = Path(__file__).parent / "desk_v1.sql"
 def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database that nobody has used."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'desk.sqlite'}"
+        return f"sqlite:///{tmp_path / 'job_queue.sqlite'}"
     url = make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg")
     name = f"fresh_{abs(hash(tmp_path))}"
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
@@ -81,7 +81,7 @@ def test_a_newer_database_is_refused_in_one_line(fresh_url: str) -> None:
     migrate(database)
     with database.write() as connection:
         connection.execute(text("UPDATE schema_version SET version = 99"))
-    with pytest.raises(DeskError, match=f"version 99, this program knows up to {len(STEPS)}"):
+    with pytest.raises(JobQueueError, match=f"version 99, this program knows up to {len(STEPS)}"):
         migrate(database)
     database.close()
 
@@ -93,7 +93,7 @@ def test_a_step_that_breaks_off_leaves_nothing(
     migrate(database)
     broken = (*STEPS, "CREATE TABLE half (x INTEGER); CREATE TABLE job (x INTEGER)")
     monkeypatch.setattr(migrations, "STEPS", broken)
-    with pytest.raises(DeskError, match="already exists"):
+    with pytest.raises(JobQueueError, match="already exists"):
         migrate(database, up_to=len(broken))
     with database.read() as connection:
         assert not inspect(connection).has_table("half")
@@ -105,7 +105,7 @@ def test_a_step_that_breaks_off_leaves_nothing(
 def _open(url: str, barrier: object, results: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]
     try:
-        open_desk(url).close()
+        open_job_queue(url).close()
         results.put("")  # type: ignore[attr-defined]
     except ReelgridError as error:
         results.put(repr(error))  # type: ignore[attr-defined]
@@ -120,24 +120,24 @@ def test_processes_that_start_at_once_do_not_meet(fresh_url: str) -> None:
     assert [results.get(timeout=60) for _ in starters] == [""] * 4
     for each in starters:
         each.join()
-    open_desk(fresh_url).close()
+    open_job_queue(fresh_url).close()
 
 
 def test_a_database_of_the_first_version_comes_up_with_its_jobs(tmp_path: Path) -> None:
-    path = tmp_path / "desk.sqlite"
+    path = tmp_path / "jobs.sqlite"
     with sqlite3.connect(path) as connection:
         connection.executescript(FIXTURE.read_text(encoding="utf-8"))
     connection.close()
-    desk = open_desk(path)
-    jobs = {job.phase: job for job in desk.list(limit=100).jobs}
+    job_queue = open_job_queue(path)
+    jobs = {job.phase: job for job in job_queue.list(limit=100).jobs}
     assert set(jobs) == set(Phase)
     assert jobs[Phase.COMPLETED].files == {"video": "made/one.mp4"}
     assert jobs[Phase.FAILED].error_code == "generation_failed"
     lost = jobs[Phase.RUNNING]
-    taken = [desk.claim(new_worker(f"w{n}")) for n in range(2)]
+    taken = [job_queue.claim(new_worker(f"w{n}")) for n in range(2)]
     assert {lost.id, jobs[Phase.WAITING].id} == {claim.id for claim in taken if claim}
     (again,) = [claim for claim in taken if claim and claim.id == lost.id]
-    assert (again.epoch, again.state) == (lost.epoch + 1, lost.state)
-    desk.resume(jobs[Phase.PAUSED].id)
-    desk.submit(new_job())
-    desk.close()
+    assert (again.epoch, again.checkpoint) == (lost.epoch + 1, lost.checkpoint)
+    job_queue.resume(jobs[Phase.PAUSED].id)
+    job_queue.submit(new_job())
+    job_queue.close()

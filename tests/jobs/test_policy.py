@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.jobs import policy
-from reelgrid.jobs.policy import Priority, Running, Waiting, Worker
+from reelgrid.jobs.policy import Priority, RunningJob, WaitingJob, WorkerCapacity
 
 seconds = st.floats(0, 1e5)
 lengths = st.floats(1, 1e4)
@@ -14,7 +14,7 @@ models = st.sampled_from(["wan", "ltx", "hunyuan"])
 memories = st.sampled_from([8.0, 16.0, 24.0, 80.0])
 priorities = st.sampled_from(list(Priority))
 jobs = st.builds(
-    Waiting,
+    WaitingJob,
     id=st.uuids().map(str),
     rank=seconds,
     estimate_s=lengths,
@@ -23,7 +23,7 @@ jobs = st.builds(
     needs_trust=st.booleans(),
 )
 workers = st.builds(
-    Worker,
+    WorkerCapacity,
     memory_gib=memories,
     warm_models=st.frozensets(models, max_size=2),
     load_s=st.floats(0, 600),
@@ -32,7 +32,7 @@ workers = st.builds(
 )
 
 small_jobs = st.builds(
-    Waiting,
+    WaitingJob,
     id=st.uuids().map(str),
     rank=st.floats(0, 1_000),
     estimate_s=st.floats(1, 100),
@@ -47,7 +47,7 @@ def running_jobs(draw):
     """A job with plenty left on a worker that can run any model; whether it gives way is open."""
     model = draw(models)
     worker = draw(workers)
-    return Running(
+    return RunningJob(
         id=draw(st.uuids().map(str)),
         rank=draw(st.floats(0, 2_000)),
         remaining_s=draw(st.floats(0, 3_000)),
@@ -66,7 +66,7 @@ def test_a_rank_is_never_earlier_than_the_admission(submitted_s, estimate_s, pri
     deadline_s = None if due_after_s is None else submitted_s + due_after_s
     rank = policy.rank(
         submitted_s=submitted_s,
-        turn_s=submitted_s,
+        fair_start_s=submitted_s,
         estimate_s=estimate_s,
         priority=priority,
         deadline_s=deadline_s,
@@ -80,7 +80,7 @@ def test_of_two_jobs_sent_together_the_shorter_goes_first(submitted_s, one_s, ot
     def rank(estimate_s):
         return policy.rank(
             submitted_s=submitted_s,
-            turn_s=submitted_s,
+            fair_start_s=submitted_s,
             estimate_s=estimate_s,
             priority=priority,
         )
@@ -92,11 +92,11 @@ def test_of_two_jobs_sent_together_the_shorter_goes_first(submitted_s, one_s, ot
 @given(lengths, lengths)
 def test_a_long_job_lets_a_short_one_pass_for_a_stretch_of_the_difference_only(short_s, more_s):
     long_s = short_s + more_s
-    long_rank = policy.rank(submitted_s=0, turn_s=0, estimate_s=long_s)
-    head_start_s = policy.STRETCH * more_s
+    long_rank = policy.rank(submitted_s=0, fair_start_s=0, estimate_s=long_s)
+    head_start_s = policy.LENGTH_WEIGHT * more_s
 
     def rank_of_short(at_s):
-        return policy.rank(submitted_s=at_s, turn_s=at_s, estimate_s=short_s)
+        return policy.rank(submitted_s=at_s, fair_start_s=at_s, estimate_s=short_s)
 
     assert rank_of_short(head_start_s * 0.99) < long_rank
     assert rank_of_short(head_start_s * 1.01) > long_rank
@@ -106,11 +106,11 @@ def test_a_long_job_lets_a_short_one_pass_for_a_stretch_of_the_difference_only(s
 @given(seconds, lengths)
 def test_a_higher_class_goes_first_until_the_patience_of_the_lower_is_over(submitted_s, estimate_s):
     for low, high in ((Priority.LOW, Priority.NORMAL), (Priority.NORMAL, Priority.HIGH)):
-        waited_s = low.patience_s - high.patience_s
+        waited_s = low.delay_s - high.delay_s
 
         def rank(at_s, priority):
             return policy.rank(
-                submitted_s=at_s, turn_s=at_s, estimate_s=estimate_s, priority=priority
+                submitted_s=at_s, fair_start_s=at_s, estimate_s=estimate_s, priority=priority
             )
 
         lower = rank(submitted_s, low)
@@ -124,7 +124,7 @@ def test_a_higher_class_goes_first_until_the_patience_of_the_lower_is_over(submi
 def test_a_deadline_only_ever_brings_a_job_forward(submitted_s, estimate_s, due_after_s, priority):
     values = {
         "submitted_s": submitted_s,
-        "turn_s": submitted_s,
+        "fair_start_s": submitted_s,
         "estimate_s": estimate_s,
         "priority": priority,
     }
@@ -134,7 +134,7 @@ def test_a_deadline_only_ever_brings_a_job_forward(submitted_s, estimate_s, due_
 
 def test_a_deadline_puts_a_patient_job_to_twice_its_length_before_it():
     rank = policy.rank(
-        submitted_s=0, turn_s=0, estimate_s=100, priority=Priority.LOW, deadline_s=1000
+        submitted_s=0, fair_start_s=0, estimate_s=100, priority=Priority.LOW, deadline_s=1000
     )
     assert rank == 1000 - policy.DEADLINE_LEAD * 100
 
@@ -146,14 +146,14 @@ class Served:
     """One worker, jobs as they come; who was taken when."""
 
     def __init__(self, load_s=0.0, warm_models=()):
-        self.worker = Worker(
+        self.worker = WorkerCapacity(
             memory_gib=80, load_s=load_s, warm_models=frozenset(warm_models), is_trusted=True
         )
         self.taken = []
 
     def serve(self, sent):
         """Serve (submitted_s, owner, estimate_s, priority, model), in order of time."""
-        waiting: dict[str, tuple[Waiting, int, float]] = {}
+        waiting: dict[str, tuple[WaitingJob, int, float]] = {}
         now_s = 0.0
         unfinished: dict[int, dict[str, tuple[float, float]]] = {}
         sent = sorted(sent)
@@ -176,14 +176,17 @@ class Served:
         submitted_s, owner, estimate_s, priority, model = request
         mine = unfinished.setdefault(owner, {})
         last = list(mine.values())[-1] if mine else (None, 0.0)
-        turn_s = policy.turn_s(submitted_s, *last)
+        fair_start_s = policy.fair_start_s(submitted_s, *last)
         rank = policy.rank(
-            submitted_s=submitted_s, turn_s=turn_s, estimate_s=estimate_s, priority=priority
+            submitted_s=submitted_s,
+            fair_start_s=fair_start_s,
+            estimate_s=estimate_s,
+            priority=priority,
         )
-        job = Waiting(
+        job = WaitingJob(
             id=f"{index:06d}", rank=rank, estimate_s=estimate_s, memory_gib=8, model=model
         )
-        mine[job.id] = (turn_s, estimate_s)
+        mine[job.id] = (fair_start_s, estimate_s)
         waiting[job.id] = (job, owner, submitted_s)
 
 
@@ -234,7 +237,7 @@ def test_owners_share_the_time_evenly_however_long_their_jobs_are(long_s, short_
     sent = [(0.0, 0, long_s, Priority.NORMAL, "wan")] * 40
     sent += [(0.0, 1, short_s, Priority.NORMAL, "wan")] * 400
     given_s = [0.0, 0.0]
-    lead_s = (policy.STRETCH + 2) * (long_s + short_s)
+    lead_s = (policy.LENGTH_WEIGHT + 2) * (long_s + short_s)
     for _, job, owner, _, left in Served().serve(sent).taken:
         given_s[owner] += job.estimate_s
         if {other for _, other, _ in left} == {0, 1}:
@@ -242,9 +245,9 @@ def test_owners_share_the_time_evenly_however_long_their_jobs_are(long_s, short_
 
 
 def test_an_owner_without_unfinished_jobs_begins_at_his_own_time():
-    assert policy.turn_s(50.0, None) == 50.0
-    assert policy.turn_s(50.0, 10.0, 20.0) == 50.0
-    assert policy.turn_s(50.0, 40.0, 20.0) == 60.0
+    assert policy.fair_start_s(50.0, None) == 50.0
+    assert policy.fair_start_s(50.0, 10.0, 20.0) == 50.0
+    assert policy.fair_start_s(50.0, 40.0, 20.0) == 60.0
 
 
 # choice
@@ -253,7 +256,7 @@ def test_an_owner_without_unfinished_jobs_begins_at_his_own_time():
 @settings(deadline=None)
 @given(workers, st.lists(jobs, max_size=30, unique_by=lambda job: job.id))
 def test_the_heads_of_alike_jobs_are_enough_to_choose_from(worker, waiting):
-    heads: dict[tuple[str, float, bool], Waiting] = {}
+    heads: dict[tuple[str, float, bool], WaitingJob] = {}
     for job in sorted(waiting, key=lambda job: (job.rank, job.id)):
         heads.setdefault((job.model, job.memory_gib, job.needs_trust), job)
     assert policy.choose(worker, heads.values()) == policy.choose(worker, waiting)
@@ -273,9 +276,9 @@ def test_what_is_chosen_fits_and_nothing_is_chosen_only_if_nothing_fits(worker, 
 @settings(deadline=None)
 @given(st.floats(1, 600), st.floats(0, 1_000), st.floats(0, 1_000))
 def test_a_warm_model_is_worth_the_time_to_load_it_and_no_more(load_s, warm_rank, cold_rank):
-    worker = Worker(memory_gib=80, warm_models=frozenset(["wan"]), load_s=load_s)
-    warm = Waiting(id="warm", rank=warm_rank, model="wan", estimate_s=1, memory_gib=8)
-    cold = Waiting(id="cold", rank=cold_rank, model="ltx", estimate_s=1, memory_gib=8)
+    worker = WorkerCapacity(memory_gib=80, warm_models=frozenset(["wan"]), load_s=load_s)
+    warm = WaitingJob(id="warm", rank=warm_rank, model="wan", estimate_s=1, memory_gib=8)
+    cold = WaitingJob(id="cold", rank=cold_rank, model="ltx", estimate_s=1, memory_gib=8)
     expected = warm if warm_rank - load_s < cold_rank else cold
     if not math.isclose(warm_rank - load_s, cold_rank, abs_tol=1e-6):
         assert policy.choose(worker, [warm, cold]) is expected
@@ -287,7 +290,7 @@ def test_a_warm_model_is_worth_the_time_to_load_it_and_no_more(load_s, warm_rank
 @settings(deadline=None)
 @given(running_jobs(), small_jobs)
 def test_a_job_gives_way_only_if_that_costs_less_than_half_of_what_it_still_needs(running, waiting):
-    if policy.gives_way(running, waiting):
+    if policy.should_yield(running, waiting):
         is_warm = waiting.model in running.worker.warm_models
         loading_s = 0 if is_warm else 2 * running.worker.load_s
         assert 2 * (waiting.estimate_s + running.save_s + loading_s) < running.remaining_s
@@ -297,8 +300,8 @@ def test_a_job_gives_way_only_if_that_costs_less_than_half_of_what_it_still_need
 @settings(deadline=None)
 @given(running_jobs(), small_jobs)
 def test_a_worker_whose_job_gave_way_takes_the_waiting_one_and_not_the_same_again(running, waiting):
-    if policy.gives_way(running, waiting):
-        back = Waiting(
+    if policy.should_yield(running, waiting):
+        back = WaitingJob(
             id=running.id,
             rank=running.rank,
             estimate_s=running.remaining_s,
@@ -311,8 +314,8 @@ def test_a_worker_whose_job_gave_way_takes_the_waiting_one_and_not_the_same_agai
 @settings(deadline=None)
 @given(running_jobs(), small_jobs)
 def test_no_two_jobs_give_way_to_each_other(running, waiting):
-    if policy.gives_way(running, waiting):
-        other = Running(
+    if policy.should_yield(running, waiting):
+        other = RunningJob(
             id=waiting.id,
             rank=waiting.rank,
             remaining_s=1e9,
@@ -321,23 +324,23 @@ def test_no_two_jobs_give_way_to_each_other(running, waiting):
                 running.worker, warm_models=running.worker.warm_models | {waiting.model}
             ),
         )
-        back = Waiting(
+        back = WaitingJob(
             id=running.id, rank=running.rank, estimate_s=1, memory_gib=0, model=running.model
         )
-        assert not policy.gives_way(other, back)
+        assert not policy.should_yield(other, back)
 
 
 @settings(deadline=None)
 @given(st.lists(running_jobs(), max_size=20, unique_by=lambda job: job.id), small_jobs)
 def test_the_job_with_the_largest_rank_gives_way(running, waiting):
-    victim = policy.whom_to_preempt(running, waiting)
-    willing = [job for job in running if policy.gives_way(job, waiting)]
+    victim = policy.choose_victim(running, waiting)
+    willing = [job for job in running if policy.should_yield(job, waiting)]
     assert (victim is None) == (not willing)
     assert victim is None or victim.rank == max(job.rank for job in willing)
 
 
 @pytest.mark.parametrize(
-    ("changes", "gives_way"),
+    ("changes", "should_yield"),
     [
         ({}, True),
         ({"remaining_s": 200.0}, False),  # exactly as much as it costs
@@ -347,9 +350,9 @@ def test_the_job_with_the_largest_rank_gives_way(running, waiting):
         ({"model": "ltx", "remaining_s": 600.0}, False),
     ],
 )
-def test_giving_way_by_example(changes, gives_way):
+def test_giving_way_by_example(changes, should_yield):
     values = {"id": "a", "rank": 200.0, "remaining_s": 900.0, "model": "wan"} | changes
     warm = frozenset([str(values["model"])])
-    worker = Worker(memory_gib=24, warm_models=warm, load_s=100.0)
-    waiting = Waiting(id="b", rank=10.0, estimate_s=100, memory_gib=8, model="wan")
-    assert policy.gives_way(Running(**values, worker=worker), waiting) is gives_way
+    worker = WorkerCapacity(memory_gib=24, warm_models=warm, load_s=100.0)
+    waiting = WaitingJob(id="b", rank=10.0, estimate_s=100, memory_gib=8, model="wan")
+    assert policy.should_yield(RunningJob(**values, worker=worker), waiting) is should_yield

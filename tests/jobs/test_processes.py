@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from reelgrid.jobs.job import Phase
-from reelgrid.jobs.sql import SqlDesk, open_desk
+from reelgrid.jobs.sql.sql_queue import SqlJobQueue, open_job_queue
+from tests.jobs.builders import TABLES, new_job
 from tests.jobs.busy_worker import LEASE_S
-from tests.jobs.given import TABLES, new_job
 
 NUM_JOBS = 40
 FROZEN_S = 3 * LEASE_S
@@ -23,17 +23,17 @@ PATIENCE_S = 60.0
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'desk.sqlite'}"
+        return f"sqlite:///{tmp_path / 'job_queue.sqlite'}"
     return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
-def desk(url: str) -> SqlDesk:
-    desk = open_desk(url)
-    with desk.database.write() as connection:
+def job_queue(url: str) -> SqlJobQueue:
+    job_queue = open_job_queue(url)
+    with job_queue.database.write() as connection:
         for table in TABLES:
             connection.exec_driver_sql(f"DELETE FROM {table}")
-    return desk
+    return job_queue
 
 
 def start(url: str, name: str, log: Path) -> "subprocess.Popen[bytes]":
@@ -46,21 +46,24 @@ def start(url: str, name: str, log: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def wait_for(desk: SqlDesk, num_completed: int) -> None:
+def wait_for(job_queue: SqlJobQueue, num_completed: int) -> None:
     give_up_s = time.monotonic() + PATIENCE_S
-    while sum(each.num for each in desk.counts() if each.phase == "completed") < num_completed:
-        assert time.monotonic() < give_up_s, desk.counts()
+    while (
+        sum(each.num for each in job_queue.job_counts() if each.phase == "completed")
+        < num_completed
+    ):
+        assert time.monotonic() < give_up_s, job_queue.job_counts()
         time.sleep(0.02)
 
 
 def test_every_job_is_finished_exactly_once_whoever_dies(
-    desk: SqlDesk, url: str, tmp_path: Path
+    job_queue: SqlJobQueue, url: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    ids = {desk.submit(new_job()).id for _ in range(NUM_JOBS)}
+    ids = {job_queue.submit(new_job()).id for _ in range(NUM_JOBS)}
     workers = [start(url, f"w{number}", log) for number in range(4)]
     try:
-        wait_for(desk, 5)
+        wait_for(job_queue, 5)
         workers[0].kill()
         workers[1].send_signal(signal.SIGSTOP)
         workers.append(start(url, "w4", log))
@@ -68,15 +71,15 @@ def test_every_job_is_finished_exactly_once_whoever_dies(
             FROZEN_S
         )  # for longer it might hold up all: SQLite waits for whoever has the file
         workers[1].send_signal(signal.SIGCONT)
-        wait_for(desk, NUM_JOBS // 2)
+        wait_for(job_queue, NUM_JOBS // 2)
         workers[2].kill()
         workers.append(start(url, "w5", log))
-        wait_for(desk, NUM_JOBS)
+        wait_for(job_queue, NUM_JOBS)
     finally:
         for each in workers:
             each.kill()
             each.wait()
-    jobs = desk.list(limit=1_000).jobs
+    jobs = job_queue.list(limit=1_000).jobs
     assert {job.id for job in jobs} == ids
     assert {job.phase for job in jobs} == {Phase.COMPLETED}
     for job in jobs:
@@ -85,7 +88,7 @@ def test_every_job_is_finished_exactly_once_whoever_dies(
     finished = Counter(line.split()[1] for line in lines if line.startswith("finished"))
     assert set(finished.values()) == {1}
     assert NUM_JOBS - 2 <= len(finished) <= NUM_JOBS  # a killed one may not have said so
-    sums = {(tally.name, tally.label): tally.num for tally in desk.tallies()}
+    sums = {(counter.name, counter.label): counter.num for counter in job_queue.counters()}
     assert sums["completed", "tiny"] == NUM_JOBS
-    assert sum(num for (name, _), num in sums.items() if name == "lost") >= 1
-    desk.close()
+    assert sum(num for (name, _), num in sums.items() if name == "workers_lost") >= 1
+    job_queue.close()

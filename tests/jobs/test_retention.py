@@ -11,24 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelgrid.errors import FullError
+from reelgrid.errors import StorageFullError
 from reelgrid.jobs.job import Phase
 from reelgrid.jobs.retention import (
+    Maintenance,
+    MaintenanceReport,
     RetentionPolicy,
-    Room,
+    StorageSpace,
+    choose_evictions,
     orphans,
     retain_s,
     shortage_bytes,
-    to_give_way,
-    why_no_room,
+    why_no_space,
 )
-from reelgrid.jobs.sweeper import Sweeper, Swept
 from reelgrid.settings import Settings
 from reelgrid.store import Blob, Blobs
-from tests.jobs.given import new_job, new_worker
+from tests.jobs.builders import new_job, new_worker
 
 BYTES = st.integers(0, 10**12)
-ROOMS = st.builds(Room, BYTES, st.none() | BYTES)
+ROOMS = st.builds(StorageSpace, BYTES, st.none() | BYTES)
 POLICIES = st.builds(
     RetentionPolicy,
     quota_bytes=st.one_of(st.just(math.inf), st.integers(1, 10**12).map(float)),
@@ -41,7 +42,7 @@ def test_there_is_room_exactly_if_quota_and_disk_allow_it(policy, room):
     fits = room.used_bytes <= policy.quota_bytes and (
         room.free_bytes is None or room.free_bytes >= policy.min_free_bytes
     )
-    assert (why_no_room(policy, room) is None) is fits
+    assert (why_no_space(policy, room) is None) is fits
     assert (shortage_bytes(policy, room) == 0) is fits
 
 
@@ -50,13 +51,15 @@ def test_when_the_shortage_is_gone_there_is_room(policy, room):
     freed = math.ceil(shortage_bytes(policy, room))
     used = room.used_bytes - freed
     free = None if room.free_bytes is None else room.free_bytes + freed
-    assert why_no_room(policy, Room(used, free)) is None
+    assert why_no_space(policy, StorageSpace(used, free)) is None
 
 
 def test_the_reason_names_the_figures():
     policy = RetentionPolicy(quota_bytes=2e9, min_free_bytes=1e9)
-    assert "take 3.0 GB of the 2.0 GB" in str(why_no_room(policy, Room(3 * 10**9, 10**12)))
-    assert "has 0.5 GB free, 1.0 GB are kept" in str(why_no_room(policy, Room(0, 5 * 10**8)))
+    assert "take 3.0 GB of the 2.0 GB" in str(why_no_space(policy, StorageSpace(3 * 10**9, 10**12)))
+    assert "has 0.5 GB free, 1.0 GB are kept" in str(
+        why_no_space(policy, StorageSpace(0, 5 * 10**8))
+    )
 
 
 @given(st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)), st.integers(0, 20))
@@ -77,7 +80,7 @@ def test_only_old_blobs_of_no_row_and_no_live_job_are_orphans(referred, live, be
 def test_the_fewest_of_the_oldest_give_way(in_order, needed):
     jobs: list[Any] = [SimpleNamespace(files={"video": str(i)}) for i in range(len(in_order))]
     sizes = {str(i): size for i, size in enumerate(in_order)}
-    chosen = to_give_way(jobs, sizes, needed)
+    chosen = choose_evictions(jobs, sizes, needed)
     assert chosen == jobs[: len(chosen)]
     freed = sum(in_order[: len(chosen)])
     assert freed >= needed or len(chosen) == len(jobs)
@@ -86,10 +89,10 @@ def test_the_fewest_of_the_oldest_give_way(in_order, needed):
 
 
 def test_settings_make_a_policy():
-    settings = Settings(quota_gb=2, min_free_gb=0.5, evicts_when_full=True)
+    settings = Settings(quota_gb=2, min_free_gb=0.5, evict_when_full=True)
     policy = RetentionPolicy.of(settings)
     assert (policy.quota_bytes, policy.min_free_bytes) == (2e9, 5e8)
-    assert policy.evicts_when_full
+    assert policy.evict_when_full
     assert RetentionPolicy.of(Settings()).quota_bytes == math.inf
     assert retain_s(math.inf) is None
     assert retain_s(60.0) == 60.0
@@ -111,88 +114,88 @@ def blobs(tmp_path):
 
 
 @pytest.fixture
-def sweeper(desk, blobs):
-    return Sweeper(desk, blobs, POLICY)
+def sweeper(job_queue, blobs):
+    return Maintenance(job_queue, blobs, POLICY)
 
 
-def finished(desk, blobs, *, size=100, **values):
-    job = desk.submit(new_job(**values))
-    claim = desk.claim(new_worker())
+def finished(job_queue, blobs, *, size=100, **values):
+    job = job_queue.submit(new_job(**values))
+    claim = job_queue.claim(new_worker())
     assert claim.id == job.id
     name = f"files/{job.id}/video.mp4"
     blobs.put(name, bytes(size))
-    return desk.finish(claim, {"video": name})
+    return job_queue.finish(claim, {"video": name})
 
 
 def make_old(blobs, name):
     os.utime(blobs._path(name), (0, 0))
 
 
-def test_files_go_when_they_have_expired_and_not_before(desk, clock, blobs, sweeper):
-    kept = finished(desk, blobs)
-    going = finished(desk, blobs, retain_s=100.0)
+def test_files_go_when_they_have_expired_and_not_before(job_queue, clock, blobs, sweeper):
+    kept = finished(job_queue, blobs)
+    going = finished(job_queue, blobs, retain_s=100.0)
     clock.move(99)
-    assert sweeper.sweep() == Swept()
+    assert sweeper.run_once() == MaintenanceReport()
     clock.move(2)
-    assert sweeper.sweep() == Swept(num_expired=1, freed_bytes=100)
+    assert sweeper.run_once() == MaintenanceReport(num_expired=1, freed_bytes=100)
     assert [blob.name for blob in blobs.list()] == [kept.files["video"]]
-    assert desk.get(going.id).phase is Phase.COMPLETED
-    assert desk.get(going.id).files == {}
-    assert sweeper.sweep() == Swept()
+    assert job_queue.get(going.id).phase is Phase.COMPLETED
+    assert job_queue.get(going.id).files == {}
+    assert sweeper.run_once() == MaintenanceReport()
 
 
-def test_more_than_a_batch_expire_in_one_sweep(desk, clock, blobs, sweeper):
+def test_more_than_a_batch_expire_in_one_sweep(job_queue, clock, blobs, sweeper):
     for _ in range(3):
-        finished(desk, blobs, retain_s=1.0)
+        finished(job_queue, blobs, retain_s=1.0)
     clock.move(10)
-    from reelgrid.jobs import sweeper as room
+    from reelgrid.jobs import retention as room
 
     room_batch, room._AT_ONCE = room._AT_ONCE, 2  # type: ignore[misc]
     try:
-        assert sweeper.sweep().num_expired == 3
+        assert sweeper.run_once().num_expired == 3
     finally:
         room._AT_ONCE = room_batch  # type: ignore[misc]
 
 
-def test_a_blob_that_another_job_reads_stays(desk, clock, blobs, sweeper):
-    source = finished(desk, blobs, retain_s=1.0)
-    extension = desk.submit(new_job(inputs=(source.files["video"],)))
+def test_a_blob_that_another_job_reads_stays(job_queue, clock, blobs, sweeper):
+    source = finished(job_queue, blobs, retain_s=1.0)
+    extension = job_queue.submit(new_job(inputs=(source.files["video"],)))
     clock.move(10)
-    assert sweeper.sweep().num_expired == 1
+    assert sweeper.run_once().num_expired == 1
     assert blobs.exists(source.files["video"])
-    desk.cancel(extension.id)
+    job_queue.cancel(extension.id)
     make_old(blobs, source.files["video"])
-    sweeper.sweep()
-    desk.drop_files(extension.id)
-    assert sweeper.sweep().num_orphans == 1
+    sweeper.run_once()
+    job_queue.drop_files(extension.id)
+    assert sweeper.run_once().num_orphans == 1
     assert not blobs.exists(source.files["video"])
 
 
-def test_old_orphans_go_and_young_ones_stay(desk, blobs, sweeper):
-    kept = finished(desk, blobs)
+def test_old_orphans_go_and_young_ones_stay(job_queue, blobs, sweeper):
+    kept = finished(job_queue, blobs)
     make_old(blobs, kept.files["video"])
     for name in ("files/old/a.mp4", "files/young/a.mp4"):
         blobs.put(name, bytes(50))
     make_old(blobs, "files/old/a.mp4")
-    assert sweeper.sweep() == Swept(num_orphans=1, freed_bytes=50)
+    assert sweeper.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=50)
     assert {blob.name for blob in blobs.list()} == {kept.files["video"], "files/young/a.mp4"}
 
 
-def test_what_a_job_at_work_has_stored_is_no_orphan_however_old(desk, blobs, sweeper):
+def test_what_a_job_at_work_has_stored_is_no_orphan_however_old(job_queue, blobs, sweeper):
     """Images of a batch, and the files of a job whose worker is about to say so."""
-    job = desk.submit(new_job())
-    claim = desk.claim(new_worker())
-    names = [f"files/{job.id}/00001/image.png", f"states/{job.id}/00001/5.safetensors"]
+    job = job_queue.submit(new_job())
+    claim = job_queue.claim(new_worker())
+    names = [f"files/{job.id}/00001/image.png", f"checkpoints/{job.id}/00001/5.safetensors"]
     for name in names:
         blobs.put(name, bytes(10))
         make_old(blobs, name)
-    assert sweeper.sweep() == Swept()
-    desk.finish(claim, {"image": names[0]})
-    assert sweeper.sweep() == Swept(num_orphans=1, freed_bytes=10)
+    assert sweeper.run_once() == MaintenanceReport()
+    job_queue.finish(claim, {"image": names[0]})
+    assert sweeper.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=10)
     assert blobs.exists(names[0])
 
 
-def test_a_blob_that_is_replaced_during_the_sweep_stays(desk, blobs, monkeypatch):
+def test_a_blob_that_is_replaced_during_the_sweep_stays(job_queue, blobs, monkeypatch):
     blobs.put("files/old/a.mp4", b"old")
     make_old(blobs, "files/old/a.mp4")
     real = Blobs.list
@@ -203,76 +206,81 @@ def test_a_blob_that_is_replaced_during_the_sweep_stays(desk, blobs, monkeypatch
         return listed
 
     monkeypatch.setattr(Blobs, "list", then_replaced)
-    assert Sweeper(desk, blobs, POLICY).sweep().num_orphans == 0
+    assert Maintenance(job_queue, blobs, POLICY).run_once().num_orphans == 0
     assert blobs.read("files/old/a.mp4") == b"new"
 
 
 def test_a_crash_between_row_and_blobs_leaves_what_the_next_sweep_finds(
-    desk, clock, blobs, sweeper, monkeypatch
+    job_queue, clock, blobs, sweeper, monkeypatch
 ):
-    job = finished(desk, blobs, retain_s=1.0)
+    job = finished(job_queue, blobs, retain_s=1.0)
     clock.move(10)
     with monkeypatch.context() as patch:
         patch.setattr(Blobs, "delete", lambda self, name: (_ for _ in ()).throw(OSError("dead")))
         with pytest.raises(OSError, match="dead"):
-            sweeper.sweep()
-    assert desk.get(job.id).files == {}
+            sweeper.run_once()
+    assert job_queue.get(job.id).files == {}
     make_old(blobs, job.files["video"])
-    assert sweeper.sweep() == Swept(num_orphans=1, freed_bytes=100)
+    assert sweeper.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=100)
 
 
-def test_jobs_without_files_are_forgotten_in_time(desk, clock, blobs, sweeper):
-    job = desk.submit(new_job())
-    desk.cancel(job.id)
-    kept = finished(desk, blobs)
+def test_jobs_without_files_are_forgotten_in_time(job_queue, clock, blobs, sweeper):
+    job = job_queue.submit(new_job())
+    job_queue.cancel(job.id)
+    kept = finished(job_queue, blobs)
     clock.move(1_001)
-    assert sweeper.sweep().num_forgotten == 1
-    assert [each.id for each in desk.list().jobs] == [kept.id]
+    assert sweeper.run_once().num_forgotten == 1
+    assert [each.id for each in job_queue.list().jobs] == [kept.id]
 
 
-def test_without_room_new_work_is_refused_with_the_reason_and_nothing_is_removed(desk, blobs):
-    sweeper = Sweeper(desk, blobs, replace(POLICY, quota_bytes=150.0))
-    finished(desk, blobs)
-    sweeper.sweep()
-    sweeper.check_room()
-    finished(desk, blobs)
-    sweeper.sweep()
-    with pytest.raises(FullError, match="no new work is taken"):
-        sweeper.check_room()
+def test_without_room_new_work_is_refused_with_the_reason_and_nothing_is_removed(job_queue, blobs):
+    sweeper = Maintenance(job_queue, blobs, replace(POLICY, quota_bytes=150.0))
+    finished(job_queue, blobs)
+    sweeper.run_once()
+    sweeper.check_space()
+    finished(job_queue, blobs)
+    sweeper.run_once()
+    with pytest.raises(StorageFullError, match="no new work is taken"):
+        sweeper.check_space()
     assert len(blobs.list()) == 2
-    desk.delete(desk.list().jobs[0].id)
+    job_queue.delete(job_queue.list().jobs[0].id)
     for blob in blobs.list():
         make_old(blobs, blob.name)
-    assert sweeper.sweep().num_orphans == 1
-    sweeper.check_room()
+    assert sweeper.run_once().num_orphans == 1
+    sweeper.check_space()
 
 
-def test_a_nearly_full_disk_refuses_at_once_and_takes_again_when_it_has_room(desk, blobs):
-    sweeper = Sweeper(desk, blobs, replace(POLICY, min_free_bytes=1e9))
+def test_a_nearly_full_disk_refuses_at_once_and_takes_again_when_it_has_room(job_queue, blobs):
+    sweeper = Maintenance(job_queue, blobs, replace(POLICY, min_free_bytes=1e9))
     free = [10**10]
     sweeper._blobs.free_bytes = lambda: free[0]  # type: ignore[method-assign]
-    sweeper.check_room()
+    sweeper.check_space()
     free[0] = 10**8
-    with pytest.raises(FullError, match=r"the disk has 0\.1 GB free"):
-        sweeper.check_room()
+    with pytest.raises(StorageFullError, match=r"the disk has 0\.1 GB free"):
+        sweeper.check_space()
     free[0] = 10**10
-    sweeper.check_room()
+    sweeper.check_space()
 
 
-def test_the_oldest_give_way_only_where_the_operator_allows_it(desk, clock, blobs):
+def test_the_oldest_give_way_only_where_the_operator_allows_it(job_queue, clock, blobs):
     jobs = []
     for _ in range(3):
-        jobs.append(finished(desk, blobs))
+        jobs.append(finished(job_queue, blobs))
         clock.move(10)
-    policy = replace(POLICY, quota_bytes=250.0, evicts_when_full=True)
-    assert Sweeper(desk, blobs, replace(policy, evicts_when_full=False)).sweep() == Swept()
-    assert Sweeper(desk, blobs, policy).sweep() == Swept(num_given_way=1, freed_bytes=100)
-    assert desk.get(jobs[0].id).files == {}
-    assert desk.get(jobs[1].id).files
+    policy = replace(POLICY, quota_bytes=250.0, evict_when_full=True)
+    assert (
+        Maintenance(job_queue, blobs, replace(policy, evict_when_full=False)).run_once()
+        == MaintenanceReport()
+    )
+    assert Maintenance(job_queue, blobs, policy).run_once() == MaintenanceReport(
+        num_given_way=1, freed_bytes=100
+    )
+    assert job_queue.get(jobs[0].id).files == {}
+    assert job_queue.get(jobs[1].id).files
 
 
-def test_the_thread_outlives_a_desk_that_cannot_be_reached(blobs, desk, monkeypatch, caplog):
-    from reelgrid.errors import DeskError
+def test_the_thread_outlives_a_desk_that_cannot_be_reached(blobs, job_queue, monkeypatch, caplog):
+    from reelgrid.errors import JobQueueError
 
     stop = threading.Event()
     calls = []
@@ -281,9 +289,9 @@ def test_the_thread_outlives_a_desk_that_cannot_be_reached(blobs, desk, monkeypa
         calls.append(1)
         if len(calls) == 3:
             stop.set()
-        raise DeskError("the database cannot be reached")
+        raise JobQueueError("the database cannot be reached")
 
-    monkeypatch.setattr(type(desk), "expired", fail)
-    Sweeper(desk, blobs, POLICY).run(stop, every_s=0.001)
+    monkeypatch.setattr(type(job_queue), "expired", fail)
+    Maintenance(job_queue, blobs, POLICY).run(stop, every_s=0.001)
     assert len(calls) == 3
     assert "cannot be reached" in caplog.text

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from reelgrid.errors import RequestError
-from reelgrid.media import Kind, kind_of, read_image, read_provenance, write_image
+from reelgrid.media import MediaType, media_type_of, read_image, read_provenance, write_image
 from tests.files import names
 from tests.media.clips import PROVENANCE, rolling_ball
 
@@ -50,19 +50,20 @@ def test_an_unknown_format_or_quality_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.png", Kind.PNG), ("a.webp", Kind.WEBP), ("a.jpg", Kind.JPEG)]
+    ("name", "kind"),
+    [("a.png", MediaType.PNG), ("a.webp", MediaType.WEBP), ("a.jpg", MediaType.JPEG)],
 )
 def test_a_kind_is_told_by_content_not_by_name(tmp_path, name, kind):
     write_image(PICTURE, tmp_path / name, provenance=PROVENANCE)
     (tmp_path / name).rename(tmp_path / "a.mp4")
-    assert kind_of(tmp_path / "a.mp4") is kind
+    assert media_type_of(tmp_path / "a.mp4") is kind
     assert read_provenance(tmp_path / "a.mp4")["seed"] == PROVENANCE.seed
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"hello", b"<svg xmlns='x'/>", b"RIFF0000WAVE"])
 def test_what_is_no_media_has_no_kind(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    assert kind_of(tmp_path / "a.png") is None
+    assert media_type_of(tmp_path / "a.png") is None
 
 
 def test_a_prompt_can_be_kept_out_of_the_file(tmp_path):
@@ -72,7 +73,7 @@ def test_a_prompt_can_be_kept_out_of_the_file(tmp_path):
         seed=1,
         model="m",
         software="s",
-        shows_prompts=False,
+        prompts_in_metadata=False,
     )
     for name in IMAGES:
         write_image(PICTURE, tmp_path / name, provenance=secret)

@@ -12,8 +12,8 @@ from PIL import Image
 from reelgrid.errors import GenerationError, RequestError
 from reelgrid.media import (
     Verdict,
-    claims_of,
     manifest,
+    manifest_claims,
     read_provenance,
     sign,
     verify,
@@ -24,7 +24,7 @@ from reelgrid.media import (
 from tests.files import names
 from tests.media.certificates import KEYS, Authority
 from tests.media.clips import PROVENANCE, rolling_ball
-from tests.media.test_clip import read_frames
+from tests.media.test_clip_writer import read_frames
 
 SIGNABLE = ["a.mp4", "a.png", "a.webp", "a.jpg", "a.gif"]
 FRAMES = rolling_ball(5, 128, 64)
@@ -87,7 +87,7 @@ def test_without_the_manifest_it_is_the_file_before_it_was_signed_byte_for_byte(
     before = make(tmp_path / f"before{signed.suffix}").read_bytes()
     assert signed.read_bytes() != before
     assert without_manifest(signed) == before
-    assert claims_of(signed)["unsigned_sha256"] == hashlib.sha256(before).hexdigest()
+    assert manifest_claims(signed)["unsigned_sha256"] == hashlib.sha256(before).hexdigest()
     assert without_manifest(tmp_path / f"before{signed.suffix}") == before
 
 
@@ -95,7 +95,7 @@ def test_two_signatures_of_one_generation_differ_and_their_claims_do_not(signed,
     again = make(tmp_path / f"again{signed.suffix}")
     sign(again, PROVENANCE, signer)
     assert again.read_bytes() != signed.read_bytes()
-    assert claims_of(again) == claims_of(signed)
+    assert manifest_claims(again) == manifest_claims(signed)
     assert without_manifest(again) == without_manifest(signed)
 
 

@@ -4,8 +4,15 @@ import pytest
 from cryptography import x509
 
 from reelgrid.errors import RequestError
-from reelgrid.media import Verdict, development_signer, read_signer, sign, signer_of, verify
-from reelgrid.media.signer import development_anchor
+from reelgrid.media import (
+    Verdict,
+    read_signer,
+    self_signed_signer,
+    sign,
+    signer_from_settings,
+    verify,
+)
+from reelgrid.media.signer import self_signed_anchor
 from reelgrid.settings import Settings
 from tests.media.certificates import KEYS, Authority
 from tests.media.clips import PROVENANCE
@@ -20,7 +27,7 @@ def authority():
 def test_the_self_made_signer_is_made_once_and_for_its_owners_eyes_only(tmp_path):
     made = []
     threads = [
-        threading.Thread(target=lambda: made.append(development_signer(tmp_path / "data")))
+        threading.Thread(target=lambda: made.append(self_signed_signer(tmp_path / "data")))
         for _ in range(8)
     ]
     for thread in threads:
@@ -30,30 +37,30 @@ def test_the_self_made_signer_is_made_once_and_for_its_owners_eyes_only(tmp_path
     assert len(made) == 8
     assert len({signer.chain_pem for signer in made}) == 1
     assert (tmp_path / "data" / "signer.pem").stat().st_mode & 0o777 == 0o600
-    assert development_signer(tmp_path / "data") == made[0]
+    assert self_signed_signer(tmp_path / "data") == made[0]
 
 
 def test_what_it_signs_is_known_as_this_machines_and_as_nobody_elses(tmp_path):
     path = make(tmp_path / "a.png")
-    sign(path, PROVENANCE, development_signer(tmp_path / "data"))
-    own = development_anchor(tmp_path / "data")
-    assert verify(path, own_anchor_pem=own).verdict is Verdict.SELF_MADE
+    sign(path, PROVENANCE, self_signed_signer(tmp_path / "data"))
+    own = self_signed_anchor(tmp_path / "data")
+    assert verify(path, own_anchor_pem=own).verdict is Verdict.SELF_SIGNED
     assert verify(path).verdict is Verdict.VALID
     assert verify(path, anchors_pem=own).verdict is Verdict.TRUSTED
-    development_signer(tmp_path / "other")
-    other = development_anchor(tmp_path / "other")
+    self_signed_signer(tmp_path / "other")
+    other = self_signed_anchor(tmp_path / "other")
     assert verify(path, own_anchor_pem=other).verdict is Verdict.VALID
 
 
 def test_an_expired_self_made_signer_is_made_anew(tmp_path, authority):
     old = authority.signer(days=(-20, -10))
     (tmp_path / "signer.pem").write_bytes(old.key_pem + old.chain_pem)
-    new = development_signer(tmp_path)
+    new = self_signed_signer(tmp_path)
     assert new.chain_pem != old.chain_pem
 
 
 def test_a_certificate_is_not_an_authority_itself(tmp_path):
-    signer = development_signer(tmp_path)
+    signer = self_signed_signer(tmp_path)
     leaf, authority = x509.load_pem_x509_certificates(signer.chain_pem)
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     assert authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
@@ -100,9 +107,9 @@ def test_files_that_do_not_belong_together_or_are_no_pem_are_refused(tmp_path, a
 def test_the_settings_say_which(tmp_path, authority):
     chain, key = authority.files(tmp_path)
     data = tmp_path / "data"
-    given = signer_of(Settings(data=data, certificate=chain, certificate_key=key))
+    given = signer_from_settings(Settings(data=data, certificate=chain, certificate_key=key))
     assert given.chain_pem == chain.read_bytes()
     assert not data.exists()
-    assert signer_of(Settings(data=data)) == development_signer(data)
+    assert signer_from_settings(Settings(data=data)) == self_signed_signer(data)
     with pytest.raises(RequestError, match="both or neither"):
-        signer_of(Settings(data=data, certificate=chain))
+        signer_from_settings(Settings(data=data, certificate=chain))

@@ -15,7 +15,12 @@ from PIL import Image, ImageCms
 
 from reelgrid.errors import RequestError
 from reelgrid.media import read_image, write_clip
-from reelgrid.media.upload import UploadedImage, UploadLimits, take_image, take_video
+from reelgrid.media.upload import (
+    UploadedImage,
+    UploadLimits,
+    read_uploaded_image,
+    read_uploaded_video,
+)
 from tests.files import names
 from tests.media.clips import PROVENANCE, rolling_ball
 
@@ -55,7 +60,7 @@ def png(width: int, height: int, rows: bytes, *, extra: bytes = b"") -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_an_image_is_taken_whatever_it_is_called(sent, taken, kind):
     Image.fromarray(PICTURE).save(sent, format=kind, quality=95)
-    assert take_image(sent, taken) == UploadedImage(width=64, height=48)
+    assert read_uploaded_image(sent, taken) == UploadedImage(width=64, height=48)
     assert np.abs(read_image(taken).astype(int) - PICTURE).mean() < 4
 
 
@@ -66,7 +71,7 @@ def test_it_is_turned_upright_and_of_its_metadata_nothing_is_left(sent, taken):
     Image.fromarray(PICTURE).save(
         sent, format="JPEG", quality=95, exif=exif, comment=b"home address"
     )
-    assert take_image(sent, taken) == UploadedImage(width=48, height=64)
+    assert read_uploaded_image(sent, taken) == UploadedImage(width=48, height=64)
     assert np.abs(read_image(taken).astype(int) - np.rot90(PICTURE, -1)).mean() < 4
     assert b"home address" not in taken.read_bytes()
     with Image.open(taken) as image:
@@ -78,7 +83,7 @@ def test_transparency_is_black(sent, taken):
     pixels = np.full((8, 8, 4), 200, np.uint8)
     pixels[..., 3] = 128
     Image.fromarray(pixels).save(sent, format="PNG")
-    take_image(sent, taken)
+    read_uploaded_image(sent, taken)
     assert np.abs(read_image(taken).astype(int) - 100).max() <= 1
 
 
@@ -92,7 +97,7 @@ def test_grey_and_16_bit_and_palette_and_cmyk_pictures_are_rgb(sent, taken):
         (Image.fromarray(PICTURE).convert("CMYK"), "JPEG"),
     ):
         image.save(sent, format=kind)
-        take_image(sent, taken)
+        read_uploaded_image(sent, taken)
         assert np.abs(read_image(taken).mean(axis=2) - PICTURE.mean(axis=2)).mean() < 25
         assert read_image(taken).shape == (48, 64, 3)
 
@@ -104,10 +109,10 @@ def test_a_colour_profile_is_applied_and_a_broken_one_says_nothing(sent, taken):
     wanted = ImageCms.profileToProfile(lab, ImageCms.createProfile("LAB"), srgb, outputMode="RGB")
     assert wanted is not None
     wanted.save(sent, format="PNG", icc_profile=ImageCms.ImageCmsProfile(srgb).tobytes())
-    take_image(sent, taken)
+    read_uploaded_image(sent, taken)
     assert np.array_equal(read_image(taken), np.asarray(wanted))
     Image.fromarray(PICTURE).save(sent, format="PNG", icc_profile=b"no profile")
-    take_image(sent, taken)
+    read_uploaded_image(sent, taken)
     assert np.array_equal(read_image(taken), PICTURE)
 
 
@@ -136,18 +141,18 @@ def test_what_is_no_image_is_refused_and_leaves_nothing(sent, taken, tmp_path, n
     content, message = REFUSED[name]
     sent.write_bytes(content)
     with pytest.raises(RequestError, match=message) as caught:
-        take_image(sent, taken)
-    assert caught.value.param == "input_reference"
+        read_uploaded_image(sent, taken)
+    assert caught.value.param == "first_frame"
     assert names(tmp_path) == ["sent"]
 
 
 def test_sixty_megabytes_of_text_as_png_are_refused_unread(sent, taken):
     sent.write_bytes(b"\x89PNG\r\n\x1a\n" + b"All work and no play. " * (60_000_000 // 22))
     with pytest.raises(RequestError, match="the PNG is broken"):
-        take_image(sent, taken)
+        read_uploaded_image(sent, taken)
     sent.write_bytes(bytes(65 << 20))
     with pytest.raises(RequestError, match="67,108,864 are allowed"):
-        take_image(sent, taken)
+        read_uploaded_image(sent, taken)
 
 
 def test_a_truncated_image_is_refused(sent, taken, tmp_path):
@@ -157,7 +162,7 @@ def test_a_truncated_image_is_refused(sent, taken, tmp_path):
         Image.fromarray(noise).save(whole, format=kind)
         sent.write_bytes(whole.getvalue()[:-300])
         with pytest.raises(RequestError, match=f"the {kind} is broken"):
-            take_image(sent, taken)
+            read_uploaded_image(sent, taken)
     assert names(tmp_path) == ["sent"]
 
 
@@ -165,7 +170,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(sent, taken):
     rows = zlib.compress(bytes(3 * 30_000 + 1) * 2_000)  # 180 MB in 200 kB, and that is not all
     sent.write_bytes(png(30_000, 30_000, rows))
     with pytest.raises(RequestError, match="30000x30000 pixels, 25,000,000 are allowed"):
-        take_image(sent, taken)
+        read_uploaded_image(sent, taken)
 
 
 def test_bombs_in_the_metadata_are_never_unpacked(sent, taken):
@@ -174,23 +179,25 @@ def test_bombs_in_the_metadata_are_never_unpacked(sent, taken):
     bomb = zlib.compress(bytes(500_000_000), 9)
     row = zlib.compress(bytes(13) * 4)
     sent.write_bytes(png(4, 4, row))
-    assert take_image(sent, taken, limits=limits) == UploadedImage(width=4, height=4)
+    assert read_uploaded_image(sent, taken, limits=limits) == UploadedImage(width=4, height=4)
     for kind, start in ((b"iCCP", b"icc\x00\x00"), (b"zTXt", b"Comment\x00\x00")):
         sent.write_bytes(png(4, 4, row, extra=png_chunk(kind, start + bomb)))
         with pytest.raises(RequestError, match="the PNG is broken"):
-            take_image(sent, taken, limits=limits)
+            read_uploaded_image(sent, taken, limits=limits)
 
 
 def test_what_needs_more_memory_or_time_than_it_may_is_refused(sent, taken, tmp_path):
     Image.new("RGB", (5_000, 5_000)).save(sent, format="PNG")
-    assert take_image(sent, taken).width == 5_000
+    assert read_uploaded_image(sent, taken).width == 5_000
     taken.unlink()
     with pytest.raises(RequestError, match="needs too much memory"):
-        take_image(sent, taken, limits=UploadLimits(memory_bytes=300 << 20))
+        read_uploaded_image(sent, taken, limits=UploadLimits(memory_bytes=300 << 20))
     clip = np.random.default_rng(0).integers(0, 256, (20, 720, 1_280, 3), np.uint8)
     write_clip(clip, tmp_path / "long.mp4", fps=8, provenance=PROVENANCE)
     with pytest.raises(RequestError, match="takes too long to read"):
-        take_video(tmp_path / "long.mp4", taken, limits=UploadLimits(cpu_s=1, max_bytes=1 << 30))
+        read_uploaded_video(
+            tmp_path / "long.mp4", taken, limits=UploadLimits(cpu_s=1, max_bytes=1 << 30)
+        )
     assert names(tmp_path) == ["long.mp4", "sent"]
 
 
@@ -199,7 +206,7 @@ def test_an_animation_is_refused(sent, taken, kind):
     frames = [Image.fromarray(frame) for frame in rolling_ball(3)]
     frames[0].save(sent, format=kind, save_all=True, append_images=frames[1:])
     with pytest.raises(RequestError, match="is animated"):
-        take_image(sent, taken)
+        read_uploaded_image(sent, taken)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
@@ -207,7 +214,7 @@ def test_a_video_is_read_to_its_last_frame(sent, taken, tmp_path, suffix):
     frames = rolling_ball(9, width=128, height=64)
     write_clip(frames, tmp_path / f"a{suffix}", fps=8, provenance=PROVENANCE)
     (tmp_path / f"a{suffix}").rename(sent)
-    found = take_video(sent, taken)
+    found = read_uploaded_video(sent, taken)
     assert (found.width, found.height, found.num_frames, found.fps) == (128, 64, 9, 8.0)
     assert np.abs(read_image(taken).astype(int) - frames[-1]).mean() < 4
 
@@ -216,10 +223,10 @@ def test_a_video_with_ten_thousand_streams_is_refused(sent, taken, tmp_path):
     write_clip(rolling_ball(2, 32, 32), tmp_path / "a.mp4", fps=8, provenance=PROVENANCE)
     sent.write_bytes(with_streams((tmp_path / "a.mp4").read_bytes(), 10_000))
     with pytest.raises(RequestError, match=r"broken|streams"):
-        take_video(sent, taken)
+        read_uploaded_video(sent, taken)
     sent.write_bytes(with_streams((tmp_path / "a.mp4").read_bytes(), 10))
     with pytest.raises(RequestError, match="the video has 10 streams, 8 are allowed"):
-        take_video(sent, taken)
+        read_uploaded_video(sent, taken)
 
 
 def with_streams(content: bytes, num_streams: int) -> bytes:
@@ -240,16 +247,16 @@ def with_streams(content: bytes, num_streams: int) -> bytes:
 def test_a_video_with_too_many_frames_pixels_or_without_pictures_is_refused(sent, taken, tmp_path):
     write_clip(rolling_ball(9, 64, 64), tmp_path / "a.mp4", fps=8, provenance=PROVENANCE)
     with pytest.raises(RequestError, match="more than the 8 frames allowed"):
-        take_video(tmp_path / "a.mp4", taken, limits=UploadLimits(max_frames=8))
+        read_uploaded_video(tmp_path / "a.mp4", taken, limits=UploadLimits(max_frames=8))
     with pytest.raises(RequestError, match="64x64 pixels, 4,095 are allowed"):
-        take_video(tmp_path / "a.mp4", taken, limits=UploadLimits(max_pixels=4_095))
+        read_uploaded_video(tmp_path / "a.mp4", taken, limits=UploadLimits(max_pixels=4_095))
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=8_000)
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1_024), np.float32), "fltp", "mono")
         sound.sample_rate = 8_000
         container.mux([*stream.encode(sound), *stream.encode(None)])
     with pytest.raises(RequestError, match="holds no video"):
-        take_video(tmp_path / "sound.mp4", taken)
+        read_uploaded_video(tmp_path / "sound.mp4", taken)
 
 
 def test_a_truncated_video_is_refused(sent, taken, tmp_path):
@@ -258,14 +265,14 @@ def test_a_truncated_video_is_refused(sent, taken, tmp_path):
     for share in (0.1, 0.5, 0.8):  # within the index, and within the pictures
         sent.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(RequestError, match=r"the MP4 is broken|holds no|breaks off"):
-            take_video(sent, taken)
+            read_uploaded_video(sent, taken)
     with av.open(str(tmp_path / "a.mp4")) as container:
         ends = sorted(
             packet.pos + packet.size for packet in container.demux(video=0) if packet.size
         )
     sent.write_bytes(content[: ends[4]])  # between two pictures, where no decoder complains
     with pytest.raises(RequestError, match=r"the video breaks off after \d of 9 frames"):
-        take_video(sent, taken)
+        read_uploaded_video(sent, taken)
 
 
 TAKER = """

@@ -10,9 +10,16 @@ import torch
 from reelgrid.engine.generation import Generation
 from reelgrid.errors import ModelError, RequestError
 from reelgrid.models import loading, source
-from reelgrid.models.fit import GIB, GROUP_OFFLOAD, check_disk, plan_offload
 from reelgrid.models.loading import load_model
-from reelgrid.models.machine import Machine, choose_device, choose_dtype
+from reelgrid.models.placement import (
+    GIB,
+    GROUP_OFFLOAD,
+    FreeMemory,
+    check_disk,
+    choose_device,
+    choose_dtype,
+    plan_offload,
+)
 from reelgrid.models.weights import is_wanted
 from reelgrid.spec import Request, Size
 from tests.families.tiny import tiny_model
@@ -155,8 +162,8 @@ def test_what_cannot_fit_is_refused_before_anything_is_fetched(monkeypatch):
 
     monkeypatch.setattr(source, "_files_on_hub", lambda _: {"vae/x.safetensors": 10})
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
-    small = Machine(torch.device("cpu"), None, 8 * GIB)
-    monkeypatch.setattr(loading, "look_at", lambda _: small)
+    small = FreeMemory(torch.device("cpu"), None, 8 * GIB)
+    monkeypatch.setattr(loading, "free_memory", lambda _: small)
     with pytest.raises(ModelError, match=r"needs .* GiB of memory, 8\.0 GiB is free"):
         load_model("wan2.1-t2v-14b")
 
@@ -177,7 +184,7 @@ def test_weights_that_only_the_host_holds_pass_through_the_gpu(
     gpu_gib, host_gib, weights_gib, expected
 ):
     gpu = None if gpu_gib is None else gpu_gib * GIB
-    where = Machine(CPU if gpu is None else CUDA, gpu, host_gib * GIB)
+    where = FreeMemory(CPU if gpu is None else CUDA, gpu, host_gib * GIB)
     assert plan_offload("m", weights_gib * GIB, where) == expected
 
 
@@ -186,7 +193,7 @@ def test_weights_that_only_the_host_holds_pass_through_the_gpu(
 )
 def test_weights_that_fit_nowhere_are_refused_with_the_sizes(gpu_gib, host_gib, weights_gib):
     gpu = None if gpu_gib is None else gpu_gib * GIB
-    where = Machine(CPU if gpu is None else CUDA, gpu, host_gib * GIB)
+    where = FreeMemory(CPU if gpu is None else CUDA, gpu, host_gib * GIB)
     with pytest.raises(ModelError, match=rf"{host_gib}\.0 GiB is free"):
         plan_offload("m", weights_gib * GIB, where)
 

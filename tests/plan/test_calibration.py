@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from benchmarks.prediction import SEALED, not_fitted, through_predict
 
-from reelgrid.plan import calibration_check as check
 from reelgrid.plan import facts
-from reelgrid.plan.architectures import find_architecture
-from reelgrid.plan.calibration import read_calibration
-from reelgrid.plan.calibration_fit import case_of, fit, to_json, training_set
-from reelgrid.plan.calibration_formula import Case, Design, gradient
-from reelgrid.plan.hardware import read_hardware
-from reelgrid.plan.latencies import Stack, read_ml_energy
-from reelgrid.plan.power import fit_power, read_power
-from reelgrid.plan.workload import workload_of
+from reelgrid.plan.facts.architectures import find_architecture
+from reelgrid.plan.facts.hardware import read_hardware
+from reelgrid.plan.prediction import cross_validation as check
+from reelgrid.plan.prediction.calibration import read_calibration
+from reelgrid.plan.prediction.fit import case_of, fit, to_json, training_set
+from reelgrid.plan.prediction.formula import Case, Design, gradient
+from reelgrid.plan.prediction.observations import Stack, read_ml_energy
+from reelgrid.plan.prediction.power import fit_power, read_power
+from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.spec import Size
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -131,7 +131,7 @@ def test_eighty_percent_intervals_cover_about_eighty_percent(results, left_out):
 
 def test_what_was_sealed_last_is_as_near_as_cross_validation_says():
     whole = [each for each in not_fitted(SEALED[1]) if each.is_whole]
-    for told in (whole, [check.told_nothing(each) for each in whole]):
+    for told in (whole, [check.without_stack_details(each) for each in whole]):
         errors = through_predict(told)
         assert errors["count"] == 11
         assert errors["median"] <= 0.15

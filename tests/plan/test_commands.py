@@ -8,8 +8,8 @@ import pytest
 
 from reelgrid.cli.app import run
 from reelgrid.measurement import append_records
-from reelgrid.plan.architectures import read_architectures
-from reelgrid.plan.hardware import read_hardware
+from reelgrid.plan.facts.architectures import read_architectures
+from reelgrid.plan.facts.hardware import read_hardware
 from tests.plan.test_facts import MINE
 from tests.plan.test_predict import record
 

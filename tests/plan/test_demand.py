@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand import Model, answer
-from reelgrid.plan.demand_tables import as_json
-from reelgrid.plan.hardware import find_gpu
-from reelgrid.plan.montecarlo import likely
-from reelgrid.plan.pools import gpus_needed
-from reelgrid.plan.predict import predict, workload_of
-from reelgrid.plan.queueing import servers_for_promise
-from reelgrid.plan.service import services, shipped_facts
+from reelgrid.plan.demand.model import Model, answer
+from reelgrid.plan.demand.pools import gpus_needed
+from reelgrid.plan.demand.queueing import servers_for_promise
+from reelgrid.plan.demand.tables import as_json
+from reelgrid.plan.demand.throughput import shipped_facts, throughputs
+from reelgrid.plan.facts.hardware import find_gpu
+from reelgrid.plan.prediction.predict import predict, workload_of
+from reelgrid.plan.uncertainty import likely
 from tests.plan.scenarios import PLAIN, changed, scenario_of
 
 FACTS = shipped_facts()
@@ -356,7 +356,7 @@ def test_lengths_and_steps_in_doubt_are_predicted_at_their_own_values(tmp_path):
         'model = "wan2.1-t2v-1.3b"\nclip_s = { low = 2, likely = 4, high = 8 }\n'
         "steps = { low = 4, likely = 20, high = 50 }",
     )
-    (service,) = services(scenario_of(tmp_path, text), FACTS).values()
+    (service,) = throughputs(scenario_of(tmp_path, text), FACTS).values()
     gpu = find_gpu("h100", FACTS.hardware)
     values = {name: np.array([q.likely] * 3) for name, q in service.inputs.items()}
     values["one.clips.clip_s"] = np.array([3.0, 5.0625, 6.5])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reelgrid.cli.app import run
-from reelgrid.plan.table import Table
+from reelgrid.report.table import Table
 from tests.plan.scenarios import PLAIN, changed
 
 EXAMPLE = Path(__file__).parents[2] / "examples/scenarios/startup-consumer-gpus.toml"
@@ -159,7 +159,7 @@ def test_neither_command_imports_torch():
 
 
 def test_every_table_of_an_answer_fits_its_columns(tmp_path):
-    from reelgrid.plan import demand_tables as tables
+    from reelgrid.plan.demand import tables as tables
     from tests.plan.test_demand import PROMISE, TRAINING, found
 
     answer = found(tmp_path, PLAIN + PROMISE + TRAINING)

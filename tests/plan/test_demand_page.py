@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.plan.demand import answer
+from reelgrid.plan.demand.model import answer
+from reelgrid.plan.demand.throughput import shipped_facts
 from reelgrid.plan.scenario import (
     Clip,
     Energy,
@@ -17,7 +18,6 @@ from reelgrid.plan.scenario import (
     Speed,
     Training,
 )
-from reelgrid.plan.service import shipped_facts
 from tests.plan.scenarios import scenario_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "demand.md").read_text(encoding="utf-8")

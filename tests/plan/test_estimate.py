@@ -4,7 +4,7 @@ import pytest
 
 from reelgrid import catalog
 from reelgrid.errors import RequestError
-from reelgrid.plan.estimate import estimate
+from reelgrid.plan.prediction.estimate import estimate
 from reelgrid.spec import Request, Size
 from tests.plan.test_predict import record
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.plan.demand import Answer, answer
+from reelgrid.plan.demand.model import DemandAnswer, answer
+from reelgrid.plan.demand.throughput import shipped_facts
 from reelgrid.plan.scenario import read_scenario
-from reelgrid.plan.service import shipped_facts
 from reelgrid.plan.simulation.build import experiment_of, read_simulation
 from reelgrid.plan.simulation.run import compare
 
@@ -16,7 +16,7 @@ FILES = sorted(FOLDER.glob("*.toml"))
 
 
 @functools.cache
-def answer_of(path: Path) -> Answer:
+def answer_of(path: Path) -> DemandAnswer:
     return answer(read_scenario(path), shipped_facts(), num_draws=2_000)
 
 
@@ -71,7 +71,7 @@ def test_the_fleet_that_demand_counts_keeps_its_promise_when_it_is_simulated(nam
     assert leased == pytest.approx(counted.gpus_held, rel=0.2)
     found = compare(
         experiment, num_runs=2, is_compared=False, promise_s=scenario.promise.wait_s
-    ).with_state
+    ).with_checkpoints
     assert found.figures["within_promise_share"].value >= scenario.promise.share
     kinds = answer_of(FOLDER / f"{name}.toml").likely.kinds.values()
     usd_per_day = sum(kind.gpus_held * kind.usd_per_h for kind in kinds) * 24  # without energy

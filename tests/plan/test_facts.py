@@ -8,11 +8,11 @@ import pytest
 
 from reelgrid import catalog
 from reelgrid.errors import RequestError
-from reelgrid.plan.architectures import find_architecture, read_architectures
 from reelgrid.plan.facts import user_files
-from reelgrid.plan.hardware import find_gpu, read_hardware
-from reelgrid.plan.latencies import kernel_class, read_latencies, read_ml_energy
-from reelgrid.plan.rental import read_churn, read_prices
+from reelgrid.plan.facts.architectures import find_architecture, read_architectures
+from reelgrid.plan.facts.hardware import find_gpu, read_hardware
+from reelgrid.plan.facts.rental import read_churn, read_prices
+from reelgrid.plan.prediction.observations import kernel_class, read_latencies, read_ml_energy
 
 DATE = re.compile(r"20\d\d(-\d\d)?")
 

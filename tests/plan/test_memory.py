@@ -2,10 +2,10 @@
 
 import pytest
 
-from reelgrid.plan.architectures import find_architecture
-from reelgrid.plan.hardware import find_gpu, read_hardware
-from reelgrid.plan.memory import activations_gib, decoder_gib, memory_need
-from reelgrid.plan.workload import workload_of
+from reelgrid.plan.facts.architectures import find_architecture
+from reelgrid.plan.facts.hardware import find_gpu, read_hardware
+from reelgrid.plan.prediction.memory import activations_gib, decoder_gib, memory_need
+from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.spec import Size
 
 GIB = 2**30

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.hardware import read_hardware
-from reelgrid.plan.offers import Offer, read_offers
-from reelgrid.plan.order import read_order
-from reelgrid.plan.service import shipped_facts
-from tests.plan.offering import offer
+from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.facts.hardware import read_hardware
+from reelgrid.plan.offers.offer import Offer, read_offers
+from reelgrid.plan.offers.order import read_lease_demand
+from tests.plan.offer_examples import offer
 
 HEAD = "gpu,count,usd_per_h,provider,zone"
 
@@ -112,7 +112,7 @@ def test_any_text_gives_offers_or_one_line(tmp_path_factory, text, suffix):
 )
 def test_a_mistake_in_a_demand_is_named_with_line_and_key(tmp_path, text, message):
     with pytest.raises(RequestError) as caught:
-        read_order(written(tmp_path, text, "demand.toml"))
+        read_lease_demand(written(tmp_path, text, "demand.toml"))
     assert message in str(caught.value)
 
 
@@ -142,4 +142,4 @@ def test_a_model_or_gpu_of_an_order_that_is_not_known_is_refused_at_its_line(
 ):
     text = f'title = "t"\n[[workloads]]\nname = "w"\n{line}\nminutes_per_h = 3\n'
     with pytest.raises(RequestError, match=message):
-        read_order(written(tmp_path, text, "demand.toml"), shipped_facts())
+        read_lease_demand(written(tmp_path, text, "demand.toml"), shipped_facts())

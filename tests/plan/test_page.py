@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.page import (
+from reelgrid.report.page import (
     Chart,
     Column,
     Formula,
@@ -56,7 +56,7 @@ def page(name="likely", **more):
             Section(title=name, parts=[name, table(name), chart(name, table=table(name), note=name)]),
             Section(title="Arithmetic", parts=[Formula(text=f"a = {name}", note=name)]),
         ],
-        key_figures=[KeyFigure(label=name, value=name, doubt=name)],
+        key_figures=[KeyFigure(label=name, value=name, uncertainty=name)],
         origin=name,
         **more,
     )  # fmt: skip

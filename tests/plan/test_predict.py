@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
-from reelgrid.plan.architectures import find_architecture, read_architectures
-from reelgrid.plan.calibration import read_calibration
-from reelgrid.plan.calibration_formula import Case
-from reelgrid.plan.hardware import find_gpu, read_hardware
-from reelgrid.plan.latencies import KERNELS, Stack
-from reelgrid.plan.predict import predict, workload_of
-from reelgrid.plan.workload import refuse_impossible
+from reelgrid.plan.facts.architectures import find_architecture, read_architectures
+from reelgrid.plan.facts.hardware import find_gpu, read_hardware
+from reelgrid.plan.prediction.calibration import read_calibration
+from reelgrid.plan.prediction.formula import Case
+from reelgrid.plan.prediction.observations import KERNELS, Stack
+from reelgrid.plan.prediction.predict import predict, workload_of
+from reelgrid.plan.prediction.workload import check_supported
 from reelgrid.spec import Size
 
 HARDWARE = read_hardware()
@@ -285,12 +285,12 @@ def test_a_compiled_figure_counts_only_for_who_compiles():
 )
 def test_what_cannot_be_is_refused_with_what_can(changes, message):
     with pytest.raises(RequestError, match=message):
-        refuse_impossible(workload_of(WAN, **changes))
+        check_supported(workload_of(WAN, **changes))
 
 
 def test_an_image_model_makes_one_frame():
     with pytest.raises(RequestError, match="single images"):
-        refuse_impossible(workload_of(find_architecture("flux-1-dev"), num_frames=5))
+        check_supported(workload_of(find_architecture("flux-1-dev"), num_frames=5))
 
 
 @pytest.mark.parametrize("num_gpus", [0, -1, 5000])

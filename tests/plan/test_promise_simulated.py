@@ -49,8 +49,8 @@ def test_the_promise_holds_in_the_simulation_and_not_with_a_few_gpus_less(
     assert held > LOAD
 
     def kept(count):
-        found = reelgrid(count, "simulate", "--no-compare", "--engine", "compiled", "--json")
-        return found["with_state"]["figures"]["within_promise_share"]["value"]
+        found = reelgrid(count, "simulate", "--no-compare", "--engine", "fast", "--json")
+        return found["with_checkpoints"]["figures"]["within_promise_share"]["value"]
 
     assert kept(held) >= 0.94, held
     assert kept(held - 2) < 0.95

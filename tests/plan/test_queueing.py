@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammainc
 
-from reelgrid.plan.queueing import (
+from reelgrid.plan.demand.queueing import (
     erlang_b,
     erlang_c,
     md1_mean_wait_s,

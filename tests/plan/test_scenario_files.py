@@ -6,11 +6,11 @@ import os
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand import Model, answer
-from reelgrid.plan.demand_tables import as_json
-from reelgrid.plan.quantity import Exact, LogNormal, Triangular
+from reelgrid.plan.demand.model import Model, answer
+from reelgrid.plan.demand.tables import as_json
+from reelgrid.plan.demand.throughput import shipped_facts, throughputs
 from reelgrid.plan.scenario import read_scenario
-from reelgrid.plan.service import services, shipped_facts
+from reelgrid.plan.uncertainty import Exact, LogNormal, Triangular
 from reelgrid.spec import Size
 from tests.plan.scenarios import PLAIN, changed, scenario_of
 
@@ -285,4 +285,4 @@ def test_absurd_numbers_give_an_answer_or_one_line(text, expected, tmp_path):
 def test_a_model_of_images_serves_no_video(tmp_path):
     text = PLAIN[: PLAIN.index("[[speeds]]")].replace('"given"', '"flux-1-dev"')
     with pytest.raises(RequestError, match=r"clips\[0\].model: expected a model of video"):
-        services(scenario_of(tmp_path, text), shipped_facts())
+        throughputs(scenario_of(tmp_path, text), shipped_facts())

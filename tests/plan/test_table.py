@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelgrid.cli.tables import plain_text, print_table
-from reelgrid.plan.table import UNKNOWN, Column, Table, number, show
+from reelgrid.cli.output import plain_text, print_table
+from reelgrid.report.table import UNKNOWN, Column, Table, number, show
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.errors import FullError, RequestError
+from reelgrid.errors import RequestError, StorageFullError
 from reelgrid.store import Blobs
 
 KINDS = ["folder", "memory", "dir::memory"]
@@ -225,10 +225,10 @@ def test_what_killed_writers_left_is_no_blob_and_is_tidied_when_old(folder, tmp_
     (root / "video_1" / ".0123.mp4").write_bytes(b"half")
     (root / "video_2").mkdir()
     assert [blob.name for blob in folder.list()] == ["video_1/clip.mp4"]
-    assert folder.tidy(older_than_s=3600) == 0
+    assert folder.remove_leftovers(older_than_s=3600) == 0
     for path in (root / "video_1" / ".0123.mp4", root / "video_2", root / "video_1/clip.mp4"):
         os.utime(path, (0, 0))
-    assert folder.tidy(older_than_s=3600) == 2
+    assert folder.remove_leftovers(older_than_s=3600) == 2
     assert folder.read("video_1/clip.mp4") == b"whole"
 
 
@@ -287,6 +287,6 @@ def test_no_space_left_is_the_same_error(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(FullError, match="No space left on device"):
+    with pytest.raises(StorageFullError, match="No space left on device"):
         folder.put("a", b"1")
     assert folder.list() == []

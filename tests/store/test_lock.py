@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from reelgrid.errors import BusyError
-from reelgrid.store import hold, is_held
+from reelgrid.store import is_locked, lock_file
 
 HOLDER = """
 import sys, time
@@ -23,14 +23,14 @@ def test_a_lock_is_seen_while_its_process_lives_and_gone_when_it_is_killed(tmp_p
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        assert is_held(path)
-        with pytest.raises(BusyError, match="another process"), hold(path):
+        assert is_locked(path)
+        with pytest.raises(BusyError, match="another process"), lock_file(path):
             pass
         holder.kill()
-    assert not is_held(path)
-    with hold(path):
-        assert is_held(path)
+    assert not is_locked(path)
+    with lock_file(path):
+        assert is_locked(path)
 
 
 def test_what_does_not_exist_is_not_held(tmp_path):
-    assert not is_held(tmp_path / "none")
+    assert not is_locked(tmp_path / "none")

@@ -14,12 +14,12 @@ from reelgrid.errors import ModelError
 from reelgrid.models.embedded import GroupCodec
 from reelgrid.models.loading import load_model
 from reelgrid.spec import Request
-from reelgrid.train import embedded, flow, reconstruction, world
+from reelgrid.train import codec_training, embedded, flow, synthetic
 from reelgrid.train.corpus import Corpus, grow
-from reelgrid.train.curve import write_curve
+from reelgrid.train.flow import write_curve
+from reelgrid.train.flow_model import FlowModel
 from reelgrid.train.muon import Muon, orthogonal
-from reelgrid.train.schedule import Clock
-from reelgrid.train.student import Student
+from reelgrid.train.time_budget import TimeBudget
 
 
 def test_muon_makes_an_update_of_nearly_equal_singular_values():
@@ -40,7 +40,7 @@ def test_muon_finds_the_bottom_of_a_bowl():
 
 
 def test_the_pace_rises_stays_and_falls_to_nothing():
-    clock = Clock(minutes=10, decay=0.4, warm_up=100)
+    clock = TimeBudget(minutes=10, decay=0.4, warm_up=100)
     assert clock.pace(0) == pytest.approx(0.01)
     assert clock.pace(500) == 1
     clock.spent_s = 480  # 8 of 10 minutes: half of the decay
@@ -72,7 +72,7 @@ def test_a_corpus_grows_in_parts_and_holds_nothing_held_out(codec, tmp_path):
     assert (corpus._latents[:8] == first).all()
     for row in corpus._properties:
         named: dict[str, Any] = dict(corpus._names(row))
-        assert not world.is_held_out(world.Clip(**named).triple)
+        assert not synthetic.is_held_out(synthetic.SyntheticClip(**named).triple)
 
 
 def test_a_curve_is_drawn_from_its_first_point_to_its_last(tmp_path):
@@ -99,7 +99,7 @@ def test_batches_are_the_same_for_the_same_seed_and_some_prompts_are_silent(code
 def test_a_perfect_network_has_no_loss(codec, tmp_path):
     grow(tmp_path, codec, num_clips=8, seed=0, batch=8)
     corpus = Corpus(tmp_path)
-    student = Student(*corpus.statistics(), torch.zeros(1, 24, 1, 8, 8), num_layers=1)
+    student = FlowModel(*corpus.statistics(), torch.zeros(1, 24, 1, 8, 8), num_layers=1)
     batch = corpus.draw(4, random.Random(0), skip=0.0, silent=0.0)
     clean = student.normalise(batch.latents)
 
@@ -120,9 +120,9 @@ def small_run(monkeypatch):
         embedded, "CONFIG", {"num_attention_heads": 1, "num_layers": 1, "ffn_dim": 64}
     )
     monkeypatch.setattr(flow, "BATCH", 4)
-    monkeypatch.setattr(reconstruction, "BATCH", 4)
+    monkeypatch.setattr(codec_training, "BATCH", 4)
     monkeypatch.setattr(
-        reconstruction, "measure_fidelity", lambda _: SimpleNamespace(frame_db=0, object_db=0)
+        codec_training, "measure_fidelity", lambda _: SimpleNamespace(frame_db=0, object_db=0)
     )
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from reelgrid.api.auth import Caller
 from reelgrid.api.bodies import Upload
-from reelgrid.api.errors import Refusal
+from reelgrid.api.errors import ApiError
 from reelgrid.api.estimates import Estimate
 from reelgrid.api.service import Service
 from reelgrid.catalog import ModelCard
-from reelgrid.errors import FullError, LimitError, RequestError
-from reelgrid.jobs.books import Place
-from reelgrid.jobs.job import Job, Kind, NewJob
+from reelgrid.errors import LimitError, RequestError, StorageFullError
+from reelgrid.jobs.accounting import QueuePosition
+from reelgrid.jobs.job import Job, JobKind, NewJob
 from reelgrid.jobs.policy import Priority, rank
 from reelgrid.jobs.request import JobRequest
 
@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Submission:
     """A job that somebody wants, before it is admitted.
 
     Attributes:
@@ -37,7 +37,7 @@ class Wish:
         digest: Of what the client sent.
     """
 
-    kind: Kind
+    kind: JobKind
     card: ModelCard
     order: JobRequest
     priority: Priority = Priority.NORMAL
@@ -53,7 +53,7 @@ def check_caps(service: Service, caller: Caller, order: JobRequest) -> None:
     """Refuse a request that is too large for the server or for the key.
 
     Raises:
-        Refusal: It names the limit.
+        ApiError: It names the limit.
     """
     request = order.request
     assert request.size is not None
@@ -70,7 +70,7 @@ def check_caps(service: Service, caller: Caller, order: JobRequest) -> None:
 def _check_cap(status: int, name: str, value: int, most: int | None, who: str) -> None:
     if most is not None and value > most:
         what = name.removeprefix("max_")
-        raise Refusal(
+        raise ApiError(
             status,
             f"{value:,} {what} are too many: {who} {name} {most:,}",
             code=name,
@@ -81,28 +81,28 @@ def _check_cap(status: int, name: str, value: int, most: int | None, who: str) -
 _PARAMS = {"max_pixels": "size", "max_frames": "num_frames", "max_steps": "num_inference_steps"}
 
 
-def price(service: Service, wish: Wish) -> Estimate:
+def estimate_or_refuse(service: Service, wish: Submission) -> Estimate:
     """Return what the wish would take, or refuse what can never be done here.
 
     Raises:
-        Refusal: It takes too long, cannot be in time, fits no worker, or the disk is full.
+        ApiError: It takes too long, cannot be in time, fits no worker, or the disk is full.
     """
     try:
-        service.check_room()
-    except FullError as error:
-        raise Refusal(503, str(error), code="storage_full", retry_after_s=30) from None
+        service.check_space()
+    except StorageFullError as error:
+        raise ApiError(503, str(error), code="storage_full", retry_after_s=30) from None
     estimate = service.estimator.estimate(wish.card, wish.order)
     low_s = 0.0 if estimate.is_guess else estimate.seconds / estimate.spread
     limits = service.limits
     if low_s > limits.max_seconds:
-        raise Refusal(
+        raise ApiError(
             400,
             f"it would take {estimate.seconds:,.0f} s: this server allows max_seconds "
             f"{limits.max_seconds:,.0f}",
             code="max_seconds",
         )
     if wish.deadline_at is not None and time.time() + low_s > wish.deadline_at:
-        raise Refusal(
+        raise ApiError(
             400,
             f"it cannot be finished by then: it takes {estimate.seconds:.3g} s",
             code="deadline_unreachable",
@@ -115,7 +115,7 @@ def price(service: Service, wish: Wish) -> Estimate:
 def _check_memory(service: Service, estimate: Estimate) -> None:
     sizes = [worker.info.memory_gib for worker in service.estimator.workers()]
     if sizes and max(sizes) < estimate.memory_gib:
-        raise Refusal(
+        raise ApiError(
             400,
             f"it needs {estimate.memory_gib:.3g} GiB; the largest worker has {max(sizes):.3g}",
             code="memory_gib",
@@ -123,13 +123,13 @@ def _check_memory(service: Service, estimate: Estimate) -> None:
         )
 
 
-def place_of(service: Service, wish: Wish, estimate: Estimate) -> Place:
+def position_for(service: Service, wish: Submission, estimate: Estimate) -> QueuePosition:
     """Return the place in the queue that the wish would have now, the owner's turn left aside."""
     now_s = time.time()
-    return service.desk.place_of(
+    return service.job_queue.position_for(
         rank=rank(
             submitted_s=now_s,
-            turn_s=now_s,
+            fair_start_s=now_s,
             estimate_s=estimate.seconds,
             priority=wish.priority,
             deadline_s=wish.deadline_at,
@@ -139,15 +139,15 @@ def place_of(service: Service, wish: Wish, estimate: Estimate) -> Place:
     )
 
 
-def check_queue(service: Service, place: Place, most_s: float, limit: str) -> None:
+def check_queue(service: Service, place: QueuePosition, most_s: float, limit: str) -> None:
     """Refuse what would wait too long.
 
     Raises:
-        Refusal: 429, with the time after which there is room.
+        ApiError: 429, with the time after which there is room.
     """
     wait_s = place.wait_s
     if wait_s is not None and wait_s > most_s:
-        raise Refusal(
+        raise ApiError(
             429,
             f"the queue is {wait_s:,.0f} s long, {limit} is {most_s:,.0f}: come back later",
             code=limit,
@@ -155,17 +155,17 @@ def check_queue(service: Service, place: Place, most_s: float, limit: str) -> No
         )
 
 
-def admit(service: Service, caller: Caller, wish: Wish, estimate: Estimate) -> Job:
+def admit(service: Service, caller: Caller, wish: Submission, estimate: Estimate) -> Job:
     """Make the wish a job that is not lost any more, and wake a worker.
 
     Returns:
         The job; that of an earlier request with the same idempotency key, if there was one.
 
     Raises:
-        UsedUp: The key has too many unfinished jobs, or no GPU-seconds left today.
+        KeyLimitError: The key has too many unfinished jobs, or no GPU-seconds left today.
         ConflictError: The idempotency key was used with another body.
     """
-    is_video = wish.kind is Kind.VIDEO
+    is_video = wish.kind is JobKind.VIDEO
     new = NewJob(
         kind=wish.kind,
         owner=caller.owner,
@@ -186,15 +186,15 @@ def admit(service: Service, caller: Caller, wish: Wish, estimate: Estimate) -> J
         webhook=wish.webhook,
     )
     try:
-        job = service.desk.submit(new, limits=caller.limits)
+        job = service.job_queue.submit(new, limits=caller.limits)
     except LimitError as error:
-        raise UsedUp(error) from None
+        raise KeyLimitError(error) from None
     with contextlib.suppress(OSError):  # an idle worker looks by itself, a little later
         service.wake()
     return job
 
 
-class UsedUp(Refusal):
+class KeyLimitError(ApiError):
     """A key has used up what it may have for now; sending it again at once changes nothing."""
 
     def __init__(self, error: LimitError) -> None:

@@ -5,39 +5,41 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from reelgrid.api import wire
+from reelgrid.api import responses
 from reelgrid.api.service import Service
 from reelgrid.errors import ReelgridError
-from reelgrid.jobs.books import Place
+from reelgrid.jobs.accounting import QueuePosition
 from reelgrid.jobs.job import Job, Phase
 
 
 def answer(service: Service, job: Job) -> JSONResponse:
     """Return a job as the client sees it, with how long it should wait before it looks again."""
     place = _place(service, job)
-    headers = {"openai-poll-after-ms": str(wire.poll_after_ms(job, place))}
-    return JSONResponse(wire.video(job, place, _spread(service, job)), headers=headers)
+    headers = {"openai-poll-after-ms": str(responses.poll_after_ms(job, place))}
+    return JSONResponse(responses.video(job, place, _spread(service, job)), headers=headers)
 
 
 def shown(service: Service, job: Job) -> dict[str, Any]:
     """Return a job as the client sees it."""
-    return wire.video(job, _place(service, job), _spread(service, job))
+    return responses.video(job, _place(service, job), _spread(service, job))
 
 
 def remove_blobs(service: Service, job: Job) -> None:
     """Remove what no other job needs; what cannot be removed now, the sweep finds."""
-    names = {*job.files.values(), *job.inputs, *(state.blob for state in job.states)}
+    names = {*job.files.values(), *job.inputs, *(state.blob for state in job.checkpoints)}
     names |= {job.preview} if job.preview else set()
     with contextlib.suppress(ReelgridError, OSError):
-        for name in names - service.desk.blob_names():
+        for name in names - service.job_queue.blob_names():
             service.blobs.delete(name)
 
 
-def _place(service: Service, job: Job) -> Place | None:
+def _place(service: Service, job: Job) -> QueuePosition | None:
     if job.phase is not Phase.WAITING:
         return None
     with contextlib.suppress(ReelgridError):
-        return service.desk.place_of(rank=job.rank, memory_gib=job.memory_gib, model=job.model)
+        return service.job_queue.position_for(
+            rank=job.rank, memory_gib=job.memory_gib, model=job.model
+        )
     return None
 
 

@@ -7,8 +7,18 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 
-from reelgrid.api import content, errors, health, images, models, openapi, ours, turns, videos
-from reelgrid.api.edge import Edge
+from reelgrid.api import (
+    content,
+    control,
+    errors,
+    health,
+    images,
+    middleware,
+    models,
+    openapi,
+    videos,
+)
+from reelgrid.api.middleware import RequestMiddleware
 from reelgrid.api.service import Service
 
 NUM_THREADS = 24
@@ -29,13 +39,15 @@ def create_app(service: Service) -> FastAPI:
         telemetry=None,
     )
     app.state.service = service
-    for room in (videos, ours, content, images, models, health):
+    for room in (videos, control, content, images, models, health):
         app.include_router(room.router)
     errors.register(app)
-    turns.install(app)
+    middleware.install(app)
     openapi.install(app, service.version)
     app.add_middleware(
-        Edge, max_body_bytes=service.limits.max_body_bytes, observe=service.meter.observe
+        RequestMiddleware,
+        max_body_bytes=service.limits.max_body_bytes,
+        observe=service.metrics.observe,
     )
     return app
 
@@ -45,4 +57,4 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sys.setswitchinterval(_SWITCH_S)
     anyio.to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
     yield
-    app.state.service.hub.close()
+    app.state.service.broadcaster.close()

@@ -3,9 +3,14 @@
 Without any key the server serves whoever is on the same machine; then a request must also name this
 machine as its host, and come from no foreign page, so that no web site a user visits can use it.
 Not here: how keys are made and kept (`jobs.keys`).
+
+Addresses that let in without a key, for one file and for a while: signed, so that none is guessed.
+
+Not here: which files there are.
 """
 
 import hashlib
+import hmac
 import math
 import threading
 import time
@@ -17,9 +22,9 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
-from reelgrid.api.errors import Refusal
-from reelgrid.jobs.job import LOCAL_OWNER, Limits
-from reelgrid.jobs.keys import Keys
+from reelgrid.api.errors import ApiError
+from reelgrid.jobs.job import LOCAL_OWNER, KeyLimits
+from reelgrid.jobs.sql.keys import ApiKeys
 
 REMEMBERED_S = 5.0
 """A key that is revoked works no longer than this."""
@@ -28,7 +33,7 @@ _MAX_REMEMBERED = 10_000
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
 
 
-class NoKey(Refusal):
+class InvalidKeyError(ApiError):
     """A request without a key that is known."""
 
     def __init__(self, message: str) -> None:
@@ -46,10 +51,10 @@ class Caller:
     """
 
     owner: str
-    limits: Limits = field(default_factory=Limits)
+    limits: KeyLimits = field(default_factory=KeyLimits)
 
 
-class Door:
+class Authenticator:
     """Lets requests in.
 
     Args:
@@ -59,7 +64,7 @@ class Door:
     """
 
     def __init__(
-        self, keys: Keys, *, may_be_open: bool, clock: Callable[[], float] = time.monotonic
+        self, keys: ApiKeys, *, may_be_open: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._keys = keys
         self._clock = clock
@@ -107,24 +112,24 @@ async def identify(request: Request) -> Caller:
     """Return who sent the request.
 
     Raises:
-        NoKey: Nobody that is known.
+        InvalidKeyError: Nobody that is known.
     """
-    door: Door = request.app.state.service.door
-    is_open = door.was_open
-    if await run_in_threadpool(door.is_open) if is_open is None else is_open:
+    authenticator: Authenticator = request.app.state.service.authenticator
+    is_open = authenticator.was_open
+    if await run_in_threadpool(authenticator.is_open) if is_open is None else is_open:
         _check_local(request)
         return Caller(LOCAL_OWNER)
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token.strip():
-        raise NoKey("no API key was given: send the header Authorization: Bearer KEY")
+        raise InvalidKeyError("no API key was given: send the header Authorization: Bearer KEY")
     token = token.strip()
-    caller = door.known(token) or await run_in_threadpool(door.find, token)
+    caller = authenticator.known(token) or await run_in_threadpool(authenticator.find, token)
     if caller is None:
-        raise NoKey("the API key is unknown or revoked")
+        raise InvalidKeyError("the API key is unknown or revoked")
     return caller
 
 
-Asker = Annotated[Caller, Depends(identify)]
+CallerHere = Annotated[Caller, Depends(identify)]
 
 
 def _check_local(request: Request) -> None:
@@ -132,7 +137,7 @@ def _check_local(request: Request) -> None:
     origin = request.headers.get("origin")
     is_foreign = origin is not None and _host_of(origin) not in _LOOPBACK  # `null` is foreign too
     if _host_of(f"//{request.headers.get('host', 'localhost')}") not in _LOOPBACK or is_foreign:
-        raise Refusal(
+        raise ApiError(
             403,
             "without keys this server answers to its own machine only: make one with "
             "reelgrid keys create",
@@ -149,3 +154,34 @@ def _host_of(address: str) -> str | None:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
+
+
+LINK_VALID_S = 3_600.0
+"""How long a link works."""
+
+
+class LinkSigner:
+    """Signs and checks.
+
+    Args:
+        secret: Known to this server only; the same after a restart, so that links outlive it.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        assert len(secret) >= 16
+        self._secret = secret
+
+    def query(self, path: str) -> str:
+        """Return the query that lets in at `path` from now on for `LINK_VALID_S`."""
+        expires = int(time.time() + LINK_VALID_S)
+        return f"expires={expires}&signature={self._sign(path, expires)}"
+
+    def is_valid(self, path: str, expires: int | None, signature: str | None) -> bool:
+        """Return whether this query lets in at `path` now."""
+        if expires is None or signature is None or expires < time.time():
+            return False
+        return hmac.compare_digest(self._sign(path, expires).encode(), signature.encode())
+
+    def _sign(self, path: str, expires: int) -> str:
+        message = f"{path}\n{expires}".encode()
+        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, BinaryIO
 from fastapi import Depends, Request
 from starlette.datastructures import FormData, UploadFile
 
-from reelgrid.api.errors import Refusal
+from reelgrid.api.errors import ApiError
 
 MAX_FIELDS = 200
 MAX_FILES = 20
@@ -47,7 +47,7 @@ async def read_values(request: Request) -> AsyncIterator[Values]:
         Names to texts, uploads, groups and lists of them; whatever JSON holds.
 
     Raises:
-        Refusal: The body is broken, or of another kind than the three.
+        ApiError: The body is broken, or of another kind than the three.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _FORMS:
@@ -58,7 +58,7 @@ async def read_values(request: Request) -> AsyncIterator[Values]:
             yield _form_values(form)
         return
     if kind not in {"application/json", ""} and not kind.endswith("+json"):
-        raise Refusal(
+        raise ApiError(
             415,
             f"a body of {kind[:80]!r} cannot be read: send application/json or multipart/form-data",
             code="unsupported_media_type",
@@ -77,9 +77,9 @@ def _json_values(body: bytes) -> Values:
         _check_plain(values)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0] if isinstance(error, ValueError) else "too deep"
-        raise Refusal(400, f"the body is not JSON: {reason[:200]}", code="invalid_json") from None
+        raise ApiError(400, f"the body is not JSON: {reason[:200]}", code="invalid_json") from None
     if not isinstance(values, dict):
-        raise Refusal(400, "the body is not a JSON object", code="invalid_json")
+        raise ApiError(400, "the body is not a JSON object", code="invalid_json")
     return values
 
 
@@ -115,7 +115,7 @@ def _form_values(form: FormData) -> Values:
         value = _upload(item) if isinstance(item, UploadFile) else _text(name, item)
         match = _NAME.fullmatch(name)
         if match is None:
-            raise Refusal(400, f"{name[:80]!r} is no name of a field", code="invalid_field")
+            raise ApiError(400, f"{name[:80]!r} is no name of a field", code="invalid_field")
         _put(values, match[1], match[2], value)
     return values
 
@@ -124,7 +124,7 @@ def _text(name: str, text: str) -> str:
     try:
         _check_text(text)
     except ValueError as error:
-        raise Refusal(400, f"{name[:80]}: {error}", code="invalid_field") from None
+        raise ApiError(400, f"{name[:80]}: {error}", code="invalid_field") from None
     return text
 
 
@@ -139,7 +139,7 @@ def _put(values: Values, name: str, key: str | None, value: object) -> None:
         if isinstance(group, Upload) and not group.size_bytes:
             group = values[name] = {}  # the client's way to send an id where it insists on a file
         if not isinstance(group, dict) or key in group:
-            raise Refusal(400, f"{name} is given twice", code="invalid_field", param=name)
+            raise ApiError(400, f"{name} is given twice", code="invalid_field", param=name)
         group[key] = value
     elif key == "" or name in values:
         before = values.get(name, [])

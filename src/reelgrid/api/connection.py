@@ -2,7 +2,7 @@
 
 uvicorn waits for it forever, and a few thousand such connections would take all descriptors. Its
 parser in Python (h11) is chosen on purpose: it bounds the length of a head, which the one in C does
-not. Not here: bodies that do not come to their end (`edge`).
+not. Not here: bodies that do not come to their end (`middleware`).
 """
 
 import asyncio

@@ -8,15 +8,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from reelgrid.api import describe
-from reelgrid.api.auth import Asker, identify
-from reelgrid.api.errors import Refusal
-from reelgrid.api.references import own_completed, own_job
+from reelgrid.api import openapi
+from reelgrid.api.auth import CallerHere, identify
+from reelgrid.api.errors import ApiError
+from reelgrid.api.first_frame import own_completed, own_job
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.errors import NotFoundError
-from reelgrid.jobs.job import Job, Kind
+from reelgrid.jobs.job import Job, JobKind
 from reelgrid.jobs.request import file_variant
-from reelgrid.media.kind import Kind as FileKind
+from reelgrid.media.media_type import MediaType as FileKind
 
 router = APIRouter(tags=["content"])
 
@@ -29,11 +29,11 @@ IfRange = Annotated[str | None, Header(alias="if-range")]
 
 @router.get(
     "/v1/videos/{video_id}/content",
-    **describe.stream("The file.", "video/mp4", *_IMAGES, more=(206, 404, 416)),
+    **openapi.stream("The file.", "video/mp4", *_IMAGES, more=(206, 404, 416)),
 )
 def download_video(
     service: ServiceHere,
-    caller: Asker,
+    caller: CallerHere,
     video_id: str,
     variant: Literal["video", "thumbnail", "spritesheet"] = "video",
     byte_range: RangeHeader = None,
@@ -46,14 +46,14 @@ def download_video(
 
 @router.get(
     "/v1/videos/{video_id}/preview",
-    **describe.stream("A picture of the middle of the clip.", *_IMAGES, more=(404,)),
+    **openapi.stream("A picture of the middle of the clip.", *_IMAGES, more=(404,)),
 )
-def preview_video(service: ServiceHere, caller: Asker, video_id: str) -> Response:
+def preview_video(service: ServiceHere, caller: CallerHere, video_id: str) -> Response:
     """Look at a frame as it would end from the current step."""
     job = own_job(service, caller, video_id)
     name = job.preview or job.files.get("thumbnail")
     if name is None:
-        raise Refusal(404, f"{job.id} has no preview yet", code="no_preview")
+        raise ApiError(404, f"{job.id} has no preview yet", code="no_preview")
     response = _stream(service, job, name, None, None)
     response.headers["reelgrid-step"] = str(job.step)
     response.headers["cache-control"] = "no-store"
@@ -62,7 +62,7 @@ def preview_video(service: ServiceHere, caller: Asker, video_id: str) -> Respons
 
 @router.get(
     "/v1/images/{image_id}/content",
-    **describe.stream("The image.", *_IMAGES, more=(206, 404, 416)),
+    **openapi.stream("The image.", *_IMAGES, more=(206, 404, 416)),
 )
 async def download_image(
     service: ServiceHere,
@@ -78,7 +78,7 @@ async def download_image(
     from fastapi.concurrency import run_in_threadpool
 
     path = image_path(image_id, index)
-    is_linked = service.links.is_good(path, expires, signature)
+    is_linked = service.link_signer.is_valid(path, expires, signature)
     owner = None if is_linked else (await identify(request)).owner
     return await run_in_threadpool(
         _send_image, service, owner, image_id, index, byte_range, if_range
@@ -96,10 +96,10 @@ def send_file(
     """Return a file of a completed job.
 
     Raises:
-        Refusal: It has expired, or the range is not within it.
+        ApiError: It has expired, or the range is not within it.
     """
     if variant not in job.files:
-        raise Refusal(404, f"{job.id} has no {variant}", code="no_such_variant", param="variant")
+        raise ApiError(404, f"{job.id} has no {variant}", code="no_such_variant", param="variant")
     return _stream(service, job, job.files[variant], byte_range, if_range)
 
 
@@ -114,11 +114,11 @@ def _send_image(
     from reelgrid.api.auth import Caller
 
     if owner is None:
-        job = service.desk.get(image_id)
-        if job.kind is not Kind.IMAGE:
+        job = service.job_queue.get(image_id)
+        if job.kind is not JobKind.IMAGE:
             raise NotFoundError(f"there is no image {image_id[:80]!r}", param="id")
     else:
-        job = own_completed(service, Caller(owner), image_id, Kind.IMAGE)
+        job = own_completed(service, Caller(owner), image_id, JobKind.IMAGE)
     return send_file(service, job, file_variant(index), byte_range, if_range)
 
 
@@ -134,7 +134,7 @@ def _stream(
         pieces = service.blobs.stream(name, start, stop)
         first = next(pieces, b"")  # opens it: from here on it can be read to its end
     except FileNotFoundError:
-        raise Refusal(404, f"the file of {job.id} has expired", code="expired") from None
+        raise ApiError(404, f"the file of {job.id} has expired", code="expired") from None
     headers = {
         "content-length": str(stop - start),
         "accept-ranges": "bytes",
@@ -161,7 +161,7 @@ def _bounds(byte_range: str, size: int) -> tuple[int, int]:
     """Return the first byte and the one behind the last; what is no single range is the whole file.
 
     Raises:
-        Refusal: The range begins behind the end.
+        ApiError: The range begins behind the end.
     """
     match = _RANGE.fullmatch(byte_range.strip())
     if match is None or match[1] == match[2] == "":
@@ -175,7 +175,7 @@ def _bounds(byte_range: str, size: int) -> tuple[int, int]:
         if match[2] and int(match[2]) < start:
             return 0, size
     if start >= size or start >= stop:
-        raise Refusal(
+        raise ApiError(
             416,
             f"the file has {size:,} bytes",
             code="range_not_satisfiable",

@@ -19,14 +19,14 @@ from starlette.exceptions import HTTPException
 from reelgrid.errors import (
     BusyError,
     ConflictError,
-    DeskError,
-    FullError,
+    JobQueueError,
     LimitError,
     ModelError,
     NotFoundError,
     PlanError,
     ReelgridError,
     RequestError,
+    StorageFullError,
 )
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _CODES = {
 }
 
 
-class Refusal(ReelgridError):  # noqa: N818  # an answer, not a mistake of ours
+class ApiError(ReelgridError):
     """An answer other than success, with everything the client gets to know.
 
     Attributes:
@@ -94,23 +94,23 @@ _TABLE: tuple[tuple[type[ReelgridError], _Rule], ...] = (
     (RequestError, _Rule(400, "invalid_request")),
     (LimitError, _Rule(429, "limit", retry_after_s=30)),
     (
-        FullError,
+        StorageFullError,
         _Rule(503, "storage_full", 60, "there is no room left for results: no new work is taken"),
     ),
     (BusyError, _Rule(503, "busy", 2, "the server is busy: try again")),
-    (DeskError, _Rule(503, "desk_unavailable", 10, "the table of jobs cannot be reached now")),
+    (JobQueueError, _Rule(503, "queue_unavailable", 10, "the table of jobs cannot be reached now")),
     (PlanError, _Rule(400, "no_plan")),
     (ModelError, _Rule(503, "model_unavailable", retry_after_s=60)),
     (ReelgridError, _Rule(500, "internal_error")),
 )
 
 
-def refusal_of(error: ReelgridError) -> Refusal:
+def api_error_of(error: ReelgridError) -> ApiError:
     """Return how an error of the house is answered."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         return error
     rule = next(rule for kind, rule in _TABLE if isinstance(error, kind))
-    return Refusal(
+    return ApiError(
         rule.status,
         rule.message or str(error),
         code=getattr(error, "limit", rule.code),
@@ -127,7 +127,7 @@ def error_body(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def respond(refusal: Refusal) -> JSONResponse:
+def respond(refusal: ApiError) -> JSONResponse:
     """Return a refusal as a response."""
     headers = dict(refusal.headers)
     if refusal.retry_after_s is not None:
@@ -147,7 +147,7 @@ def register(app: FastAPI) -> None:
 
 async def _answer_ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ReelgridError)
-    refusal = refusal_of(error)
+    refusal = api_error_of(error)
     if refusal.status >= 500:
         _log.warning("answered with %d: %s", refusal.status, error)
     request.scope["reelgrid.code"] = refusal.code
@@ -162,7 +162,7 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
         405: f"{request.method} is not possible on {request.url.path}",
     }
     message = messages.get(error.status_code, str(error.detail))
-    refusal = Refusal(error.status_code, message, headers=error.headers)
+    refusal = ApiError(error.status_code, message, headers=error.headers)
     return respond(refusal)
 
 
@@ -171,4 +171,4 @@ async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    return respond(Refusal(400, f"{name}: {first['msg']}", param=name))
+    return respond(ApiError(400, f"{name}: {first['msg']}", param=name))

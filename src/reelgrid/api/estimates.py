@@ -13,19 +13,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reelgrid.api.wire import interval
+from reelgrid.api.responses import interval
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import ReelgridError
-from reelgrid.jobs.books import Profile
-from reelgrid.jobs.desk import Books
+from reelgrid.jobs.accounting import TimingProfile
 from reelgrid.jobs.job import Job
+from reelgrid.jobs.messages import KnownWorker
+from reelgrid.jobs.queue import OperatorQueue
 from reelgrid.jobs.request import JobRequest
-from reelgrid.jobs.work import KnownWorker
 from reelgrid.measurement import BenchRecord
-from reelgrid.plan.architectures import Architecture, find_architecture
-from reelgrid.plan.hardware import Gpu, find_gpu, read_hardware
-from reelgrid.plan.memory import activations_gib, decoder_gib
-from reelgrid.plan.predict import Z_80, Workload, predict, total_flops
+from reelgrid.plan.facts.architectures import Architecture, find_architecture
+from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
+from reelgrid.plan.prediction.memory import activations_gib, decoder_gib
+from reelgrid.plan.prediction.predict import Z_80, Workload, predict, total_flops
 
 PROFILE_AGE_S = 5.0
 _LEAST_SIGMA = 0.05
@@ -80,7 +80,7 @@ class _Known:
     """What the desk said a moment ago, and the spread of each model's workloads."""
 
     until_s: float
-    profiles: tuple[Profile, ...]
+    profiles: tuple[TimingProfile, ...]
     workers: tuple[KnownWorker, ...]
     spreads: dict[tuple[str, str], float]
 
@@ -89,18 +89,18 @@ class Estimator:
     """Estimates; cheap enough for every submission.
 
     Args:
-        desk: Measured times and live workers.
+        job_queue: Measured times and live workers.
         measurements: The user's own benchmarks.
         clock: Seconds that only grow.
     """
 
     def __init__(
         self,
-        desk: Books,
+        job_queue: OperatorQueue,
         measurements: Sequence[BenchRecord] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._desk = desk
+        self._job_queue = job_queue
         self._measurements = tuple(measurements)
         self._clock = clock
         self._lock = threading.Lock()
@@ -143,19 +143,19 @@ class Estimator:
             return self._known
 
     def _ask(self) -> _Known:
-        profiles = tuple(self._desk.profiles())
-        alike: dict[tuple[str, str], list[Profile]] = {}
+        profiles = tuple(self._job_queue.profiles())
+        alike: dict[tuple[str, str], list[TimingProfile]] = {}
         for profile in profiles:
             if profile.part == "step":
                 alike.setdefault((profile.model, profile.workload), []).append(profile)
         return _Known(
             self._clock() + PROFILE_AGE_S,
             profiles,
-            tuple(worker for worker in self._desk.workers() if worker.is_live),
+            tuple(worker for worker in self._job_queue.workers() if worker.is_live),
             {key: math.exp(Z_80 * _sigma(group)) for key, group in alike.items()},
         )
 
-    def _load_s(self, card: ModelCard, known: _Known, profiles: Sequence[Profile]) -> float:
+    def _load_s(self, card: ModelCard, known: _Known, profiles: Sequence[TimingProfile]) -> float:
         if any(card.name in worker.info.warm_models for worker in known.workers):
             return 0.0
         measured = [profile.median_s for profile in profiles if profile.part == "load"]
@@ -173,7 +173,9 @@ class Estimator:
         return said.seconds.likely, said.sigma, f"predicted for {gpu.name}: {'; '.join(said.basis)}"
 
 
-def _measured(profiles: Sequence[Profile], order: JobRequest) -> tuple[float, float, str] | None:
+def _measured(
+    profiles: Sequence[TimingProfile], order: JobRequest
+) -> tuple[float, float, str] | None:
     """Take the times that this server measured for the same model, size and frames."""
     alike = [profile for profile in profiles if profile.workload == order.workload]
     steps = [profile for profile in alike if profile.part == "step"]
@@ -185,7 +187,7 @@ def _measured(profiles: Sequence[Profile], order: JobRequest) -> tuple[float, fl
 
 
 def _scaled(
-    profiles: Sequence[Profile], order: JobRequest, card: ModelCard
+    profiles: Sequence[TimingProfile], order: JobRequest, card: ModelCard
 ) -> tuple[float, float, str] | None:
     """Scale the times of another size by the work that the network has with each."""
     steps = [profile for profile in profiles if profile.part == "step"]
@@ -210,7 +212,7 @@ def _guessed(order: JobRequest, card: ModelCard) -> tuple[float, float, str]:
     return flops / _GUESS_FLOPS_PER_S, _GUESS_SIGMA, _GUESS
 
 
-def _around(profiles: Sequence[Profile], order: JobRequest) -> float:
+def _around(profiles: Sequence[TimingProfile], order: JobRequest) -> float:
     """Return the seconds before and after the steps."""
     times = {
         part: _pooled([profile for profile in profiles if profile.part == part])
@@ -222,13 +224,13 @@ def _around(profiles: Sequence[Profile], order: JobRequest) -> float:
     )
 
 
-def _pooled(profiles: Sequence[Profile]) -> float:
+def _pooled(profiles: Sequence[TimingProfile]) -> float:
     """Return the geometric mean over machines, each counted by its jobs."""
     num = sum(profile.num for profile in profiles)
     return math.exp(sum(profile.num * profile.mean_log for profile in profiles) / num)
 
 
-def _sigma(profiles: Sequence[Profile]) -> float:
+def _sigma(profiles: Sequence[TimingProfile]) -> float:
     """Return the standard deviation of the logarithm of one more time: of the spread, and of ours."""
     num = sum(profile.num for profile in profiles)
     if num < 2:
@@ -238,7 +240,7 @@ def _sigma(profiles: Sequence[Profile]) -> float:
     return max(_LEAST_SIGMA, math.sqrt(variance * (1 + 1 / num) + doubt))
 
 
-def _size_ratio(profile: Profile, order: JobRequest) -> float:
+def _size_ratio(profile: TimingProfile, order: JobRequest) -> float:
     return _volume(order.workload) / _volume(profile.workload)
 
 

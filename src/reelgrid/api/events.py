@@ -1,7 +1,7 @@
 """Changes of jobs, told to any number of listeners: one reader asks the desk for all of them.
 
 Every listener gets the newest state of its job and never a backlog; a slow one skips states. Not
-here: what is sent to clients (`ours`, `images`).
+here: what is sent to clients (`control`, `images`).
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Listener:
         return True
 
 
-class Hub:
+class JobBroadcaster:
     """Reads the jobs that somebody listens to, a few times a second.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from reelgrid.api.bodies import Upload, Values
-from reelgrid.api.errors import Refusal
+from reelgrid.api.errors import ApiError
 from reelgrid.spec import MAX_FPS, MAX_GUIDANCE, MAX_PROMPT_CHARS, MAX_SEED, MAX_SIDE_PX, MAX_STEPS
 
 _NO_PATHS = "this server reads and writes no paths that a request names"
@@ -225,7 +225,7 @@ def check(kind: type[F], values: Values) -> F:
     """Return the body's values as the route's fields.
 
     Raises:
-        Refusal: A field is unknown, missing or of another kind.
+        ApiError: A field is unknown, missing or of another kind.
     """
     _refuse_unknown(kind, values)
     try:
@@ -236,7 +236,7 @@ def check(kind: type[F], values: Values) -> F:
         given = values.get(name)
         seen = "" if given is None or isinstance(given, Upload) else f", not {str(given)[:80]!r}"
         words = first["msg"].removeprefix("Value error, ")
-        raise Refusal(
+        raise ApiError(
             400, f"{name}: {words}{seen}", code=f"invalid_{name}"[:60], param=name
         ) from None
 
@@ -254,4 +254,4 @@ def _refuse_unknown(kind: type[Fields], values: Values) -> None:
             nearest = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f": did you mean {nearest[0]}?" if nearest else f"; known: {', '.join(known)}"
             message = f"there is no field {name[:80]!r}{hint}"
-        raise Refusal(400, message, code="unknown_field", param=name[:80])
+        raise ApiError(400, message, code="unknown_field", param=name[:80])

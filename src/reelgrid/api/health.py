@@ -7,8 +7,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from reelgrid.api import describe, schemas
-from reelgrid.api.auth import Asker
+from reelgrid.api import openapi, schemas
+from reelgrid.api.auth import CallerHere
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.errors import ReelgridError
 
@@ -39,15 +39,15 @@ def ready(service: ServiceHere) -> JSONResponse:
     return JSONResponse(words, 200 if is_ready else 503)
 
 
-@router.get("/metrics", **describe.stream("Prometheus' text format.", "text/plain"))
-def metrics(service: ServiceHere, caller: Asker) -> Response:
+@router.get("/metrics", **openapi.stream("Prometheus' text format.", "text/plain"))
+def metrics(service: ServiceHere, caller: CallerHere) -> Response:
     """Return all figures; keys that may ask for videos may read them."""
-    return Response(service.meter.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _database(service: Service) -> str:
     try:
-        service.desk.ping()
+        service.job_queue.check_readable()
     except ReelgridError:
         return "it cannot be reached or written"
     return "ok"
@@ -55,7 +55,7 @@ def _database(service: Service) -> str:
 
 def _blobs(service: Service) -> str:
     try:
-        service.check_room()
+        service.check_space()
         service.blobs.put(PROBE, b"ready")
         service.blobs.delete(PROBE)
     except ReelgridError as error:
@@ -67,7 +67,7 @@ def _blobs(service: Service) -> str:
 
 def _workers(service: Service) -> str:
     try:
-        is_live = any(worker.is_live for worker in service.desk.workers())
+        is_live = any(worker.is_live for worker in service.job_queue.workers())
     except ReelgridError:
         return "unknown: the database cannot be reached"
     if is_live:

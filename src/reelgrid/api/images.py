@@ -17,19 +17,26 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from reelgrid import spec
-from reelgrid.api import describe, schemas
-from reelgrid.api.admission import Wish, admit, check_caps, check_queue, place_of, price
-from reelgrid.api.auth import Asker, Caller
+from reelgrid.api import openapi, schemas
+from reelgrid.api.admission import (
+    Submission,
+    admit,
+    check_caps,
+    check_queue,
+    estimate_or_refuse,
+    position_for,
+)
+from reelgrid.api.auth import Caller, CallerHere
 from reelgrid.api.bodies import BodyValues
-from reelgrid.api.cards import Lacking, choose_size, complete
 from reelgrid.api.content import image_path
-from reelgrid.api.errors import Refusal
+from reelgrid.api.errors import ApiError
 from reelgrid.api.events import Listener
 from reelgrid.api.fields import ImageEditFields, ImageFields, check
+from reelgrid.api.registry import UnsupportedError, choose_size, complete
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import NotFoundError, ReelgridError
-from reelgrid.jobs.job import Job, Kind, Phase
+from reelgrid.jobs.job import Job, JobKind, Phase
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.request import JobRequest, file_variant, partial_blob
 
@@ -45,12 +52,12 @@ router = APIRouter(prefix="/v1/images", tags=["images"])
 
 @router.post(
     "/generations",
-    **describe.route(
-        schemas.Images, body=ImageFields, forms=True, made=True, more=(422,), streams=True
+    **openapi.route(
+        schemas.ImagesResponse, body=ImageFields, forms=True, made=True, more=(422,), streams=True
     ),
 )
 async def generate_images(
-    service: ServiceHere, caller: Asker, request: Request, values: BodyValues
+    service: ServiceHere, caller: CallerHere, request: Request, values: BodyValues
 ) -> Response:
     """Make images and wait for them, or follow them as server-sent events."""
     fields = check(ImageFields, values)
@@ -68,28 +75,28 @@ async def generate_images(
 
 
 @router.post(
-    "/edits", **describe.route(schemas.Images, body=ImageEditFields, forms=True, made=True)
+    "/edits", **openapi.route(schemas.ImagesResponse, body=ImageEditFields, forms=True, made=True)
 )
-def edit_images(service: ServiceHere, caller: Asker, values: BodyValues) -> JSONResponse:
+def edit_images(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JSONResponse:
     """Change an image: refused, as no model here can."""
     fields = check(ImageEditFields, values)
-    card = service.offer.find(fields.model, kind="image")
+    card = service.models.find(fields.model, kind="image")
     reason = "no model here takes an image and gives one back"
-    raise Lacking(card, "edit an image", reason, "image")
+    raise UnsupportedError(card, "edit an image", reason, "image")
 
 
 def _admit(service: Service, caller: Caller, fields: ImageFields) -> Job:
-    card = service.offer.find(fields.model, kind="image")
+    card = service.models.find(fields.model, kind="image")
     _check_looks(card, fields)
-    wish = Wish(
-        kind=Kind.IMAGE,
+    wish = Submission(
+        kind=JobKind.IMAGE,
         card=card,
         order=_order(card, fields),
         priority=Priority[(fields.priority or "high").upper()],
     )
     check_caps(service, caller, wish.order)
-    estimate = price(service, wish)
-    place = place_of(service, wish, estimate)
+    estimate = estimate_or_refuse(service, wish)
+    place = position_for(service, wish, estimate)
     check_queue(service, place, service.limits.max_image_wait_s, "max_image_wait_s")
     return admit(service, caller, wish, estimate)
 
@@ -142,31 +149,37 @@ def _check_looks(card: ModelCard, fields: ImageFields) -> None:
     for look in _LOOKS:
         value = getattr(fields, look.name)
         if value is not None and value not in look.possible:
-            raise Lacking(card, f"do {look.name} {str(value)[:40]!r}", look.reason, look.name)
+            raise UnsupportedError(
+                card, f"do {look.name} {str(value)[:40]!r}", look.reason, look.name
+            )
     if fields.output_compression is not None and fields.output_format in {None, "png"}:
-        raise Lacking(card, "compress png", "png loses nothing", "output_compression")
+        raise UnsupportedError(card, "compress png", "png loses nothing", "output_compression")
     if fields.partial_images and not fields.stream:
-        raise Lacking(card, "send partial images", "set stream", "partial_images")
+        raise UnsupportedError(card, "send partial images", "set stream", "partial_images")
     if fields.stream and fields.response_format == "url":
-        raise Lacking(card, "stream addresses", "a stream holds the images", "response_format")
+        raise UnsupportedError(
+            card, "stream addresses", "a stream holds the images", "response_format"
+        )
 
 
 async def _wait(service: Service, request: Request, job: Job) -> Job:
     """Return the completed job.
 
     Raises:
-        Refusal: It failed, or takes too long.
+        ApiError: It failed, or takes too long.
     """
     give_up_s = time.monotonic() + LONGEST_WAIT_S
-    async with service.hub.listen(job) as listener:
+    async with service.broadcaster.listen(job) as listener:
         while not _is_over(listener):
             await listener.wait(LOOK_EVERY_S)
-            if service.hub.is_closed:
-                raise Refusal(503, "the server stops: try again", code="stopping", retry_after_s=10)
+            if service.broadcaster.is_closed:
+                raise ApiError(
+                    503, "the server stops: try again", code="stopping", retry_after_s=10
+                )
             is_late = time.monotonic() > give_up_s
             if is_late or await request.is_disconnected():
                 await run_in_threadpool(_drop, service, job)
-                raise Refusal(
+                raise ApiError(
                     429,
                     f"it took longer than {LONGEST_WAIT_S:.0f} s and was cancelled",
                     code="image_timeout",
@@ -183,19 +196,19 @@ def _completed(listener: Listener) -> Job:
     """Return the job that a listener has seen to its end.
 
     Raises:
-        Refusal: It failed: 422, which no client sends again by itself.
+        ApiError: It failed: 422, which no client sends again by itself.
     """
     job = listener.job
     if job is None or job.phase is not Phase.COMPLETED:
         code = (job.error_code if job is not None else None) or "cancelled"
         message = (job.error_message if job is not None else None) or "the job was removed"
-        raise Refusal(422, message, code=code, headers={"x-should-retry": "false"})
+        raise ApiError(422, message, code=code, headers={"x-should-retry": "false"})
     return job
 
 
 def _drop(service: Service, job: Job) -> None:
     try:
-        service.desk.cancel(job.id)
+        service.job_queue.cancel(job.id)
     except ReelgridError:  # it has ended meanwhile
         return
 
@@ -241,7 +254,7 @@ def _usage() -> dict[str, Any]:
 
 def _url(service: Service, job: Job, number: int, base_url: str) -> str:
     path = image_path(job.id, number)
-    return f"{base_url}{path}&{service.links.query(path)}"
+    return f"{base_url}{path}&{service.link_signer.query(path)}"
 
 
 def _read(service: Service, job: Job, number: int) -> str:
@@ -270,8 +283,8 @@ class _Stream:
         """
         is_over = False
         try:
-            async with self._service.hub.listen(self._job) as listener:
-                while not _is_over(listener) and not self._service.hub.is_closed:
+            async with self._service.broadcaster.listen(self._job) as listener:
+                while not _is_over(listener) and not self._service.broadcaster.is_closed:
                     await listener.wait(LOOK_EVERY_S)
                     for event in await run_in_threadpool(self._partial_events):
                         yield event
@@ -304,7 +317,7 @@ class _Stream:
                 picture = self._service.blobs.read(job.files[file_variant(image)])
                 said = {"usage": _usage(), "safety_identifier": self._identifier}
                 events.append(self._event("completed", picture, image, **said))
-        except (Refusal, NotFoundError, OSError) as error:
+        except (ApiError, NotFoundError, OSError) as error:
             code = getattr(error, "code", None) or "expired"
             body = {"message": str(error), "type": "server_error", "param": None, "code": code}
             events = [f"event: error\ndata: {json.dumps({'error': body})}\n\n".encode()]

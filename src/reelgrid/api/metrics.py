@@ -8,7 +8,8 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+import prometheus_client
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -17,8 +18,8 @@ from prometheus_client.core import (
 )
 from starlette.types import Scope
 
-from reelgrid.jobs.books import Tally
-from reelgrid.jobs.desk import Books
+from reelgrid.jobs.accounting import Counter
+from reelgrid.jobs.queue import OperatorQueue
 from reelgrid.measurement import minutes_per_gpu_hour
 
 _METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
@@ -27,10 +28,10 @@ _TALLIES = {
     "submitted": ("Jobs admitted", "model"),
     "completed": ("Jobs completed", "model"),
     "failed": ("Jobs failed or cancelled, by the code of their error", "code"),
-    "saves": ("States saved", "model"),
+    "checkpoints": ("States saved", "model"),
     "resumes": ("Generations taken up at a saved step", "model"),
-    "lost": ("Workers lost in the middle of a job, by stage", "stage"),
-    "given_back": ("Jobs that a worker gave back", "reason"),
+    "workers_lost": ("Workers lost in the middle of a job, by stage", "stage"),
+    "released": ("Jobs that a worker gave back", "reason"),
     "wait_s": ("Wait from admission or release to a claim", "model"),
     "step_s": ("Mean denoising step of a job", "model"),
     "turnaround_s": ("From admission to completion", "model"),
@@ -40,19 +41,19 @@ _TALLIES = {
 }
 
 
-class Meter:
+class ServerMetrics:
     """Counts answers, and collects everything when asked."""
 
-    def __init__(self, desk: Books) -> None:
+    def __init__(self, job_queue: OperatorQueue) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        self._answers = Counter(
-            "reelgrid_http_answers",
+        self._answers = prometheus_client.Counter(
+            "reelgrid_http_responses",
             "Answers by route, method and status",
             ["route", "method", "status"],
             registry=self.registry,
         )
-        self._refusals = Counter(
-            "reelgrid_refusals", "Refusals by code", ["code"], registry=self.registry
+        self._refusals = prometheus_client.Counter(
+            "reelgrid_api_errors", "Refusals by code", ["code"], registry=self.registry
         )
         self._seconds = Histogram(
             "reelgrid_http_seconds",
@@ -61,8 +62,8 @@ class Meter:
             registry=self.registry,
             buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
         )
-        self._desk = _DeskFigures(desk)
-        self.registry.register(self._desk)
+        self._job_queue = _DeskFigures(job_queue)
+        self.registry.register(self._job_queue)
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Count an answer."""
@@ -77,7 +78,7 @@ class Meter:
         """Return everything in Prometheus' text format.
 
         Raises:
-            DeskError: The desk cannot be read.
+            JobQueueError: The desk cannot be read.
         """
         return generate_latest(self.registry)
 
@@ -85,8 +86,8 @@ class Meter:
 class _DeskFigures:
     """Reads the desk when Prometheus asks."""
 
-    def __init__(self, desk: Books) -> None:
-        self._desk = desk
+    def __init__(self, job_queue: OperatorQueue) -> None:
+        self._job_queue = job_queue
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: what there is is known only when it is collected."""
@@ -100,17 +101,17 @@ class _DeskFigures:
         """
         yield from self._queue()
         yield from self._workers()
-        tallies = self._desk.tallies()
-        for name, group in itertools.groupby(tallies, key=lambda tally: tally.name):
+        counters = self._job_queue.counters()
+        for name, group in itertools.groupby(counters, key=lambda counter: counter.name):
             yield _family(name, list(group))
-        yield _rate(tallies)
+        yield _rate(counters)
 
     def _queue(self) -> Iterator[Metric]:
         jobs = GaugeMetricFamily("reelgrid_jobs", "Jobs by phase", labels=["phase", "model"])
         work = GaugeMetricFamily(
             "reelgrid_work_left_seconds", "Estimated work left", labels=["phase", "model"]
         )
-        for count in self._desk.counts():
+        for count in self._job_queue.job_counts():
             jobs.add_metric([count.phase, count.model], count.num)
             work.add_metric([count.phase, count.model], count.remaining_s)
         yield jobs
@@ -118,11 +119,11 @@ class _DeskFigures:
         yield GaugeMetricFamily(
             "reelgrid_oldest_wait_seconds",
             "How long the job has waited that has waited longest",
-            value=self._desk.oldest_wait_s(),
+            value=self._job_queue.oldest_wait_s(),
         )
 
     def _workers(self) -> Iterator[Metric]:
-        live = [worker for worker in self._desk.workers() if worker.is_live]
+        live = [worker for worker in self._job_queue.workers() if worker.is_live]
         family = GaugeMetricFamily(
             "reelgrid_workers", "Live workers by machine", labels=["machine", "state"]
         )
@@ -132,36 +133,36 @@ class _DeskFigures:
         yield family
 
 
-def _family(name: str, tallies: Sequence[Tally]) -> Metric:
+def _family(name: str, counters: Sequence[Counter]) -> Metric:
     words, label = _TALLIES.get(name, (f"Counted by workers: {name}", "label"))
-    if all(math.isinf(tally.bound) for tally in tallies) and not name.endswith("_s"):
-        counter = CounterMetricFamily(f"reelgrid_{name}", words, labels=[label])
-        for tally in tallies:
-            counter.add_metric([tally.label], tally.num)
-        return counter
+    if all(math.isinf(counter.bound) for counter in counters) and not name.endswith("_s"):
+        total = CounterMetricFamily(f"reelgrid_{name}", words, labels=[label])
+        for counter in counters:
+            total.add_metric([counter.label], counter.num)
+        return total
     family = HistogramMetricFamily(
         f"reelgrid_{name.removesuffix('_s')}_seconds", words, labels=[label]
     )
-    for value, group in itertools.groupby(tallies, key=lambda tally: tally.label):
-        buckets, total = _cumulated(list(group))
-        family.add_metric([value], buckets, total)
+    for value, group in itertools.groupby(counters, key=lambda counter: counter.label):
+        buckets, sum_s = _cumulated(list(group))
+        family.add_metric([value], buckets, sum_s)
     return family
 
 
-def _cumulated(tallies: Sequence[Tally]) -> tuple[list[tuple[str, float]], float]:
+def _cumulated(counters: Sequence[Counter]) -> tuple[list[tuple[str, float]], float]:
     """Return buckets that count everything up to their bound, the last one without any."""
-    ordered = sorted(tallies, key=lambda tally: tally.bound)
-    sums = itertools.accumulate(tally.num for tally in ordered)
+    ordered = sorted(counters, key=lambda counter: counter.bound)
+    sums = itertools.accumulate(counter.num for counter in ordered)
     buckets = [
-        ("+Inf" if math.isinf(tally.bound) else f"{tally.bound:g}", float(num))
-        for tally, num in zip(ordered, sums, strict=True)
+        ("+Inf" if math.isinf(counter.bound) else f"{counter.bound:g}", float(num))
+        for counter, num in zip(ordered, sums, strict=True)
     ]
     if not math.isinf(ordered[-1].bound):
         buckets.append(("+Inf", buckets[-1][1]))
-    return buckets, sum(tally.total for tally in ordered)
+    return buckets, sum(counter.total for counter in ordered)
 
 
-def _rate(tallies: Iterable[Tally]) -> Metric:
+def _rate(counters: Iterable[Counter]) -> Metric:
     """Return the one measure of the house, over all completed videos."""
     family = GaugeMetricFamily(
         "reelgrid_video_minutes_per_gpu_hour",
@@ -169,9 +170,9 @@ def _rate(tallies: Iterable[Tally]) -> Metric:
         labels=["model"],
     )
     sums: dict[tuple[str, str], float] = {}
-    for tally in tallies:
-        key = (tally.name, tally.label)
-        sums[key] = sums.get(key, 0.0) + tally.total
+    for counter in counters:
+        key = (counter.name, counter.label)
+        sums[key] = sums.get(key, 0.0) + counter.total
     for (name, model), clip_s in sums.items():
         gpu_s = sums.get(("video_gpu_s", model), 0.0)
         if name == "clip_s" and clip_s > 0 and gpu_s > 0:

@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from reelgrid.api import describe, schemas
-from reelgrid.api.auth import Asker
-from reelgrid.api.cards import kinds
+from reelgrid.api import openapi, schemas
+from reelgrid.api.auth import CallerHere
+from reelgrid.api.registry import kinds
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.catalog import ModelCard
 
@@ -17,17 +17,17 @@ STARTED = int(time.time())
 """What the field `created` says: when this server began to offer them."""
 
 
-@router.get("", **describe.route(schemas.ModelList))
-def list_models(service: ServiceHere, caller: Asker) -> JSONResponse:
+@router.get("", **openapi.route(schemas.ModelList))
+def list_models(service: ServiceHere, caller: CallerHere) -> JSONResponse:
     """List the models; the first is the default."""
-    data = [_model(service, card) for card in service.offer.cards]
+    data = [_model(service, card) for card in service.models.cards]
     return JSONResponse({"object": "list", "data": data})
 
 
-@router.get("/{model:path}", **describe.route(schemas.Model, missing=True))
-def retrieve_model(service: ServiceHere, caller: Asker, model: str) -> JSONResponse:
+@router.get("/{model:path}", **openapi.route(schemas.Model, missing=True))
+def retrieve_model(service: ServiceHere, caller: CallerHere, model: str) -> JSONResponse:
     """Look at one model."""
-    return JSONResponse(_model(service, service.offer.find(model)))
+    return JSONResponse(_model(service, service.models.find(model)))
 
 
 def _model(service: Service, card: ModelCard) -> dict[str, Any]:

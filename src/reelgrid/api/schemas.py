@@ -8,13 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """What every answer has in common."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class ErrorDetail(Answer):
+class ErrorDetail(ResponseModel):
     """Why a request was refused."""
 
     message: str
@@ -23,20 +23,20 @@ class ErrorDetail(Answer):
     code: str | None
 
 
-class ErrorAnswer(Answer):
+class ErrorResponse(ResponseModel):
     """OpenAI's error object."""
 
     error: ErrorDetail
 
 
-class JobError(Answer):
+class JobError(ResponseModel):
     """Why a job failed; `cancelled` is one of the codes."""
 
     code: str
     message: str
 
 
-class Interval(Answer):
+class Interval(ResponseModel):
     """An 80 % interval."""
 
     low: float
@@ -44,7 +44,7 @@ class Interval(Answer):
     high: float
 
 
-class Standing(Answer):
+class ProgressFields(ResponseModel):
     """Where a job stands."""
 
     detail: Literal["paused", "resuming", "pausing", "cancelling", "yielding"] | None
@@ -56,7 +56,7 @@ class Standing(Answer):
     gpu_seconds: float
 
 
-class Video(Standing):
+class Video(ProgressFields):
     """A video job: the fields of the openai package, then ours."""
 
     id: str
@@ -83,7 +83,7 @@ class Video(Standing):
     deadline: float | None
 
 
-class VideoList(Answer):
+class VideoList(ResponseModel):
     """A page of videos."""
 
     object: Literal["list"]
@@ -93,7 +93,7 @@ class VideoList(Answer):
     has_more: bool
 
 
-class DeletedVideo(Answer):
+class DeletedVideo(ResponseModel):
     """What is left of a deleted video."""
 
     id: str
@@ -101,21 +101,21 @@ class DeletedVideo(Answer):
     deleted: Literal[True]
 
 
-class ImageData(Answer):
+class ImageData(ResponseModel):
     """One image."""
 
     b64_json: str | None = None
     url: str | None = None
 
 
-class TokenDetails(Answer):
+class TokenDetails(ResponseModel):
     """Nothing here is counted in tokens."""
 
     image_tokens: int
     text_tokens: int
 
 
-class Usage(Answer):
+class Usage(ResponseModel):
     """Nothing here is counted in tokens: all are 0."""
 
     input_tokens: int
@@ -124,7 +124,7 @@ class Usage(Answer):
     input_tokens_details: TokenDetails
 
 
-class Images(Answer):
+class ImagesResponse(ResponseModel):
     """Finished images."""
 
     id: str = Field(description="Names the images for `input_reference[file_id]`.")
@@ -141,7 +141,7 @@ class Images(Answer):
     safety_identifier: str | None
 
 
-class Sizes(Answer):
+class Sizes(ResponseModel):
     """Which sizes a model makes."""
 
     allowed: list[str] | None = Field(description="The only ones, where they are few.")
@@ -149,7 +149,7 @@ class Sizes(Answer):
     default: str
 
 
-class Capabilities(Answer):
+class Capabilities(ResponseModel):
     """What a model can do on this server."""
 
     kinds: list[Literal["video", "image"]]
@@ -173,7 +173,7 @@ class Capabilities(Answer):
     memory_gib: float
 
 
-class Model(Answer):
+class Model(ResponseModel):
     """A model of this server."""
 
     id: str
@@ -184,14 +184,14 @@ class Model(Answer):
     capabilities: Capabilities
 
 
-class ModelList(Answer):
+class ModelList(ResponseModel):
     """All of them."""
 
     object: Literal["list"]
     data: list[Model]
 
 
-class EstimateAnswer(Answer):
+class EstimateResponse(ResponseModel):
     """What a request would take; nothing has been run or reserved."""
 
     object: Literal["estimate"]
@@ -209,14 +209,14 @@ class EstimateAnswer(Answer):
     basis: str
 
 
-class Health(Answer):
+class Health(ResponseModel):
     """The process answers."""
 
     status: Literal["ok"]
     version: str
 
 
-class Readiness(Answer):
+class Readiness(ResponseModel):
     """Whether it can take work, and if not why."""
 
     status: Literal["ok", "unavailable"]

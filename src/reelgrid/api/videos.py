@@ -6,21 +6,20 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
-from reelgrid.api import describe, schemas, turns
+from reelgrid.api import middleware, openapi, schemas
 from reelgrid.api.admission import (
-    Wish,
+    Submission,
     admit,
     check_caps,
     check_idempotency_key,
     check_queue,
     digest_of,
-    place_of,
-    price,
+    estimate_or_refuse,
+    position_for,
 )
 from reelgrid.api.answers import answer, remove_blobs, shown
-from reelgrid.api.auth import Asker, Caller
+from reelgrid.api.auth import Caller, CallerHere
 from reelgrid.api.bodies import BodyValues, Values
-from reelgrid.api.cards import Lacking
 from reelgrid.api.fields import (
     CharacterFields,
     EditFields,
@@ -29,11 +28,17 @@ from reelgrid.api.fields import (
     VideoFields,
     check,
 )
-from reelgrid.api.references import first_frame_blob, own_completed, own_job
+from reelgrid.api.first_frame import first_frame_blob, own_completed, own_job
+from reelgrid.api.registry import UnsupportedError
 from reelgrid.api.service import Service, ServiceHere
-from reelgrid.api.wishes import extension_wish, remix_wish, source_id, video_wish
+from reelgrid.api.submissions import (
+    extension_submission,
+    remix_submission,
+    source_id,
+    video_submission,
+)
 from reelgrid.errors import NotFoundError
-from reelgrid.jobs.job import Kind, Phase
+from reelgrid.jobs.job import JobKind, Phase
 
 MAX_PAGE = 100
 
@@ -45,34 +50,34 @@ IdempotencyKey = Annotated[
 
 @router.post(
     "",
-    dependencies=turns.TAKEN_AFTER_BODY,
-    **describe.route(schemas.Video, body=VideoFields, forms=True, made=True, retry=True),
+    dependencies=middleware.WRITE_TURN_AFTER_BODY,
+    **openapi.route(schemas.Video, body=VideoFields, forms=True, made=True, retry=True),
 )
 def create_video(
     service: ServiceHere,
-    caller: Asker,
+    caller: CallerHere,
     values: BodyValues,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Ask for a video; the answer is the job."""
     check_idempotency_key(idempotency_key)
     fields = check(VideoFields, values)
-    wish = video_wish(service, fields)
+    wish = video_submission(service, fields)
     wish = _named(wish, "videos", values, idempotency_key)
     return _submit(service, caller, wish, fields.input_reference)
 
 
-@router.get("", **describe.route(schemas.VideoList, missing=True))
+@router.get("", **openapi.route(schemas.VideoList, missing=True))
 def list_videos(
     service: ServiceHere,
-    caller: Asker,
+    caller: CallerHere,
     after: Annotated[str | None, Query(max_length=100, description="Go on behind this id.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> JSONResponse:
     """List one's videos by time of admission."""
-    page = service.desk.list(
-        owner=caller.owner, after=after, limit=limit, order=order, kind=Kind.VIDEO
+    page = service.job_queue.list(
+        owner=caller.owner, after=after, limit=limit, order=order, kind=JobKind.VIDEO
     )
     data = [shown(service, job) for job in page.jobs]
     return JSONResponse(
@@ -87,42 +92,44 @@ def list_videos(
 
 
 @router.post(
-    "/edits", **describe.route(schemas.Video, body=EditFields, forms=True, made=True, missing=True)
+    "/edits", **openapi.route(schemas.Video, body=EditFields, forms=True, made=True, missing=True)
 )
-def edit_video(service: ServiceHere, caller: Asker, values: BodyValues) -> JSONResponse:
+def edit_video(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JSONResponse:
     """Change a video: refused, as no model here can."""
     check(EditFields, values)
-    card = service.offer.find(None, kind="video")
-    raise Lacking(card, "edit a video", "no model here takes a whole video as input", "video")
+    card = service.models.find(None, kind="video")
+    raise UnsupportedError(
+        card, "edit a video", "no model here takes a whole video as input", "video"
+    )
 
 
 @router.post(
     "/characters",
-    **describe.route(schemas.Video, body=CharacterFields, forms=True, made=True, missing=True),
+    **openapi.route(schemas.Video, body=CharacterFields, forms=True, made=True, missing=True),
 )
-def create_character(service: ServiceHere, caller: Asker, values: BodyValues) -> JSONResponse:
+def create_character(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JSONResponse:
     """Make a character of a video: refused, as no model here can."""
     check(CharacterFields, values)
-    card = service.offer.find(None, kind="video")
-    raise Lacking(card, "keep characters", "no model here is told of them", "video")
+    card = service.models.find(None, kind="video")
+    raise UnsupportedError(card, "keep characters", "no model here is told of them", "video")
 
 
-@router.get("/characters/{character_id}", **describe.route(schemas.Video, missing=True))
-def get_character(service: ServiceHere, caller: Asker, character_id: str) -> JSONResponse:
+@router.get("/characters/{character_id}", **openapi.route(schemas.Video, missing=True))
+def get_character(service: ServiceHere, caller: CallerHere, character_id: str) -> JSONResponse:
     """Look up a character: there are none."""
     raise NotFoundError(f"there is no character {character_id[:80]!r}", param="id")
 
 
 @router.post(
     "/extensions",
-    dependencies=turns.TAKEN_AFTER_BODY,
-    **describe.route(
+    dependencies=middleware.WRITE_TURN_AFTER_BODY,
+    **openapi.route(
         schemas.Video, body=ExtensionFields, forms=True, made=True, missing=True, retry=True
     ),
 )
 def extend_video(
     service: ServiceHere,
-    caller: Asker,
+    caller: CallerHere,
     values: BodyValues,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
@@ -130,25 +137,25 @@ def extend_video(
     check_idempotency_key(idempotency_key)
     fields = check(ExtensionFields, values)
     source = own_completed(service, caller, source_id(fields))
-    wish = extension_wish(service, source, fields)
+    wish = extension_submission(service, source, fields)
     return _submit(service, caller, _named(wish, "extensions", values, idempotency_key), None)
 
 
-@router.get("/{video_id}", **describe.route(schemas.Video, missing=True))
-def retrieve_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResponse:
+@router.get("/{video_id}", **openapi.route(schemas.Video, missing=True))
+def retrieve_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
     """Look at a video; this is what clients poll."""
     return answer(service, own_job(service, caller, video_id))
 
 
 @router.delete(
     "/{video_id}",
-    dependencies=turns.TAKEN,
-    **describe.route(schemas.DeletedVideo, missing=True),
+    dependencies=middleware.WRITE_TURN,
+    **openapi.route(schemas.DeletedVideo, missing=True),
 )
-def delete_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResponse:
+def delete_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
     """Remove a video with its files; a running one is cancelled first."""
     own_job(service, caller, video_id)
-    job = service.desk.delete(video_id, owner=caller.owner)
+    job = service.job_queue.delete(video_id, owner=caller.owner)
     if job.phase is not Phase.RUNNING:  # else its worker does it when it lets go
         remove_blobs(service, job)
     return JSONResponse({"id": job.id, "object": "video.deleted", "deleted": True})
@@ -156,14 +163,14 @@ def delete_video(service: ServiceHere, caller: Asker, video_id: str) -> JSONResp
 
 @router.post(
     "/{video_id}/remix",
-    dependencies=turns.TAKEN_AFTER_BODY,
-    **describe.route(
+    dependencies=middleware.WRITE_TURN_AFTER_BODY,
+    **openapi.route(
         schemas.Video, body=RemixFields, forms=True, made=True, missing=True, retry=True
     ),
 )
 def remix_video(
     service: ServiceHere,
-    caller: Asker,
+    caller: CallerHere,
     video_id: str,
     values: BodyValues,
     idempotency_key: IdempotencyKey = None,
@@ -172,11 +179,11 @@ def remix_video(
     check_idempotency_key(idempotency_key)
     fields = check(RemixFields, values)
     source = own_completed(service, caller, video_id)
-    wish = remix_wish(service, source, fields.prompt)
+    wish = remix_submission(service, source, fields.prompt)
     return _submit(service, caller, _named(wish, source.id, values, idempotency_key), None)
 
 
-def _submit(service: Service, caller: Caller, wish: Wish, reference: object) -> JSONResponse:
+def _submit(service: Service, caller: Caller, wish: Submission, reference: object) -> JSONResponse:
     """Check the caps, read the first frame, admit the job, and answer it.
 
     After the job is admitted nothing here fails: a client that saw an error would send it again.
@@ -185,12 +192,12 @@ def _submit(service: Service, caller: Caller, wish: Wish, reference: object) -> 
         The job as the client sees it.
 
     Raises:
-        Refusal: A cap, a limit or a full disk says no.
+        ApiError: A cap, a limit or a full disk says no.
     """
     check_caps(service, caller, wish.order)
-    estimate = price(service, wish)
+    estimate = estimate_or_refuse(service, wish)
     check_queue(
-        service, place_of(service, wish, estimate), service.limits.max_queue_s, "max_queue_s"
+        service, position_for(service, wish, estimate), service.limits.max_queue_s, "max_queue_s"
     )
     with first_frame_blob(service, caller, reference) as blob:
         if blob is not None:
@@ -201,7 +208,7 @@ def _submit(service: Service, caller: Caller, wish: Wish, reference: object) -> 
     return answer(service, job)
 
 
-def _named(wish: Wish, route: str, values: Values, idempotency_key: str | None) -> Wish:
+def _named(wish: Submission, route: str, values: Values, idempotency_key: str | None) -> Submission:
     """Return the wish with what tells a repeated request from another one."""
     if idempotency_key is None:
         return wish

@@ -8,8 +8,8 @@ import typer
 
 from reelgrid import catalog
 from reelgrid.cli import options
-from reelgrid.cli.console import rate, say
-from reelgrid.cli.work import load_aloud, read_settings
+from reelgrid.cli.local_run import load_and_report, read_settings
+from reelgrid.cli.output import rate, say
 from reelgrid.errors import RequestError
 from reelgrid.spec import Request, Size
 
@@ -36,8 +36,8 @@ def bench(
     steps: options.Steps = None,
     runs: Annotated[int, typer.Option(help="Generations at each size; the first is cold.")] = 3,
     prompt: Annotated[str, typer.Option(help="What to generate.")] = _PROMPT,
-    input_reference: Annotated[
-        Path | None, typer.Option(help="First frame, for models that need one.")
+    first_frame: Annotated[
+        Path | None, typer.Option("--first-frame", help="Image file that the clip begins with.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to append to; by default the user's own.")
@@ -55,7 +55,7 @@ def bench(
             size=Size.parse(text) if text else None,
             num_frames=frames,
             num_steps=steps,
-            input_reference=input_reference,
+            first_frame=first_frame,
         )
         for text in (size or [""])
     ]
@@ -67,10 +67,10 @@ def bench(
         _check_target(output)
     target = output or settings.measurements
 
+    from reelgrid.local.benchmark import measure
     from reelgrid.measurement import append_records
-    from reelgrid.studio.benchmark import measure
 
-    loaded = load_aloud(model, device, dtype)
+    loaded = load_and_report(model, device, dtype)
     for request in requests:
         for record in measure(loaded, request, runs):
             append_records(target, [record])

@@ -9,8 +9,8 @@ import typer
 from reelgrid import catalog
 from reelgrid.catalog import ModelCard
 from reelgrid.cli import naming, options
-from reelgrid.cli.console import say
-from reelgrid.cli.work import load_aloud, read_settings, watched
+from reelgrid.cli.local_run import load_and_report, read_settings, run_with_progress
+from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 from reelgrid.spec import Request, Size
 
@@ -22,7 +22,7 @@ MAX_COUNT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class OutputRequest:
     """One file that is wanted: a request and where its file goes."""
 
     request: Request
@@ -44,15 +44,15 @@ def generate(
     fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
     frames: options.Frames = None,
     steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    negative: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None,
+    guidance_scale: options.Guidance = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None,
     seed: options.Seed = 0,
     count: Annotated[
         int, typer.Option(help="How many, with seeds from --seed on; made ones are skipped.")
     ] = 1,
     image: Annotated[bool, typer.Option("--image", help="One frame, as PNG.")] = False,
-    input_reference: Annotated[
-        Path | None, typer.Option(help="An image file that the clip begins with.")
+    first_frame: Annotated[
+        Path | None, typer.Option("--first-frame", help="Image file that the clip begins with.")
     ] = None,
     output: options.Output = None,
     prompts_file: Annotated[
@@ -73,21 +73,21 @@ def generate(
     settings = read_settings()
     card, loaded = catalog.find(model), None
     if card is None and seconds is not None:
-        loaded = load_aloud(model, device, dtype)  # it alone knows its rate and its rule
+        loaded = load_and_report(model, device, dtype)  # it alone knows its rate and its rule
         card = loaded.card
     length = _num_frames(card, seconds, fps, 1 if is_image else frames)
 
     def request(text: str, number: int) -> Request:
         return Request(
             prompt=text,
-            negative_prompt=negative,
+            negative_prompt=negative_prompt,
             size=Size.parse(size) if size else None,
             num_frames=length,
             fps=fps,
             num_steps=steps,
-            guidance_scale=guidance,
+            guidance_scale=guidance_scale,
             seed=seed + number,
-            input_reference=input_reference,
+            first_frame=first_frame,
         )
 
     namer = naming.Namer(
@@ -97,7 +97,7 @@ def generate(
         is_many=prompts_file is not None,
     )
     wishes = [
-        Wish(request(text, number), namer.path(text, number))
+        OutputRequest(request(text, number), namer.path(text, number))
         for text in prompts
         for number in range(count)
     ]
@@ -105,7 +105,7 @@ def generate(
     if prompts_file is not None or count > 1:
         wishes = _still_to_make(model, card, wishes)
     if wishes:
-        loaded = loaded or load_aloud(model, device, dtype)
+        loaded = loaded or load_and_report(model, device, dtype)
         _make_all(wishes, model, loaded, settings, as_json=as_json)
 
 
@@ -155,7 +155,7 @@ def _prompts(prompt: str | None, prompts_file: Path | None) -> list[str]:
     return found
 
 
-def _refuse_early(card: ModelCard | None, wishes: list[Wish]) -> None:
+def _refuse_early(card: ModelCard | None, wishes: list[OutputRequest]) -> None:
     """Refuse what is known to be impossible before anything is made."""
     from reelgrid.media import check_output
 
@@ -164,13 +164,17 @@ def _refuse_early(card: ModelCard | None, wishes: list[Wish]) -> None:
         check_output(wish.output, request.num_frames or 1)
 
 
-def _still_to_make(model: str, card: ModelCard | None, wishes: list[Wish]) -> list[Wish]:
-    from reelgrid.studio.origin import is_made
+def _still_to_make(
+    model: str, card: ModelCard | None, wishes: list[OutputRequest]
+) -> list[OutputRequest]:
+    from reelgrid.local.request_provenance import is_already_made
 
     rest = [
         wish
         for wish in wishes
-        if not is_made(wish.output, model, card.complete(wish.request) if card else wish.request)
+        if not is_already_made(
+            wish.output, model, card.complete(wish.request) if card else wish.request
+        )
     ]
     if len(rest) < len(wishes):
         say(f"{len(wishes) - len(rest)} of {len(wishes)} are made already")
@@ -178,7 +182,12 @@ def _still_to_make(model: str, card: ModelCard | None, wishes: list[Wish]) -> li
 
 
 def _make_all(
-    wishes: list[Wish], model: str, loaded: "LoadedModel", settings: "Settings", *, as_json: bool
+    wishes: list[OutputRequest],
+    model: str,
+    loaded: "LoadedModel",
+    settings: "Settings",
+    *,
+    as_json: bool,
 ) -> None:
     """Make them in turn; when the work is stopped, say how many were not begun.
 
@@ -196,18 +205,18 @@ def _make_all(
 
 
 def _make(
-    wish: Wish, model: str, loaded: "LoadedModel", settings: "Settings", *, as_json: bool
+    wish: OutputRequest, model: str, loaded: "LoadedModel", settings: "Settings", *, as_json: bool
 ) -> None:
-    from reelgrid.studio import Order, make
+    from reelgrid.local import RunSpec, generate_file
 
     loaded.card.complete(wish.request)  # a refusal comes before any advice
     for notice in loaded.prompt_notices(wish.request.prompt):
         say(notice)
-    order = Order(
+    order = RunSpec(
         model=model,
         request=wish.request,
         output=wish.output,
         device=str(loaded.device),
         dtype=str(loaded.dtype).removeprefix("torch."),
     )
-    watched(settings, lambda watch: make(order, loaded, watch), as_json=as_json)
+    run_with_progress(settings, lambda watch: generate_file(order, loaded, watch), as_json=as_json)

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
-from reelgrid.cli.desk import Address, Jobs, Url, View, counted, jobs_at, when
+from reelgrid.cli.job_access import Address, JobAccess, Url, View, count_of, job_access, local_time
+from reelgrid.cli.output import say
 from reelgrid.errors import ReelgridError, RequestError
 
-LOOK_EVERY_S = 0.5
-PATIENCE_S = 60.0
+POLL_EVERY_S = 0.5
+RETRY_FOR_S = 60.0
 """A server that is being started again is waited for so long by who follows a job."""
 _FINAL = ("completed", "failed")
 _PROMPT_CHARS = 40
@@ -48,13 +48,13 @@ def list_jobs(
         raise RequestError(
             f"status {status!r} is none of queued, in_progress, completed, failed", param="status"
         )
-    with jobs_at(database, url) as at:
+    with job_access(database, url) as at:
         found = at.list(limit, status)
     if as_json:
         _print_json(found)
         return
-    from reelgrid.cli.tables import print_table
-    from reelgrid.plan.table import Table
+    from reelgrid.cli.output import print_table
+    from reelgrid.report.table import Table
 
     columns = ("id", "status", "progress", "model", "admitted", "prompt")
     rows = [
@@ -63,12 +63,12 @@ def list_jobs(
             _status(view),
             f"{view['progress']} %",
             view["model"],
-            when(view["created_at"]),
+            local_time(view["created_at"]),
             _shorten(view["prompt"] or ""),
         )
         for view in found
     ]
-    print_table(Table(title=counted(len(rows), "job"), columns=columns, rows=rows))
+    print_table(Table(title=count_of(len(rows), "job"), columns=columns, rows=rows))
 
 
 @jobs.command("show")
@@ -76,7 +76,7 @@ def show(
     ids: Ids, database: Address = None, url: Url = None, as_json: options.Json = False
 ) -> None:
     """Show everything that is known of jobs."""
-    with jobs_at(database, url) as at:
+    with job_access(database, url) as at:
         found = [at.get(job_id) for job_id in ids]
     if as_json:
         _print_json(found)
@@ -85,7 +85,7 @@ def show(
         sys.stdout.write("\n" if number else "")
         for name, value in view.items():
             if value not in (None, {}, []):
-                shown = when(value) if name.endswith("_at") else value
+                shown = local_time(value) if name.endswith("_at") else value
                 sys.stdout.write(f"{name:16} {_in_words(shown)}\n")
 
 
@@ -112,7 +112,7 @@ def follow(
     ids: Ids, database: Address = None, url: Url = None, as_json: options.Json = False
 ) -> None:
     """Follow jobs until they end: a line at every change. Exit code 1 if one fails."""
-    with jobs_at(database, url) as at:
+    with job_access(database, url) as at:
         ended = _follow(at, list(dict.fromkeys(ids)), as_json=as_json)
     if any(view["status"] == "failed" for view in ended):
         raise typer.Exit(1)
@@ -120,7 +120,7 @@ def follow(
 
 def _act(action: str, ids: list[str], database: str | None, url: str | None) -> None:
     refusals: list[ReelgridError] = []
-    with jobs_at(database, url) as at:
+    with job_access(database, url) as at:
         for job_id in dict.fromkeys(ids):
             try:
                 say(f"{job_id}: {_status(at.act(action, job_id))}")
@@ -132,7 +132,7 @@ def _act(action: str, ids: list[str], database: str | None, url: str | None) -> 
         raise refusals[-1]
 
 
-def _follow(at: Jobs, ids: list[str], *, as_json: bool) -> list[View]:
+def _follow(at: JobAccess, ids: list[str], *, as_json: bool) -> list[View]:
     """Return the jobs at their ends, having shown how they got there."""
     said: dict[str, str] = {}
     while True:
@@ -145,12 +145,12 @@ def _follow(at: Jobs, ids: list[str], *, as_json: bool) -> list[View]:
                 sys.stdout.flush()
         if all(view["status"] in _FINAL for view in views):
             return views
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
 
 
-def _look(at: Jobs, job_id: str, *, is_known: bool) -> View:
+def _look(at: JobAccess, job_id: str, *, is_known: bool) -> View:
     """Return a job; one that was seen before is asked for again while the server is away."""
-    give_up_s = time.monotonic() + PATIENCE_S
+    give_up_s = time.monotonic() + RETRY_FOR_S
     is_told = False
     while True:
         try:
@@ -161,9 +161,9 @@ def _look(at: Jobs, job_id: str, *, is_known: bool) -> View:
             if not is_known or time.monotonic() > give_up_s:
                 raise
             if not is_told:
-                say(f"{error}: asking again for {PATIENCE_S:.0f} s")
+                say(f"{error}: asking again for {RETRY_FOR_S:.0f} s")
             is_told = True
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_EVERY_S)
 
 
 def _line(view: View) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
-from reelgrid.cli.desk import Address, at_desk
+from reelgrid.cli.job_access import Address, open_queue
+from reelgrid.cli.output import say
 
 if TYPE_CHECKING:
-    from reelgrid.jobs.keys import Key
+    from reelgrid.jobs.sql.keys import ApiKey
 
 keys = typer.Typer(
     name="keys",
@@ -42,18 +42,18 @@ def create(
     as_json: options.Json = False,
 ) -> None:
     """Make a key and print its secret, which is not kept and cannot be shown again."""
-    from reelgrid.jobs.job import Limits
-    from reelgrid.jobs.keys import Keys
+    from reelgrid.jobs.job import KeyLimits
+    from reelgrid.jobs.sql.keys import ApiKeys
 
-    limits = Limits(
+    limits = KeyLimits(
         max_pixels=max_pixels,
         max_frames=max_frames,
         max_steps=max_steps,
         max_jobs=max_jobs,
         max_gpu_s_per_day=max_gpu_seconds,
     )
-    with at_desk(database) as desk:
-        key, secret = Keys(desk.database).create(name, limits)
+    with open_queue(database) as job_queue:
+        key, secret = ApiKeys(job_queue.database).create(name, limits)
     if as_json:
         _print_json(_view(key) | {"secret": secret})
         return
@@ -64,12 +64,12 @@ def create(
 @keys.command("list")
 def list_keys(database: Address = None, as_json: options.Json = False) -> None:
     """List the keys, with what they used today."""
-    from reelgrid.jobs.keys import Keys
+    from reelgrid.jobs.sql.keys import ApiKeys
 
-    with at_desk(database) as desk:
-        found = Keys(desk.database).list()
-        today = datetime.fromtimestamp(desk.now(), tz=UTC).date()
-        used = {each.owner: each for each in desk.usage(since=today)}
+    with open_queue(database) as job_queue:
+        found = ApiKeys(job_queue.database).list()
+        today = datetime.fromtimestamp(job_queue.now(), tz=UTC).date()
+        used = {each.owner: each for each in job_queue.usage(since=today)}
     views = [
         _view(key) | {"gpu_seconds_today": used[key.id].gpu_s if key.id in used else 0.0}
         for key in found
@@ -87,14 +87,14 @@ def revoke(
     database: Address = None,
 ) -> None:
     """Refuse a key from now on; the jobs that were asked for with it go on."""
-    from reelgrid.jobs.keys import Keys
+    from reelgrid.jobs.sql.keys import ApiKeys
 
-    with at_desk(database) as desk:
-        key = Keys(desk.database).revoke(name)
+    with open_queue(database) as job_queue:
+        key = ApiKeys(job_queue.database).revoke(name)
     say(f"{key.id}, {key.name}: revoked")
 
 
-def _view(key: "Key") -> dict[str, Any]:
+def _view(key: "ApiKey") -> dict[str, Any]:
     limits = {name: value for name, value in asdict(key.limits).items() if value is not None}
     return {
         "id": key.id,
@@ -108,9 +108,9 @@ def _view(key: "Key") -> dict[str, Any]:
 
 
 def _print_table(views: list[dict[str, Any]]) -> None:
-    from reelgrid.cli.desk import counted, when
-    from reelgrid.cli.tables import print_table
-    from reelgrid.plan.table import Column, Table
+    from reelgrid.cli.job_access import count_of, local_time
+    from reelgrid.cli.output import print_table
+    from reelgrid.report.table import Column, Table
 
     columns = (
         "name",
@@ -128,15 +128,15 @@ def _print_table(views: list[dict[str, Any]]) -> None:
             f"{view['prefix']}...",
             ", ".join(f"{name} {value:g}" for name, value in view["limits"].items()) or "none",
             view["gpu_seconds_today"],
-            when(view["used_at"]) or "never",
+            local_time(view["used_at"]) or "never",
             "revoked" if view["revoked_at"] else "",
         )
         for view in views
     ]
-    print_table(Table(title=counted(len(rows), "key"), columns=columns, rows=rows))
+    print_table(Table(title=count_of(len(rows), "key"), columns=columns, rows=rows))
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    from reelgrid.cli.tables import print_json
+    from reelgrid.cli.output import print_json
 
     print_json(value)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
-from reelgrid.cli.work import load_aloud, read_settings, watched
+from reelgrid.cli.local_run import load_and_report, read_settings, run_with_progress
+from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
-    from reelgrid.studio import Unfinished
+    from reelgrid.local import UnfinishedRun
 
 
 def register(app: typer.Typer) -> None:
@@ -36,9 +36,9 @@ def resume(
     """Go on with a generation that was stopped or killed, from its last saved step."""
     settings = read_settings()
     if state is None:
-        from reelgrid.studio import list_unfinished
+        from reelgrid.local import list_unfinished_runs
 
-        found = list_unfinished(settings.states)
+        found = list_unfinished_runs(settings.checkpoints)
         if not found and not list_only:
             raise RequestError(
                 "nothing is unfinished: give the file of a saved state", param="state"
@@ -46,32 +46,32 @@ def resume(
         if list_only or len(found) != 1:
             _print_list(found, as_json=as_json)
             return
-        state = found[0].state
+        state = found[0].checkpoint
         say(f"going on with {state}")
     chosen = state
 
-    from reelgrid.studio import resume as go_on
+    from reelgrid.local import resume as go_on
 
-    watched(
+    run_with_progress(
         settings,
         lambda watch: go_on(
             chosen,
             output,
-            lambda order: load_aloud(order.model, order.device, order.dtype),
+            lambda order: load_and_report(order.model, order.device, order.dtype),
             watch,
         ),
         as_json=as_json,
     )
 
 
-def _print_list(found: "tuple[Unfinished, ...]", *, as_json: bool) -> None:
+def _print_list(found: "tuple[UnfinishedRun, ...]", *, as_json: bool) -> None:
     """Print what there is to choose from, each with its command."""
     if not found:
         say("nothing is unfinished")
     for entry in found:
         if as_json:
             fields = {
-                "state": str(entry.state),
+                "state": str(entry.checkpoint),
                 "prompt": entry.prompt,
                 "model": entry.model,
                 "output": str(entry.output),
@@ -81,5 +81,5 @@ def _print_list(found: "tuple[Unfinished, ...]", *, as_json: bool) -> None:
         else:
             sys.stdout.write(
                 f"{entry.saved_at:%Y-%m-%d %H:%M} UTC  {entry.prompt[:50]!r} on {entry.model}\n"
-                f"  reelgrid resume {shlex.quote(str(entry.state))}\n"
+                f"  reelgrid resume {shlex.quote(str(entry.checkpoint))}\n"
             )

@@ -8,7 +8,7 @@ import typer
 
 from reelgrid import logs
 from reelgrid.cli import options
-from reelgrid.cli.work import read_settings
+from reelgrid.cli.local_run import read_settings
 
 DEFAULT_PORT = 8000
 
@@ -30,14 +30,14 @@ def serve(
         int, typer.Option(min=0, max=65_535, help="0 takes any that is free.")
     ] = DEFAULT_PORT,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 1,
-    spare: Annotated[
+    standby: Annotated[
         bool,
         typer.Option(help="Keep a process ready that takes a dead worker's place; 0.35 GB."),
     ] = True,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     database: Annotated[
-        str | None, typer.Option(help="postgresql://..., or a file; REELGRID_DESK.")
+        str | None, typer.Option(help="postgresql://..., or a file; REELGRID_DATABASE.")
     ] = None,
     blobs: Annotated[
         str | None, typer.Option(help="A folder, or s3://bucket/prefix; REELGRID_BLOBS.")
@@ -66,7 +66,7 @@ def serve(
     ] = None,
     max_body_mib: Annotated[float | None, typer.Option(min=0.01, help="Of one request.")] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Logs as JSON lines.")] = False,
-    journal: Annotated[
+    trace: Annotated[
         Path | None, typer.Option(help="File for the workers' steps and saves.", hidden=True)
     ] = None,
 ) -> None:
@@ -75,7 +75,7 @@ def serve(
     Jobs outlive every crash: started again, the server takes up what was begun. Ctrl-C saves what
     runs and leaves.
     """
-    from reelgrid.cli.serving import Plan, run
+    from reelgrid.cli.wiring import ServeConfig, run
 
     settings = read_settings()
     if json_logs:
@@ -93,21 +93,21 @@ def serve(
         "max_body_bytes": None if max_body_mib is None else int(max_body_mib * 2**20),
     }
     run(
-        Plan(
+        ServeConfig(
             settings=settings.model_copy(update=_given(retention)),
             models=tuple(model or ["embedded"]),
             host=host,
             port=port,
             num_workers=workers,
-            has_spare=spare,
+            has_standby=standby,
             device=device,
             dtype=dtype,
-            database=database or settings.desk_url,
+            database=database or settings.database_url,
             blobs=blobs or settings.blobs_url,
             usd_per_gpu_h=price,
             limits=_given(limits),
             requires_key=require_key,
-            journal=journal,
+            trace=trace,
         )
     )
 

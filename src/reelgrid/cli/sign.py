@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reelgrid.cli.console import say
-from reelgrid.cli.work import read_settings
+from reelgrid.cli.local_run import read_settings
+from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ def sign_files(
         list[Path], typer.Argument(help="Finished .mp4, .png, .webp, .jpg or .gif files.")
     ],
 ) -> None:
-    """Sign files that Reelgrid made, with the certificate of the settings or a self-made one.
+    """Sign files that Reelgrid made, with the certificate of the settings or a self-signed one.
 
     What `reelgrid serve` makes is signed already.
     """
     settings = read_settings()
-    from reelgrid.media import sign, signer_of
+    from reelgrid.media import sign, signer_from_settings
 
-    signer = signer_of(settings)
+    signer = signer_from_settings(settings)
     for file in files:
         sign(file, _provenance(file), signer)
         say(f"{file} is signed")

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import duration, say
+from reelgrid.cli.output import duration, say
 from reelgrid.cli.plan import sources
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
+    from reelgrid.plan.demand.throughput import Facts
     from reelgrid.plan.scenario import Scenario
-    from reelgrid.plan.service import Facts
+    from reelgrid.plan.simulation.config import SimulationConfig
     from reelgrid.plan.simulation.run import Comparison
-    from reelgrid.plan.simulation.scenario import Simulation
 
 _SAY_EVERY_S = 10.0
 
@@ -39,7 +39,7 @@ def simulate(
     ] = None,
     hours: Annotated[float | None, typer.Option(help="Simulated hours.")] = None,
     engine: Annotated[
-        Literal["auto", "plain", "compiled"],
+        Literal["auto", "reference", "fast"],
         typer.Option(help="plain needs no numba; compiled is for large fleets; same answers."),
     ] = "auto",
     compare: Annotated[
@@ -51,10 +51,10 @@ def simulate(
     html: sources.Html = None,
 ) -> None:
     """Simulate a fleet: waits, use, losses with and without saved state, cost."""
-    from reelgrid.plan.page import check_page_path
     from reelgrid.plan.scenario import read_scenario
     from reelgrid.plan.simulation.build import experiment_of, read_simulation
     from reelgrid.plan.simulation.run import compare as run_both
+    from reelgrid.report.page import check_page_path
 
     if html is not None:
         check_page_path(html)
@@ -81,7 +81,7 @@ def simulate(
 
 def _counted(read: "Scenario", facts: "Facts") -> int | None:
     """Return the GPUs that `plan demand` would hold, or none where it refuses the scenario."""
-    from reelgrid.plan.demand import held_gpus
+    from reelgrid.plan.demand.model import held_gpus
 
     try:
         return held_gpus(read, facts)
@@ -90,8 +90,8 @@ def _counted(read: "Scenario", facts: "Facts") -> int | None:
 
 
 def _changed(
-    simulation: "Simulation", seed: int | None, runs: int | None, hours: float | None
-) -> "Simulation":
+    simulation: "SimulationConfig", seed: int | None, runs: int | None, hours: float | None
+) -> "SimulationConfig":
     wanted = {"seed": seed, "runs": runs, "hours": hours}
     given = {key: value for key, value in wanted.items() if value is not None}
     try:
@@ -110,14 +110,14 @@ def _say_pace(comparison: "Comparison", seconds: float) -> None:
 def _print(
     read: "Scenario", comparison: "Comparison", gpus_counted: int | None, *, as_json: bool
 ) -> None:
-    from reelgrid.cli.tables import print_json, print_table
-    from reelgrid.plan.simulation import show
+    from reelgrid.cli.output import print_json, print_table
+    from reelgrid.plan.simulation import report
 
     if as_json:
-        print_json(show.as_json(read.name, comparison, gpus_counted))
+        print_json(report.as_json(read.name, comparison, gpus_counted))
         return
-    sys.stdout.write(f"{read.name}: {show.answer(comparison)}\n\n")
-    for table in show.tables(comparison, gpus_counted):
+    sys.stdout.write(f"{read.name}: {report.answer(comparison)}\n\n")
+    for table in report.tables(comparison, gpus_counted):
         print_table(table)
         sys.stdout.write("\n")
 
@@ -125,15 +125,15 @@ def _print(
 def _write(
     html: Path, read: "Scenario", comparison: "Comparison", source: Path, gpus_counted: int | None
 ) -> None:
-    from reelgrid.plan.page import write_page
-    from reelgrid.plan.simulation import show
+    from reelgrid.plan.simulation import report
+    from reelgrid.report.page import write_page
 
     write_page(
         html,
         title=f"{read.name}: the fleet, simulated",
-        answer=show.answer(comparison),
-        key_figures=show.key_figures(comparison),
-        sections=show.sections(comparison, read.description, gpus_counted),
+        answer=report.answer(comparison),
+        key_figures=report.key_figures(comparison),
+        sections=report.sections(comparison, read.description, gpus_counted),
         origin=f"reelgrid simulate {source}, seed {comparison.experiment.seed}",
     )
     say(f"wrote {html}")
@@ -147,7 +147,7 @@ def _progress_shown() -> Iterator[Callable[[float], None]]:
         The listener.
     """
     if not sys.stderr.isatty():
-        yield _Lines().show
+        yield _Lines().report
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -163,7 +163,7 @@ class _Lines:
     def __init__(self) -> None:
         self._last_s = time.monotonic()
 
-    def show(self, share: float) -> None:
+    def report(self, share: float) -> None:
         now_s = time.monotonic()
         if now_s - self._last_s >= _SAY_EVERY_S:
             self._last_s = now_s

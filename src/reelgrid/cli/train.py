@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
+from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 
 MAX_MINUTES = 100_000
@@ -56,7 +56,7 @@ def train(
     if clips < 1:
         raise RequestError(f"clips {clips} is out of range: at least 1")
 
-    from reelgrid.models.machine import choose_device
+    from reelgrid.models.placement import choose_device
     from reelgrid.train.embedded import train_embedded
 
     where = str(choose_device(device))
@@ -81,7 +81,7 @@ def evaluate(
     if not 1 <= prompts <= MAX_PROMPTS:
         raise RequestError(f"prompts {prompts} is out of range: 1 to {MAX_PROMPTS:,}")
 
-    from reelgrid.cli.work import load_aloud
+    from reelgrid.cli.local_run import load_and_report
     from reelgrid.train import evaluation
 
     def tell(number: int) -> None:
@@ -89,7 +89,7 @@ def evaluate(
             say(f"{number} of {prompts}")
 
     scores = evaluation.evaluate(
-        load_aloud(model, device, dtype),
+        load_and_report(model, device, dtype),
         task=task.value,
         num_prompts=prompts,
         seed=seed,

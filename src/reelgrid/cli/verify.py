@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.work import read_settings
+from reelgrid.cli.local_run import read_settings
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def verify_file(
     """
     settings = read_settings()
     from reelgrid.media import prompt_sha256, verify
-    from reelgrid.media.signer import development_anchor
+    from reelgrid.media.signer import self_signed_anchor
 
     anchors = trust or settings.trust
     found = verify(
         file,
         anchors_pem=_read(anchors) if anchors else None,
-        own_anchor_pem=development_anchor(settings.data),
+        own_anchor_pem=self_signed_anchor(settings.data),
     )
     said = found.claims or found.mark
     is_prompt = None if prompt is None else prompt_sha256(prompt) == said.get("prompt_sha256")
@@ -90,7 +90,7 @@ def _exit_code(found: "Verified", is_prompt: bool | None) -> int:
 
 _MEANINGS: Final = {
     "trusted": "signed and unchanged, by {signer}, whom a certificate you trust vouches for",
-    "self-made": "signed and unchanged, with the certificate that this machine made for itself",
+    "self-signed": "signed and unchanged, with the certificate that this machine made for itself",
     "valid": "signed and unchanged, by {signer}; nobody you trust was asked (--trust)",
     "untrusted": "unchanged, but signed by {signer}, whom nobody you trust vouches for",
     "expired": "unchanged, but the certificate of {signer} has expired and no time stamp shows "

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reelgrid.cli.work import read_settings
+from reelgrid.cli.local_run import read_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +19,6 @@ def webhook_secret(
     ] = "local",
 ) -> None:
     """Print the secret that a key's webhooks are signed with, for `client.webhooks.unwrap`."""
-    from reelgrid.jobs.webhook import read_master, secret_of
+    from reelgrid.jobs.webhooks import read_master_key, webhook_secret
 
-    sys.stdout.write(f"{secret_of(read_master(read_settings().data), key)}\n")
+    sys.stdout.write(f"{webhook_secret(read_master_key(read_settings().data), key)}\n")

@@ -1,7 +1,7 @@
 """A generation: a state that advances one denoising step at a time.
 
 It yields progress and can be saved, restored, previewed and closed between any two steps. Bars,
-due times and files belong to whoever iterates; how blocks run is the business of `hook`.
+due times and files belong to whoever iterates; how blocks run is the business of `stepped_pipeline`.
 """
 
 import logging
@@ -17,22 +17,27 @@ from typing import Literal, Self
 import numpy as np
 import torch
 
-from reelgrid.engine import memory
+from reelgrid.engine import device
+from reelgrid.engine.checkpoint import (
+    Checkpoint,
+    check_compatible,
+    current_software,
+    read_checkpoint,
+    write_checkpoint,
+)
+from reelgrid.engine.device import RandomStream, choose_num_threads, num_threads
 from reelgrid.engine.guidance import batch_guidance
-from reelgrid.engine.hook import Passage
-from reelgrid.engine.inputs import (
+from reelgrid.engine.pipeline_io import (
     GUIDANCE_OFF,
     begin_at_first_step,
+    frames_of,
     pipeline_inputs,
     set_guidance,
 )
 from reelgrid.engine.preview import preview_image
-from reelgrid.engine.randomness import Randomness
-from reelgrid.engine.results import frames_of
-from reelgrid.engine.snapshot import put_together, take_apart
-from reelgrid.engine.state import Saved, check_fit, read_state, software_here, write_state
-from reelgrid.engine.threads import fitting_threads, num_threads
-from reelgrid.errors import GenerationError, MemoryShortError, StateError
+from reelgrid.engine.snapshot import capture_state, restore_state
+from reelgrid.engine.stepped_pipeline import SteppedPipeline
+from reelgrid.errors import CheckpointError, DeviceMemoryError, GenerationError
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
 
@@ -109,25 +114,27 @@ class Generation(Iterator[Progress]):
 
     def __init__(self, model: LoadedModel, request: Request, *, exact: bool = False) -> None:
         complete = model.card.complete(request)
-        passage = Passage(model.pipeline, pipeline_inputs(model, complete))
+        passage = SteppedPipeline(model.pipeline, pipeline_inputs(model, complete))
         # Text blocks of some families fail when they find guidance off: it is set after them.
         if complete.guidance_scale is not None and complete.guidance_scale > GUIDANCE_OFF:
             set_guidance(passage.components, model, complete)
         self._begin(model, complete, passage, exact)
 
-    def _begin(self, model: LoadedModel, request: Request, passage: Passage, exact: bool) -> None:
+    def _begin(
+        self, model: LoadedModel, request: Request, passage: SteppedPipeline, exact: bool
+    ) -> None:
         self.model = model
         self.request = request
         self.exact = exact
-        self._num_threads = torch.get_num_threads() if exact else fitting_threads(model, request)
+        self._num_threads = torch.get_num_threads() if exact else choose_num_threads(model, request)
         if not exact:
             batch_guidance(passage.components)
         self.timings = StageTimings()
         self._stage: Stage | None = "encode"
         self._frames: np.ndarray | None = None
-        self._passage: Passage | None = passage
-        self._randomness = Randomness(request.seed, model.device)
-        memory.start_watching(model.device)
+        self._passage: SteppedPipeline | None = passage
+        self._randomness = RandomStream(request.seed, model.device)
+        device.start_watching(model.device)
 
     def __iter__(self) -> Self:
         return self
@@ -140,9 +147,9 @@ class Generation(Iterator[Progress]):
         start = time.perf_counter()
         with self._working():
             if stage == "denoise":
-                passage.make_step()
+                passage.run_step()
             else:
-                passage.go_on()
+                passage.run_blocks()
         self._book(stage, time.perf_counter() - start)
         return self._progress(stage)
 
@@ -162,39 +169,41 @@ class Generation(Iterator[Progress]):
         """Return the generation that was saved at `path`, ready to go on with equal bits.
 
         Raises:
-            StateError: The file is truncated, foreign or changed, or of another model or software.
+            CheckpointError: The file is truncated, foreign or changed, or of another model or software.
         """
-        saved = read_state(path)
-        check_fit(saved, path, model.fingerprint, software_here(model.device, model.dtype))
+        saved = read_checkpoint(path)
+        check_compatible(
+            saved, path, model.fingerprint, current_software(model.device, model.dtype)
+        )
         generation = cls.__new__(cls)
-        passage = Passage(model.pipeline, {})
+        passage = SteppedPipeline(model.pipeline, {})
         where = saved.position
         generation._begin(model, saved.request, passage, where["exact"])
         try:
             with torch.inference_mode():
-                put_together(
+                restore_state(
                     passage, generation._randomness, saved.trees, saved.tensors, model.device
                 )
-                passage.jump(tuple(where["path"]), where["step"])
+                passage.seek(tuple(where["path"]), where["step"])
         except (KeyError, AttributeError, RuntimeError) as error:
-            raise StateError(f"{path} does not fit this model: {error}") from None
+            raise CheckpointError(f"{path} does not fit this model: {error}") from None
         generation._stage = where["stage"]
         generation._num_threads = where["num_threads"]
         generation.timings = StageTimings(**where["timings"])
         return generation
 
-    def snapshot(self) -> Saved:
+    def snapshot(self) -> Checkpoint:
         """Return the state as it is now, in tensors of its own: no later step changes it.
 
         Raises:
             GenerationError: It is closed, or holds something that has no form in a file.
         """
         passage = self._open_passage()
-        trees, tensors = take_apart(passage, self._randomness)
-        return Saved(
+        trees, tensors = capture_state(passage, self._randomness)
+        return Checkpoint(
             model=self.model.name,
             fingerprint=self.model.fingerprint,
-            software=dict(software_here(self.model.device, self.model.dtype)),
+            software=dict(current_software(self.model.device, self.model.dtype)),
             request=self.request,
             position={
                 "stage": self._stage,
@@ -208,13 +217,13 @@ class Generation(Iterator[Progress]):
             tensors=tensors,
         )
 
-    def save(self, path: Path) -> None:
+    def save_checkpoint(self, path: Path) -> None:
         """Write the state to one file, whole or not at all.
 
         Raises:
             GenerationError: It is closed, or holds something that has no form in a file.
         """
-        write_state(path, self.snapshot())
+        write_checkpoint(path, self.snapshot())
 
     def preview(self) -> np.ndarray:
         """Return an estimate of the finished clip's middle frame, uint8 [h, w, 3], small.
@@ -239,14 +248,14 @@ class Generation(Iterator[Progress]):
     @property
     def peak_memory_gib(self) -> float:
         """The most memory in use since this generation began: the GPU's, or the process's."""
-        return memory.peak_gib(self.model.device)
+        return device.peak_gib(self.model.device)
 
     def close(self) -> None:
         """Cancel: let go of everything; nothing is left behind."""
         self._stage = self._passage = self._frames = None
-        memory.release(self.model.device)
+        device.release(self.model.device)
 
-    def _open_passage(self) -> Passage:
+    def _open_passage(self) -> SteppedPipeline:
         if self._passage is None:
             raise GenerationError("the generation is closed or finished")
         return self._passage
@@ -297,10 +306,10 @@ class Generation(Iterator[Progress]):
                 num_threads(self._num_threads),
             ):
                 yield
-                memory.wait_for(self.model.device)
+                device.wait_for(self.model.device)
         except _NETWORK_ERRORS as error:
-            if memory.is_short(error):
-                raise MemoryShortError(
+            if device.is_short(error):
+                raise DeviceMemoryError(
                     f"{self.model.device} ran out of memory at {self.request.size} with "
                     f"{self.request.num_frames} frames: ask for a smaller size or fewer frames"
                 ) from None

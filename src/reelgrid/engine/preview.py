@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from reelgrid.engine.hook import Passage
-from reelgrid.engine.results import frames_of
+from reelgrid.engine.pipeline_io import frames_of
+from reelgrid.engine.stepped_pipeline import SteppedPipeline
 from reelgrid.errors import GenerationError
 from reelgrid.spec import Request
 
@@ -20,7 +20,7 @@ MAX_CLIP_PX = 2**19  # a clip this small is decoded whole
 _EPSILON = 1e-6
 
 
-def preview_image(passage: Passage, request: Request) -> np.ndarray:
+def preview_image(passage: SteppedPipeline, request: Request) -> np.ndarray:
     """Return the middle frame as it would end from here, uint8 [h, w, 3].
 
     Raises:
@@ -29,18 +29,18 @@ def preview_image(passage: Passage, request: Request) -> np.ndarray:
     if passage.block_state is None:
         raise GenerationError("there is nothing to preview before the first step")
     clean = predicted_clean(passage)
-    rehearsal = passage.rehearsal({"latents": clean})
+    fork = passage.fork({"latents": clean})
     assert request.size is not None
     assert request.num_frames is not None
     pixels = request.size.width * request.size.height * request.num_frames
     if pixels > MAX_CLIP_PX:
-        rehearsal.components.vae = SmallDecode(rehearsal.components.vae)
-    rehearsal.go_on()
-    frames = frames_of(rehearsal.state.values)
+        fork.components.vae = SmallDecode(fork.components.vae)
+    fork.run_blocks()
+    frames = frames_of(fork.state.values)
     return frames[len(frames) // 2]
 
 
-def predicted_clean(passage: Passage) -> torch.Tensor:
+def predicted_clean(passage: SteppedPipeline) -> torch.Tensor:
     """Return where the latents would end if the last prediction held to the end.
 
     With noise level s, flow matching has dx/ds = v and the variance-exploding form of the
@@ -56,7 +56,7 @@ def predicted_clean(passage: Passage) -> torch.Tensor:
     return (latents.float() - sigma * prediction.float()).to(latents.dtype)
 
 
-def _noise_level(passage: Passage) -> float | None:
+def _noise_level(passage: SteppedPipeline) -> float | None:
     scheduler = passage.components.scheduler
     sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
     if sigmas is None or index is None or index >= len(sigmas):

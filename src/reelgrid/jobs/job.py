@@ -2,7 +2,7 @@
 
 A job is a frozen value, a copy of one row of the desk's table. Its `phase` is the only thing that is
 stored of where it stands; the status and the detail that a client sees follow from it. Not here: the
-worker's side (`work`), the order of jobs (`policy`), and the table (`desk`).
+worker's side (`messages`), the order of jobs (`policy`), and the table (`job_queue`).
 """
 
 import math
@@ -18,7 +18,7 @@ LOCAL_OWNER = "local"
 """The owner of every job as long as no key has been made."""
 
 
-class Kind(StrEnum):
+class JobKind(StrEnum):
     """What a job makes; the first part of its id."""
 
     VIDEO = "video"
@@ -49,55 +49,55 @@ class Phase(StrEnum):
         return self in (Phase.COMPLETED, Phase.FAILED)
 
 
-class Move(StrEnum):
+class Transition(StrEnum):
     """What can happen to a job."""
 
     CLAIM = "claim"  # a worker takes it
-    BEAT = "beat"  # its worker is alive; saving is one too
+    HEARTBEAT = "beat"  # its worker is alive; saving is one too
     FINISH = "finish"  # its worker has made the files
     FAIL = "fail"  # its worker cannot make them, or the desk gives it up
-    GIVE_BACK = "give back"  # its worker leaves it, or is lost
-    SHELVE = "shelve"  # its worker leaves it because it is to be paused
-    ASK = "ask"  # the owner asks its worker to stop: cancel or pause
+    RELEASE = "give back"  # its worker leaves it, or is lost
+    SUSPEND = "shelve"  # its worker leaves it because it is to be paused
+    REQUEST = "ask"  # the owner asks its worker to stop: cancel or pause
     PAUSE = "pause"  # the owner holds it back, no worker has it
     RESUME = "resume"
     CANCEL = "cancel"  # the owner ends it, no worker has it
 
 
-MOVES: Mapping[tuple[Phase, Move], Phase] = {
-    (Phase.WAITING, Move.CLAIM): Phase.RUNNING,
-    (Phase.WAITING, Move.PAUSE): Phase.PAUSED,
-    (Phase.WAITING, Move.CANCEL): Phase.FAILED,
-    (Phase.RUNNING, Move.BEAT): Phase.RUNNING,
-    (Phase.RUNNING, Move.ASK): Phase.RUNNING,
-    (Phase.RUNNING, Move.FINISH): Phase.COMPLETED,
-    (Phase.RUNNING, Move.FAIL): Phase.FAILED,
-    (Phase.RUNNING, Move.GIVE_BACK): Phase.WAITING,
-    (Phase.RUNNING, Move.SHELVE): Phase.PAUSED,
-    (Phase.PAUSED, Move.RESUME): Phase.WAITING,
-    (Phase.PAUSED, Move.CANCEL): Phase.FAILED,
+TRANSITIONS: Mapping[tuple[Phase, Transition], Phase] = {
+    (Phase.WAITING, Transition.CLAIM): Phase.RUNNING,
+    (Phase.WAITING, Transition.PAUSE): Phase.PAUSED,
+    (Phase.WAITING, Transition.CANCEL): Phase.FAILED,
+    (Phase.RUNNING, Transition.HEARTBEAT): Phase.RUNNING,
+    (Phase.RUNNING, Transition.REQUEST): Phase.RUNNING,
+    (Phase.RUNNING, Transition.FINISH): Phase.COMPLETED,
+    (Phase.RUNNING, Transition.FAIL): Phase.FAILED,
+    (Phase.RUNNING, Transition.RELEASE): Phase.WAITING,
+    (Phase.RUNNING, Transition.SUSPEND): Phase.PAUSED,
+    (Phase.PAUSED, Transition.RESUME): Phase.WAITING,
+    (Phase.PAUSED, Transition.CANCEL): Phase.FAILED,
 }
 """Every legal move; the desk's statements take their `WHERE phase` from here."""
 
 
-def after(phase: Phase, move: Move) -> Phase:
+def after(phase: Phase, move: Transition) -> Phase:
     """Return where a move leads.
 
     Raises:
         ConflictError: The move is not legal in this phase.
     """
     try:
-        return MOVES[phase, move]
+        return TRANSITIONS[phase, move]
     except KeyError:
         raise ConflictError(f"a job that is {phase} cannot {move}") from None
 
 
-def sources(move: Move) -> frozenset[Phase]:
+def sources(move: Transition) -> frozenset[Phase]:
     """Return the phases in which a move is legal."""
-    return frozenset(phase for phase, legal in MOVES if legal is move)
+    return frozenset(phase for phase, legal in TRANSITIONS if legal is move)
 
 
-class Wanted(StrEnum):
+class Requested(StrEnum):
     """What a running job's worker is to do at its next step instead of going on."""
 
     CANCEL = "cancel"
@@ -105,7 +105,7 @@ class Wanted(StrEnum):
     YIELD = "yield"
 
 
-class Code(StrEnum):
+class FailureCode(StrEnum):
     """Why a job failed; the wire's `error.code`. A worker may report others of its own."""
 
     CANCELLED = "cancelled"
@@ -115,7 +115,7 @@ class Code(StrEnum):
     MODEL_UNAVAILABLE = "model_unavailable"
 
 
-class Detail(StrEnum):
+class StatusDetail(StrEnum):
     """What a job does within its status, for people."""
 
     PAUSED = "paused"
@@ -126,7 +126,7 @@ class Detail(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SavedState:
+class CheckpointRef:
     """A state of a generation that can be taken up: the blob's name, and the steps that are done."""
 
     blob: str
@@ -138,7 +138,7 @@ class SavedState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class KeyLimits:
     """What a key may have; none is no limit. The first three are the API's to check.
 
     Attributes:
@@ -186,7 +186,7 @@ class NewJob:
         webhook: Address that is told when it ends.
     """
 
-    kind: Kind
+    kind: JobKind
     owner: str
     model: str
     request: Mapping[str, object]
@@ -230,15 +230,15 @@ class Job:
         started_at: When a worker first took it.
         ended_at: When it was completed or failed.
         expires_at: From then on its files may be removed.
-        turn_s: From `policy.turn_s`.
+        fair_start_s: From `policy.fair_start_s`.
         rank: From `policy.rank`; fixed when it was admitted.
         epoch: How often it was claimed; every write of a worker carries it.
         losses: How often its worker was lost since it last got further than ever before.
         worker: Id of the worker that has it.
         lease_until: Without a beat until then it is given to another worker.
-        wanted: What its worker is to do at the next step.
+        requested: What its worker is to do at the next step.
         reason: Why it last went back to waiting: "yielded", "stopped", "worker lost" ...
-        states: Saved states, newest first, at most two.
+        checkpoints: Saved states, newest first, at most two.
         preview: Blob of the latest preview frame.
         files: Blob names of what it made, by variant: video, thumbnail, spritesheet, image ...
         gpu_s: GPU-seconds it has used so far, as charged to its owner.
@@ -246,7 +246,7 @@ class Job:
     """
 
     id: str
-    kind: Kind
+    kind: JobKind
     owner: str
     model: str
     request: Mapping[str, object]
@@ -266,17 +266,17 @@ class Job:
     clip_s: float
     needs_trust: bool = False
     retain_s: float | None = None
-    turn_s: float
+    fair_start_s: float
     rank: float
     epoch: int = 0
     losses: int = 0
     worker: str | None = None
     lease_until: float | None = None
-    wanted: Wanted | None = None
+    requested: Requested | None = None
     reason: str | None = None
     error_code: str | None = None
     error_message: str | None = None
-    states: tuple[SavedState, ...] = ()
+    checkpoints: tuple[CheckpointRef, ...] = ()
     preview: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
@@ -306,13 +306,13 @@ class Job:
         return Status.QUEUED if self.started_at is None else Status.IN_PROGRESS
 
     @property
-    def detail(self) -> Detail | None:
+    def detail(self) -> StatusDetail | None:
         """What it does within its status; none is the plain thing."""
         if self.phase is Phase.PAUSED:
-            return Detail.PAUSED
+            return StatusDetail.PAUSED
         if self.phase is Phase.WAITING:
-            return None if self.started_at is None else Detail.RESUMING
-        return None if self.wanted is None else _DETAILS[self.wanted]
+            return None if self.started_at is None else StatusDetail.RESUMING
+        return None if self.requested is None else _DETAILS[self.requested]
 
     @property
     def completed_at(self) -> float | None:
@@ -320,9 +320,9 @@ class Job:
         return self.ended_at if self.phase is Phase.COMPLETED else None
 
     @property
-    def state(self) -> SavedState | None:
+    def checkpoint(self) -> CheckpointRef | None:
         """Its newest saved state."""
-        return self.states[0] if self.states else None
+        return self.checkpoints[0] if self.checkpoints else None
 
     @property
     def remaining_s(self) -> float:
@@ -340,21 +340,21 @@ class Job:
 
 
 _DETAILS = {
-    Wanted.CANCEL: Detail.CANCELLING,
-    Wanted.PAUSE: Detail.PAUSING,
-    Wanted.YIELD: Detail.YIELDING,
+    Requested.CANCEL: StatusDetail.CANCELLING,
+    Requested.PAUSE: StatusDetail.PAUSING,
+    Requested.YIELD: StatusDetail.YIELDING,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class JobPage:
     """Some jobs of a list, in its order; `has_more` says whether it goes on behind the last."""
 
     jobs: tuple[Job, ...]
     has_more: bool
 
 
-def new_id(kind: Kind) -> str:
+def new_id(kind: JobKind) -> str:
     """Return a fresh id: the kind and 24 hexadecimal digits that nobody can guess."""
     return f"{kind}_{secrets.token_hex(12)}"
 

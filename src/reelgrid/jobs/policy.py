@@ -6,7 +6,7 @@ after the time that a job's rank names stands behind it, and no job starves.
 
 The service calls this with the database's clock, the simulator with simulated time. The formulas
 are functions of plain numbers, so that the simulator can compile the very same ones. Not here:
-leases, retries and tables (`desk`).
+leases, retries and tables (`job_queue`).
 """
 
 import math
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-STRETCH = 4.0
+LENGTH_WEIGHT = 4.0
 """A job lets jobs pass that come later by up to this many times the difference in length."""
 
 DEADLINE_LEAD = 2.0
@@ -32,7 +32,7 @@ class Priority(IntEnum):
     HIGH = 2
 
     @property
-    def patience_s(self) -> float:
+    def delay_s(self) -> float:
         """Seconds by which a job of this class lets jobs of the highest class pass."""
         return _PATIENCE_S[self]
 
@@ -41,7 +41,7 @@ _PATIENCE_S = {Priority.LOW: 14_400.0, Priority.NORMAL: 900.0, Priority.HIGH: 0.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingJob:
     """A job that can be taken, as far as the policy looks at it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class WorkerCapacity:
     """A worker that asks for work.
 
     Attributes:
@@ -81,7 +81,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningJob:
     """A job on a worker.
 
     Attributes:
@@ -94,11 +94,13 @@ class Running:
     rank: float
     remaining_s: float
     model: str
-    worker: Worker
+    worker: WorkerCapacity
     save_s: float = 0.0
 
 
-def turn_s(submitted_s: float, last_turn_s: float | None, last_estimate_s: float = 0.0) -> float:
+def fair_start_s(
+    submitted_s: float, last_turn_s: float | None, last_estimate_s: float = 0.0
+) -> float:
     """Return when a job would begin if its owner had one worker to himself.
 
     Jobs of one owner stand one behind the other on this clock, so that owners share the workers
@@ -111,10 +113,10 @@ def turn_s(submitted_s: float, last_turn_s: float | None, last_estimate_s: float
     """
     if last_turn_s is None:
         return submitted_s
-    return turn_after(submitted_s, last_turn_s, last_estimate_s)
+    return fair_start_after(submitted_s, last_turn_s, last_estimate_s)
 
 
-def turn_after(submitted_s: float, last_turn_s: float, last_estimate_s: float) -> float:
+def fair_start_after(submitted_s: float, last_turn_s: float, last_estimate_s: float) -> float:
     """Return the turn of a job whose owner has unfinished ones."""
     return max(submitted_s, last_turn_s + last_estimate_s)
 
@@ -122,7 +124,7 @@ def turn_after(submitted_s: float, last_turn_s: float, last_estimate_s: float) -
 def rank(
     *,
     submitted_s: float,
-    turn_s: float,
+    fair_start_s: float,
     estimate_s: float,
     priority: Priority = Priority.NORMAL,
     deadline_s: float | None = None,
@@ -134,24 +136,24 @@ def rank(
 
     Args:
         submitted_s: When it is admitted.
-        turn_s: From `turn_s`.
+        fair_start_s: From `fair_start_s`.
         estimate_s: Seconds that it will take on a worker.
         priority: Its class.
         deadline_s: When it has to be finished.
     """
     due_s = math.inf if deadline_s is None else deadline_s
-    return rank_by(submitted_s, turn_s, estimate_s, priority.patience_s, due_s)
+    return rank_by(submitted_s, fair_start_s, estimate_s, priority.delay_s, due_s)
 
 
 def rank_by(
-    submitted_s: float, turn_s: float, estimate_s: float, patience_s: float, due_s: float
+    submitted_s: float, fair_start_s: float, estimate_s: float, delay_s: float, due_s: float
 ) -> float:
     """Return the rank in numbers alone; a job without a deadline is due at infinity."""
-    patient = turn_s + patience_s + STRETCH * estimate_s
+    patient = fair_start_s + delay_s + LENGTH_WEIGHT * estimate_s
     return min(patient, max(submitted_s, due_s - DEADLINE_LEAD * estimate_s))
 
 
-def fits(worker: Worker, job: Waiting) -> bool:
+def fits(worker: WorkerCapacity, job: WaitingJob) -> bool:
     """Return whether the worker can and may run the job."""
     return (
         job.memory_gib <= worker.memory_gib
@@ -160,17 +162,17 @@ def fits(worker: Worker, job: Waiting) -> bool:
     )
 
 
-def claim_rank(worker: Worker, job: Waiting) -> float:
+def claim_rank(worker: WorkerCapacity, job: WaitingJob) -> float:
     """Return the job's rank for this worker: a model in its memory is worth the time to load it."""
-    return rank_for(job.rank, worker.load_s, job.model in worker.warm_models)
+    return rank_on_worker(job.rank, worker.load_s, job.model in worker.warm_models)
 
 
-def rank_for(rank: float, load_s: float, is_warm: bool) -> float:
+def rank_on_worker(rank: float, load_s: float, is_warm: bool) -> float:
     """Return the rank as a worker sees it that has, or has not, the model in its memory."""
     return rank - load_s if is_warm else rank
 
 
-def choose(worker: Worker, waiting: Iterable[Waiting]) -> Waiting | None:
+def choose(worker: WorkerCapacity, waiting: Iterable[WaitingJob]) -> WaitingJob | None:
     """Return the job that the worker takes, or none.
 
     Of jobs that are alike in model, memory and trust it is enough to hand over the one with the
@@ -182,14 +184,14 @@ def choose(worker: Worker, waiting: Iterable[Waiting]) -> Waiting | None:
     )
 
 
-def gives_way(running: Running, waiting: Waiting) -> bool:
+def should_yield(running: RunningJob, waiting: WaitingJob) -> bool:
     """Return whether a running job stops at its next step for a waiting one.
 
     It does if the worker would then take the waiting one, and if what that costs the running one,
     saving, loading and all, is less than a `PREEMPTION_GAIN`-th of what it still needs.
     """
     worker = running.worker
-    return fits(worker, waiting) and pays(
+    return fits(worker, waiting) and is_worthwhile(
         running.rank,
         running.remaining_s,
         running.save_s,
@@ -200,7 +202,7 @@ def gives_way(running: Running, waiting: Waiting) -> bool:
     )
 
 
-def pays(
+def is_worthwhile(
     running_rank: float,
     remaining_s: float,
     save_s: float,
@@ -214,16 +216,16 @@ def pays(
     The ranks are compared as the worker sees them, which has the running job's model in its
     memory: a job that gave way would otherwise be taken up again in the same breath.
     """
-    if rank_for(waiting_rank, load_s, is_warm) >= rank_for(running_rank, load_s, True):
+    if rank_on_worker(waiting_rank, load_s, is_warm) >= rank_on_worker(running_rank, load_s, True):
         return False
     loads = 0 if is_warm else 2  # there and back
     return PREEMPTION_GAIN * (estimate_s + save_s + loads * load_s) < remaining_s
 
 
-def whom_to_preempt(running: Iterable[Running], waiting: Waiting) -> Running | None:
+def choose_victim(running: Iterable[RunningJob], waiting: WaitingJob) -> RunningJob | None:
     """Return the running job that gives way to the waiting one: the one with the largest rank.
 
     To be asked only when no worker that fits is free.
     """
-    candidates = (job for job in running if gives_way(job, waiting))
+    candidates = (job for job in running if should_yield(job, waiting))
     return max(candidates, key=lambda job: (job.rank, job.id), default=None)

@@ -21,7 +21,7 @@ class JobRequest:
     """What a worker is to make.
 
     Attributes:
-        request: Completed by the model's card; its `input_reference` is empty.
+        request: Completed by the model's card; its `first_frame` is empty.
         first_frame: Blob of the picture that the clip begins with.
         extends: Blob of the video that the clip goes on from: its last frame is the first frame of
             what is made, and it goes before it in the finished file.
@@ -44,7 +44,7 @@ class JobRequest:
     def __post_init__(self) -> None:
         if self.request.num_frames is None or self.request.num_steps is None:
             raise ValueError("a job's request is completed by its model's card first")
-        if self.request.input_reference is not None:
+        if self.request.first_frame is not None:
             raise ValueError("a job's first frame is named by its blob, not by a path")
         if self.first_frame is not None and self.extends is not None:
             raise ValueError("a clip begins with a given picture or goes on from a video, not both")
@@ -63,7 +63,7 @@ class JobRequest:
 
     @property
     def workload(self) -> str:
-        """What step times are comparable for, such as `832x480x81`; see `work.Timing`."""
+        """What step times are comparable for, such as `832x480x81`; see `messages.Timing`."""
         guided = "" if (self.request.guidance_scale or 0) > 1 else " unguided"
         return f"{self.request.size}x{self.request.num_frames}{guided}"
 

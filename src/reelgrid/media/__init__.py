@@ -3,41 +3,40 @@
 Not here: how frames are made, and where files go.
 """
 
-from reelgrid.media.clip import write_clip, write_image
-from reelgrid.media.frames import last_frame
-from reelgrid.media.kind import Kind, kind_of
-from reelgrid.media.manifest import Verdict, Verified, claims_of, sign, verify
-from reelgrid.media.output import check_output
+from reelgrid.media.clip_writer import check_output, write_clip, write_image
+from reelgrid.media.concatenation import stitch
+from reelgrid.media.image_reader import read_image, read_provenance
+from reelgrid.media.manifest import Verdict, Verified, manifest_claims, sign, verify
+from reelgrid.media.media_type import MediaType, media_type_of
 from reelgrid.media.provenance import Provenance, prompt_sha256
-from reelgrid.media.reading import read_image, read_provenance
-from reelgrid.media.sheet import sprite_sheet, thumbnail
-from reelgrid.media.signer import Signer, development_signer, read_signer, signer_of
-from reelgrid.media.stitch import stitch
+from reelgrid.media.signer import Signer, read_signer, self_signed_signer, signer_from_settings
+from reelgrid.media.thumbnails import sprite_sheet, thumbnail
 from reelgrid.media.unsigned import without_manifest
-from reelgrid.media.upload import UploadLimits, take_image, take_video
+from reelgrid.media.upload import UploadLimits, read_uploaded_image, read_uploaded_video
+from reelgrid.media.video_reader import last_frame
 
 __all__ = [
-    "Kind",
+    "MediaType",
     "Provenance",
     "Signer",
     "UploadLimits",
     "Verdict",
     "Verified",
     "check_output",
-    "claims_of",
-    "development_signer",
-    "kind_of",
     "last_frame",
+    "manifest_claims",
+    "media_type_of",
     "prompt_sha256",
     "read_image",
     "read_provenance",
     "read_signer",
+    "read_uploaded_image",
+    "read_uploaded_video",
+    "self_signed_signer",
     "sign",
-    "signer_of",
+    "signer_from_settings",
     "sprite_sheet",
     "stitch",
-    "take_image",
-    "take_video",
     "thumbnail",
     "verify",
     "without_manifest",

@@ -2,7 +2,7 @@
 
 A manifest says, over the operator's signature, that a machine made the file, with which software,
 model and seed, and the hash of the prompt, never the prompt. Two signed files of the same generation differ in random
-identifiers and in the signature alone; `claims_of` and `unsigned.without_manifest` are the rest.
+identifiers and in the signature alone; `manifest_claims` and `unsigned.without_manifest` are the rest.
 """
 
 import hashlib
@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from reelgrid.errors import GenerationError, RequestError
-from reelgrid.media.clip import one_line
-from reelgrid.media.kind import Kind, kind_of
+from reelgrid.media.clip_writer import one_line
+from reelgrid.media.image_reader import read_provenance
+from reelgrid.media.media_type import MediaType, media_type_of
 from reelgrid.media.provenance import DIGITAL_SOURCE_TYPE, Provenance
-from reelgrid.media.reading import read_provenance
 from reelgrid.media.signer import Signer
-from reelgrid.store import write_whole
+from reelgrid.store import atomic_write
 
-SIGNABLE: Final = frozenset({Kind.MP4, Kind.PNG, Kind.JPEG, Kind.WEBP, Kind.GIF})
+SIGNABLE: Final = frozenset(
+    {MediaType.MP4, MediaType.PNG, MediaType.JPEG, MediaType.WEBP, MediaType.GIF}
+)
 GENERATION: Final = "org.reelgrid.generation"
 _NO_NETWORK: Final = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 _SIGNING: Final = {
@@ -36,7 +38,7 @@ class Verdict(StrEnum):
     """What a file is worth as evidence of how it was made."""
 
     TRUSTED = "trusted"  # intact, and signed by somebody whom a trusted certificate vouches for
-    SELF_MADE = "self-made"  # intact, and signed by this machine's own certificate
+    SELF_SIGNED = "self-signed"  # intact, and signed by this machine's own certificate
     VALID = "valid"  # intact; nobody vouches for the signer, and nobody was asked to
     UNTRUSTED = "untrusted"  # intact; nobody who is trusted vouches for the signer
     EXPIRED = (
@@ -49,7 +51,7 @@ class Verdict(StrEnum):
     @property
     def is_good(self) -> bool:
         """Whether the file is as its signer left it, as far as anybody asked."""
-        return self in {Verdict.TRUSTED, Verdict.SELF_MADE, Verdict.VALID}
+        return self in {Verdict.TRUSTED, Verdict.SELF_SIGNED, Verdict.VALID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Verified:
     """
 
     verdict: Verdict
-    kind: Kind
+    kind: MediaType
     signer: str | None = None
     problems: tuple[Problem, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict)
@@ -96,7 +98,7 @@ def sign(
         RequestError: Its format holds no manifest, or c2pa is not installed.
         GenerationError: The disk is full, or the certificate has expired; the file is as it was.
     """
-    kind = kind_of(path)
+    kind = media_type_of(path)
     if kind not in SIGNABLE:
         raise RequestError(f"{path.name}: this format holds no signed manifest")
     c2pa = _c2pa()
@@ -116,10 +118,10 @@ def sign(
         raise GenerationError(f"{path.name} could not be signed: {error}") from None
 
 
-def _sign_whole(builder: Any, path: Path, kind: Kind) -> None:
+def _sign_whole(builder: Any, path: Path, kind: MediaType) -> None:
     with (
         one_line(path),
-        write_whole(path) as temporary,
+        atomic_write(path) as temporary,
         path.open("rb") as unsigned,
         temporary.open("w+b") as signed,
     ):
@@ -136,7 +138,7 @@ def verify(
     Args:
         path: An image or a video.
         anchors_pem: Certificates that are trusted; none means that nobody is asked to vouch.
-        own_anchor_pem: The certificate of this machine's self-made signer.
+        own_anchor_pem: The certificate of this machine's self-signed signer.
 
     Returns:
         The verdict and what it rests on.
@@ -157,7 +159,7 @@ def verify(
     if verdict is Verdict.VALID and own_anchor_pem is not None:
         own, _ = _read(path, kind, own_anchor_pem)
         is_own = _judge(own or store, is_asked=False)[0] is Verdict.TRUSTED
-        verdict = Verdict.SELF_MADE if is_own else verdict
+        verdict = Verdict.SELF_SIGNED if is_own else verdict
     active = store["manifests"][store["active_manifest"]]
     return Verified(
         verdict=verdict,
@@ -170,7 +172,7 @@ def verify(
     )
 
 
-def claims_of(path: Path) -> Mapping[str, Any]:
+def manifest_claims(path: Path) -> Mapping[str, Any]:
     """Return what a file's manifest says of its generation, whether or not it is true.
 
     It holds the SHA-256 of the file before it was signed, so that two files with equal claims are
@@ -192,7 +194,7 @@ def _definition(path: Path, provenance: Provenance, sources: Sequence[Path]) -> 
         "digitalSourceType": DIGITAL_SOURCE_TYPE,
         "softwareAgent": {"name": name, "version": version},
     }
-    said = json.loads(replace(provenance, shows_prompts=False).to_json())
+    said = json.loads(replace(provenance, prompts_in_metadata=False).to_json())
     said["unsigned_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     placed = [
         {"action": "c2pa.placed", "parameters": {"ingredientIds": [_source_id(source)]}}
@@ -212,7 +214,7 @@ def _source_id(source: Path) -> str:
 
 
 def _add_source(builder: Any, source: Path) -> None:
-    kind = kind_of(source)
+    kind = media_type_of(source)
     if kind not in SIGNABLE:
         raise RequestError(f"{source.name}: this format cannot be named as a source")
     described = {"relationship": "componentOf", "instance_id": _source_id(source)}
@@ -228,9 +230,9 @@ def _c2pa() -> Any:
     return c2pa
 
 
-def _kind(path: Path) -> Kind:
+def _kind(path: Path) -> MediaType:
     try:
-        kind = kind_of(path)
+        kind = media_type_of(path)
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}", param="path") from None
     if kind is None:
@@ -245,7 +247,7 @@ def _mark(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _has_manifest(path: Path, kind: Kind) -> bool:
+def _has_manifest(path: Path, kind: MediaType) -> bool:
     if kind not in SIGNABLE:
         return False
     with (
@@ -255,7 +257,7 @@ def _has_manifest(path: Path, kind: Kind) -> bool:
         return content.find(_MANIFEST_MARK) >= 0
 
 
-def _read(path: Path, kind: Kind, anchors_pem: bytes | None) -> tuple[Any, str]:
+def _read(path: Path, kind: MediaType, anchors_pem: bytes | None) -> tuple[Any, str]:
     """Return the manifest store as c2pa validated it, or none and why there is none."""
     c2pa = _c2pa()
     settings: dict[str, Any] = {"verify": {"verify_trust": True, **_NO_NETWORK}}

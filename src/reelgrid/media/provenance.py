@@ -25,7 +25,7 @@ class Provenance:
     Attributes:
         software: Name and version, such as `reelgrid 0.1.0`.
         extra: Further values that JSON can hold, such as the number of steps.
-        shows_prompts: Whether the file holds the prompts themselves, not only the prompt's hash.
+        prompts_in_metadata: Whether the file holds the prompts themselves, not only the prompt's hash.
     """
 
     prompt: str
@@ -34,17 +34,17 @@ class Provenance:
     software: str
     negative_prompt: str | None = None
     extra: dict[str, object] = field(default_factory=dict)
-    shows_prompts: bool = True
+    prompts_in_metadata: bool = True
 
     @property
     def title(self) -> str:
         """What a player shows as the title."""
-        return self.prompt if self.shows_prompts else AI_GENERATED
+        return self.prompt if self.prompts_in_metadata else AI_GENERATED
 
     def to_json(self) -> str:
         """Return everything as one line of ASCII, with the mark that the file is AI-generated."""
         said = asdict(self)
-        if not said.pop("shows_prompts"):
+        if not said.pop("prompts_in_metadata"):
             del said["prompt"], said["negative_prompt"]
         said["prompt_sha256"] = prompt_sha256(self.prompt)
         marks = {"mark": AI_GENERATED, "digital_source_type": DIGITAL_SOURCE_TYPE}

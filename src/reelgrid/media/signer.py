@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reelgrid.errors import BusyError, RequestError
 from reelgrid.settings import Settings
-from reelgrid.store import hold, write_whole
+from reelgrid.store import atomic_write, lock_file
 
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-SELF_MADE: Final = "Reelgrid, self-made on this machine"
+SELF_SIGNED: Final = "Reelgrid, self-signed on this machine"
 # Purposes for which c2pa takes a certificate: C2PA 2.2, 14.5.1 (claim signing, e-mail protection,
 # document signing).
 _PURPOSES: Final = frozenset(
@@ -48,14 +48,14 @@ class Signer:
     timestamp_url: str | None = None
 
 
-def signer_of(settings: Settings) -> Signer:
-    """Return the signer that the settings name, or the self-made one of the data folder.
+def signer_from_settings(settings: Settings) -> Signer:
+    """Return the signer that the settings name, or the self-signed one of the data folder.
 
     Raises:
         RequestError: The files cannot be read, do not belong together or will not do.
     """
     if settings.certificate is None and settings.certificate_key is None:
-        return development_signer(settings.data)
+        return self_signed_signer(settings.data)
     if settings.certificate is None or settings.certificate_key is None:
         raise RequestError(
             "REELGRID_CERTIFICATE and REELGRID_CERTIFICATE_KEY are set both or neither"
@@ -79,7 +79,7 @@ def read_signer(certificate: Path, key: Path, *, timestamp_url: str | None = Non
     return _checked(chain_pem, key_pem, str(certificate), timestamp_url)
 
 
-def development_signer(folder: Path) -> Signer:
+def self_signed_signer(folder: Path) -> Signer:
     """Return the signer of this machine, made when it is first asked for.
 
     It lies in `folder` for its owner's eyes only, beside the certificate that vouches for it; the
@@ -95,7 +95,7 @@ def development_signer(folder: Path) -> Signer:
         if signer is not None:
             return signer
         try:
-            with hold(folder / ".signer.lock"):
+            with lock_file(folder / ".signer.lock"):
                 if _read_development(folder) is None:
                     _make_development(folder)
         except BusyError:
@@ -103,8 +103,8 @@ def development_signer(folder: Path) -> Signer:
     raise BusyError(f"{folder} is being written to by another process: try again")
 
 
-def development_anchor(folder: Path) -> bytes | None:
-    """Return the certificate that vouches for the self-made signer of `folder`, if there is one."""
+def self_signed_anchor(folder: Path) -> bytes | None:
+    """Return the certificate that vouches for the self-signed signer of `folder`, if there is one."""
     path = folder / "signer-ca.pem"
     return path.read_bytes() if path.is_file() else None
 
@@ -131,9 +131,9 @@ def _make_development(folder: Path) -> None:
     leaf = _certificate("signer", key, authority_key, is_authority=False)
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with write_whole(folder / "signer-ca.pem") as temporary:
+    with atomic_write(folder / "signer-ca.pem") as temporary:
         temporary.write_bytes(authority.public_bytes(pem))
-    with write_whole(folder / "signer.pem", mode=0o600) as temporary:
+    with atomic_write(folder / "signer.pem", mode=0o600) as temporary:
         temporary.write_bytes(secret + leaf.public_bytes(pem) + authority.public_bytes(pem))
 
 
@@ -182,7 +182,7 @@ def _name(role: str) -> "x509.Name":
 
     return x509.Name(
         [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, SELF_MADE),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, SELF_SIGNED),
             x509.NameAttribute(NameOID.COMMON_NAME, f"Reelgrid {role}"),
         ]
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from reelgrid.media.kind import HEAD_BYTES, Kind, kind_of_bytes
+from reelgrid.media.media_type import HEAD_BYTES, MediaType, media_type_of_bytes
 
 _C2PA_UUID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _CONTAINERS: Final = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
@@ -18,19 +18,19 @@ _OFFSETS: Final = {b"stco": ">I", b"co64": ">Q"}
 def without_manifest(path: Path) -> bytes:
     """Return the bytes of a file without its C2PA manifest; all of them if it has none."""
     content = path.read_bytes()
-    match kind_of_bytes(content[:HEAD_BYTES]):
-        case Kind.PNG:
+    match media_type_of_bytes(content[:HEAD_BYTES]):
+        case MediaType.PNG:
             return content[:8] + b"".join(
                 chunk for chunk in _png_chunks(content) if chunk[4:8] != b"caBX"
             )
-        case Kind.JPEG:
+        case MediaType.JPEG:
             return _jpeg_without(content)
-        case Kind.GIF:
+        case MediaType.GIF:
             return _gif_without(content)
-        case Kind.WEBP:
+        case MediaType.WEBP:
             chunks = b"".join(part for part in _riff_chunks(content) if part[:4] != b"C2PA")
             return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
-        case Kind.MP4:
+        case MediaType.MP4:
             return _mp4_without(content)
         case _:
             return content

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from reelgrid.errors import FullError, RequestError
-from reelgrid.media.kind import Kind, kind_of
+from reelgrid.errors import RequestError, StorageFullError
+from reelgrid.media.media_type import MediaType, media_type_of
 
-IMAGE_KINDS: Final = frozenset({Kind.PNG, Kind.JPEG, Kind.WEBP})
-VIDEO_KINDS: Final = frozenset({Kind.MP4, Kind.WEBM})
+IMAGE_KINDS: Final = frozenset({MediaType.PNG, MediaType.JPEG, MediaType.WEBP})
+VIDEO_KINDS: Final = frozenset({MediaType.MP4, MediaType.WEBM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +65,12 @@ class UploadedVideo:
     fps: float
 
 
-def take_image(
+def read_uploaded_image(
     source: Path,
     target: Path,
     *,
     limits: UploadLimits | None = None,
-    param: str = "input_reference",
+    param: str = "first_frame",
 ) -> UploadedImage:
     """Read an uploaded image and write it to `target` as a PNG that is safe to read anywhere.
 
@@ -85,13 +85,13 @@ def take_image(
 
     Raises:
         RequestError: It is something else, broken, animated, too large or takes too long.
-        FullError: There is no room for the PNG.
+        StorageFullError: There is no room for the PNG.
     """
     said = _examine(source, target, IMAGE_KINDS, limits or UploadLimits(), param)
     return UploadedImage(**said)
 
 
-def take_video(
+def read_uploaded_video(
     source: Path,
     last_frame: Path,
     *,
@@ -111,14 +111,14 @@ def take_video(
 
     Raises:
         RequestError: It is something else, broken, too large or takes too long.
-        FullError: There is no room for the PNG.
+        StorageFullError: There is no room for the PNG.
     """
     said = _examine(source, last_frame, VIDEO_KINDS, limits or UploadLimits(), param)
     return UploadedVideo(**said)
 
 
 def _examine(
-    source: Path, target: Path, kinds: frozenset[Kind], limits: UploadLimits, param: str
+    source: Path, target: Path, kinds: frozenset[MediaType], limits: UploadLimits, param: str
 ) -> dict[str, Any]:
     names = ", ".join(sorted(kind.name for kind in kinds))
     if source.stat().st_size > limits.max_bytes:
@@ -126,7 +126,7 @@ def _examine(
             f"the file has {source.stat().st_size:,} bytes, {limits.max_bytes:,} are allowed",
             param=param,
         )
-    kind = kind_of(source)
+    kind = media_type_of(source)
     if kind not in kinds:
         found = f"it is {kind.name}" if kind else "it is none of those that are known"
         raise RequestError(f"the file's content is not one of {names}: {found}", param=param)
@@ -139,13 +139,20 @@ def _examine(
         return said
     target.unlink(missing_ok=True)
     if "full" in said:
-        raise FullError(f"the upload could not be stored: {said['full']}")
+        raise StorageFullError(f"the upload could not be stored: {said['full']}")
     raise RequestError(str(said["refusal"]), param=param)
 
 
-def _run(source: Path, target: Path, kind: Kind, limits: UploadLimits) -> dict[str, Any]:
+def _run(source: Path, target: Path, kind: MediaType, limits: UploadLimits) -> dict[str, Any]:
     """Return what the examining process says, or the refusal that its end amounts to."""
-    words = [sys.executable, "-m", "reelgrid.media.examine", str(source), str(target), kind.name]
+    words = [
+        sys.executable,
+        "-m",
+        "reelgrid.media.upload_sandbox",
+        str(source),
+        str(target),
+        kind.name,
+    ]
     with subprocess.Popen(  # noqa: S603  # our own program, and paths that we chose
         [*words, json.dumps(asdict(limits))],
         stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ from typing import Any
 
 from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
 
-from reelgrid.catalog import Defaults, ModelCard, find
+from reelgrid.catalog import ModelCard, ModelDefaults, find
 from reelgrid.spec import Size
 
 MIN_SIZE_MULTIPLE = 16  # packed latents of image families need two latents a side
@@ -24,7 +24,7 @@ def derive_card(name: str, pipeline: ModularPipeline, params_b: float) -> ModelC
         return embedded
     inputs = pipeline.default_call_parameters
     is_video = "num_frames" in inputs
-    defaults = Defaults(
+    defaults = ModelDefaults(
         size=_default_size(pipeline, inputs),
         num_frames=_default_frames(pipeline, inputs) if is_video else 1,
         fps=float(inputs.get("frame_rate") or FALLBACK_FPS) if is_video else 1.0,

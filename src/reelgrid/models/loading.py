@@ -1,5 +1,9 @@
-"""A model by its name: found, measured against the machine, loaded."""
+"""A model by its name: found, measured against the machine, loaded.
 
+A fingerprint of a pipeline: its settings, and a sample of every weight.
+"""
+
+import hashlib
 import importlib
 import json
 import logging
@@ -9,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
+from diffusers.configuration_utils import ConfigMixin
 from diffusers.modular_pipelines.modular_pipeline import ModularPipeline, ModularPipelineBlocks
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
@@ -20,12 +26,56 @@ from transformers.utils import logging as transformers_logging
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import ModelError
 from reelgrid.models.card import derive_card
-from reelgrid.models.fingerprint import fingerprint_of
-from reelgrid.models.fit import GROUP_OFFLOAD, gib, plan_offload
 from reelgrid.models.imports import collection_paused
-from reelgrid.models.machine import choose_device, choose_dtype, look_at
+from reelgrid.models.placement import (
+    GROUP_OFFLOAD,
+    choose_device,
+    choose_dtype,
+    free_memory,
+    gib,
+    plan_offload,
+)
 from reelgrid.models.source import EMBEDDED, find_folder
 from reelgrid.models.weights import MODULAR_INDEX, num_parameters, weight_files
+
+NUM_SAMPLES = 1024
+
+
+def fingerprint_of(pipeline: ModularPipeline) -> str:
+    """Return a SHA-256 over the pipeline's blocks, settings and weights.
+
+    Of each weight, its name, shape, type and up to 1,024 evenly spaced values count: training
+    changes them all, so another model never passes; one value edited by hand may.
+    """
+    digest = hashlib.sha256(type(pipeline._blocks).__name__.encode())
+    for name, component in sorted(pipeline.components.items()):
+        digest.update(f"{name} {type(component).__name__}".encode())
+        if isinstance(component, ConfigMixin):
+            digest.update(_settings(dict(component.config)))
+        if isinstance(component, nn.Module):
+            _add_weights(digest, component)
+    return digest.hexdigest()
+
+
+def _settings(config: dict[str, Any]) -> bytes:
+    # Keys with an underscore say where from and by which version, some of them in a random order.
+    kept = {key: value for key, value in config.items() if not key.startswith("_")}
+    return json.dumps(kept, sort_keys=True, default=str).encode()
+
+
+def _add_weights(digest: Any, module: nn.Module) -> None:  # hashlib names no type
+    samples = []
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
+        flat = weight.detach().reshape(-1)
+        samples.append(
+            flat[:: max(1, flat.numel() // NUM_SAMPLES)][:NUM_SAMPLES]
+            .contiguous()
+            .view(torch.uint8)
+        )
+    if samples:
+        digest.update(torch.cat(samples).cpu().numpy())
+
 
 SMALL_PARAMETERS = 100_000_000
 
@@ -94,7 +144,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
         ModelError: There is no such model, it does not fit, or its files are broken.
     """
     start = time.perf_counter()
-    where = look_at(choose_device(device))
+    where = free_memory(choose_device(device))
     item_bytes = choose_dtype(dtype, where.device, is_small=False).itemsize
     folder, card = find_folder(name, lambda size: plan_offload(name, size * item_bytes, where))
     num_params = num_parameters(weight_files(folder))

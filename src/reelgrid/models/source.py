@@ -11,8 +11,7 @@ from pathlib import Path
 
 from reelgrid.catalog import ModelCard, find, similar_names
 from reelgrid.errors import ModelError
-from reelgrid.models.fit import check_disk
-from reelgrid.models.machine import disk_free_bytes
+from reelgrid.models.placement import check_disk, disk_free_bytes
 from reelgrid.models.weights import INDEX_NAMES, is_wanted
 
 EMBEDDED = "embedded"

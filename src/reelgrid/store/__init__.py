@@ -3,8 +3,15 @@
 Not here: what is in the files.
 """
 
+from reelgrid.store.atomic import atomic_write, atomic_write_folder
 from reelgrid.store.blobs import Blob, Blobs
-from reelgrid.store.lock import hold, is_held
-from reelgrid.store.whole import write_whole, write_whole_folder
+from reelgrid.store.lock import is_locked, lock_file
 
-__all__ = ["Blob", "Blobs", "hold", "is_held", "write_whole", "write_whole_folder"]
+__all__ = [
+    "Blob",
+    "Blobs",
+    "atomic_write",
+    "atomic_write_folder",
+    "is_locked",
+    "lock_file",
+]

@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from reelgrid.errors import FullError, RequestError
-from reelgrid.store.whole import sync, write_whole
+from reelgrid.errors import RequestError, StorageFullError
+from reelgrid.store.atomic import atomic_write, sync
 
 _NAME: Final = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*(\.[a-z0-9]+)?")
 _MAX_NAME_CHARS: Final = 200
@@ -68,7 +68,7 @@ class Blobs:
 
         Raises:
             RequestError: The name will not do.
-            FullError: There is no room; the store is as it was.
+            StorageFullError: There is no room; the store is as it was.
             OSError: The store refuses for another reason.
         """
         path = self._path(name)
@@ -80,7 +80,7 @@ class Blobs:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            raise FullError(
+            raise StorageFullError(
                 f"{name} could not be stored: {error.strerror}; nothing was left there"
             ) from error
 
@@ -210,7 +210,7 @@ class Blobs:
         """Return how many bytes can still be stored; none where the store has no end."""
         return None if self._folder is None else shutil.disk_usage(self._folder).free
 
-    def tidy(self, older_than_s: float) -> int:
+    def remove_leftovers(self, older_than_s: float) -> int:
         """Remove what killed writers left: hidden temporary files and empty folders.
 
         Args:
@@ -305,7 +305,7 @@ def _put_local(path: Path, content: Path | bytes) -> None:
 
 def _write_local(path: Path, content: Path | bytes) -> None:
     _make_folder(path.parent)
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         if isinstance(content, Path):
             shutil.copyfile(content, temporary)
         else:

@@ -14,7 +14,7 @@ except ImportError:  # Windows: nothing is ever seen as held there
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
+def lock_file(path: Path) -> Iterator[None]:
     """Hold `path` (made if missing) until the block ends or the process dies.
 
     Yields:
@@ -32,7 +32,7 @@ def hold(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a living process holds `path`."""
     try:
         handle = os.open(path, os.O_RDWR)

@@ -16,36 +16,36 @@ from torch import Tensor
 
 from reelgrid.models.embedded.codec import GroupCodec, group_frames
 from reelgrid.models.embedded.words import describe
-from reelgrid.train import world
-from reelgrid.train.world import Clip
+from reelgrid.train import synthetic
+from reelgrid.train.synthetic import SyntheticClip
 
 SIDE = 128
 NUM_FRAMES = 17
 _PROPERTIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("colour", tuple(world.COLOURS)),
-    ("shape", world.SHAPES),
-    ("motion", world.MOTIONS),
-    ("scene", tuple(world.SCENES)),
-    ("size", tuple(world.RADII)),
+    ("colour", tuple(synthetic.COLOURS)),
+    ("shape", synthetic.SHAPES),
+    ("motion", synthetic.MOTIONS),
+    ("scene", tuple(synthetic.SCENES)),
+    ("size", tuple(synthetic.RADII)),
 )
 
 
-def draw_training_clip(rng: torch.Generator) -> Clip:
+def draw_training_clip(rng: torch.Generator) -> SyntheticClip:
     """Draw a clip whose colour, shape and motion are not held out together."""
     while True:
-        clip = world.draw_clip(rng)
-        if not world.is_held_out(clip.triple):
+        clip = synthetic.draw_clip(rng)
+        if not synthetic.is_held_out(clip.triple):
             return clip
 
 
 @torch.inference_mode()
-def encode(clips: list[Clip], codec: GroupCodec) -> tuple[Tensor, Tensor]:
+def encode(clips: list[SyntheticClip], codec: GroupCodec) -> tuple[Tensor, Tensor]:
     """Draw and encode clips.
 
     Returns:
         Latents (B, z, T, h, w), not normalised, and the object's cover of each, (B, T, h, w).
     """
-    video, cover = world.render(clips, side=SIDE, num_frames=NUM_FRAMES)
+    video, cover = synthetic.render(clips, side=SIDE, num_frames=NUM_FRAMES)
     with torch.autocast("cpu", torch.bfloat16, enabled=codec.dtype == torch.float32):
         latents = codec.encode(video * 2 - 1, return_dict=False)[0].mode().float()
     covers = group_frames(cover.expand(-1, 3, -1, -1, -1)).amax(2)

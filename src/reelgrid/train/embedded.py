@@ -1,7 +1,7 @@
 """The embedded model from nothing: codec, corpus, transformer with text encoder, folder.
 
 Everything a run has made lies in its folder and is taken up from there: `codec.pt`, `corpus/`,
-`flow.pt`, `curve.json` and `.svg`, contact sheets `sheet-*.png`, `decoder.pt`, and at the end `model/` in
+`flow.pt`, `flow.json` and `.svg`, contact sheets `sheet-*.png`, `decoder.pt`, and at the end `model/` in
 diffusers' layout.
 """
 
@@ -16,11 +16,11 @@ from PIL import Image
 
 from reelgrid.models.embedded.codec import GroupCodec
 from reelgrid.models.embedded.folder import write_folder
+from reelgrid.train.codec_training import load_codec, polish_decoder, train_codec
 from reelgrid.train.corpus import SIDE, Corpus, grow
 from reelgrid.train.flow import SHIFT, FlowRun
-from reelgrid.train.reconstruction import load_codec, polish_decoder, train_codec
+from reelgrid.train.flow_model import CONFIG, FlowModel
 from reelgrid.train.sampling import contact_sheet, sample, to_pixels
-from reelgrid.train.student import CONFIG, Student
 
 CODEC_SHARE = 0.14  # of the time
 DECODER_SHARE = 0.10
@@ -77,13 +77,13 @@ def train_embedded(
     yield f"wrote {write_model(folder)}"
 
 
-def _new_student(codec: GroupCodec, folder: Path, device: str, seed: int) -> Student:
+def _new_student(codec: GroupCodec, folder: Path, device: str, seed: int) -> FlowModel:
     grow(folder / "corpus", codec, num_clips=FIRST_CLIPS, seed=seed)
     mean, std = Corpus(folder / "corpus").statistics(FIRST_CLIPS)
     with torch.no_grad():
         gap = codec.encode_groups(torch.zeros(1, 12, SIDE, SIDE))[:, :, None]
     torch.manual_seed(seed)
-    return Student(mean, std, gap, **CONFIG).to(device)
+    return FlowModel(mean, std, gap, **CONFIG).to(device)
 
 
 @contextmanager
@@ -106,9 +106,9 @@ def _grow_gently(folder: Path, num_clips: int, seed: int) -> None:
     grow(folder / "corpus", load_codec(folder), num_clips=num_clips, seed=seed)
 
 
-def _averaged(folder_student: Student, average: dict[str, torch.Tensor]) -> Student:
+def _averaged(folder_student: FlowModel, average: dict[str, torch.Tensor]) -> FlowModel:
     """A copy of a student with its averaged weights, on the CPU."""
-    student = Student(folder_student.mean, folder_student.std, folder_student.gap, **CONFIG)
+    student = FlowModel(folder_student.mean, folder_student.std, folder_student.gap, **CONFIG)
     student.load_state_dict(average)
     return student.cpu().eval().requires_grad_(False)
 
@@ -127,7 +127,7 @@ def _write_sheet(folder: Path, run: FlowRun, codec: GroupCodec) -> Path:
 def write_model(folder: Path) -> Path:
     """Write what a run has learned so far as `model/`, ready for `reelgrid generate --model`."""
     state = torch.load(folder / "flow.pt", weights_only=True, map_location="cpu")["average"]
-    student = Student(state["mean"], state["std"], state["gap"], **CONFIG)
+    student = FlowModel(state["mean"], state["std"], state["gap"], **CONFIG)
     student.load_state_dict(state)
     _pass_over_unknown_words(student)
     write_folder(
@@ -143,7 +143,7 @@ def write_model(folder: Path) -> Path:
     return folder / "model"
 
 
-def _pass_over_unknown_words(student: Student) -> None:
+def _pass_over_unknown_words(student: FlowModel) -> None:
     """Give the unknown word, which no training prompt has, the meaning of a word without one."""
     tokenizer = student.tokenizer
     table = student.text_encoder.get_input_embeddings().weight

@@ -1,7 +1,7 @@
 """How well a model does what a prompt says, measured on clips of the world.
 
 Prompts whose colour, shape and motion never occurred together in training; the clips are made by
-the engine at the model's defaults, like anybody's, and read by `detect`.
+the engine at the model's defaults, like anybody's, and read by `detection`.
 """
 
 import math
@@ -21,7 +21,7 @@ from reelgrid.engine.generation import Generation
 from reelgrid.models.embedded.words import describe
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request
-from reelgrid.train import detect, world
+from reelgrid.train import detection, synthetic
 
 Task = Literal["video", "image", "first-frame"]
 PROPERTIES: dict[Task, tuple[str, ...]] = {
@@ -79,24 +79,24 @@ def evaluate(
         frames = (
             _make_from(model, clip, request) if task == "first-frame" else _make(model, request)
         )
-        seen = detect.read(_as_video(frames)).matches(clip)
+        seen = detection.read(_as_video(frames)).matches(clip)
         rows.append({name: seen[name] for name in PROPERTIES[task]})
         on_clip(number + 1)
-    return [_score(name, share, num_prompts) for name, share in detect.mean_score(rows).items()]
+    return [_score(name, share, num_prompts) for name, share in detection.mean_score(rows).items()]
 
 
-def held_out_clips(num: int, seed: int) -> list[world.Clip]:
+def held_out_clips(num: int, seed: int) -> list[synthetic.SyntheticClip]:
     """Draw clips whose colour, shape and motion were never trained on together."""
     rng = torch.Generator().manual_seed(seed)
-    clips: list[world.Clip] = []
+    clips: list[synthetic.SyntheticClip] = []
     while len(clips) < num:
-        clip = world.draw_clip(rng)
-        if world.is_held_out(clip.triple):
+        clip = synthetic.draw_clip(rng)
+        if synthetic.is_held_out(clip.triple):
             clips.append(clip)
     return clips
 
 
-def _prompt_of(clip: world.Clip, words: random.Random) -> str:
+def _prompt_of(clip: synthetic.SyntheticClip, words: random.Random) -> str:
     return describe(
         colour=clip.colour,
         shape=clip.shape,
@@ -114,14 +114,14 @@ def _make(model: LoadedModel, request: Request) -> Tensor:
         return torch.from_numpy(generation.frames.copy())
 
 
-def _make_from(model: LoadedModel, clip: world.Clip, request: Request) -> Tensor:
+def _make_from(model: LoadedModel, clip: synthetic.SyntheticClip, request: Request) -> Tensor:
     """Make a clip that begins with the first frame that the renderer would draw."""
-    pixels = world.render([clip], side=_SIDE, num_frames=1)[0][0, :, 0]
+    pixels = synthetic.render([clip], side=_SIDE, num_frames=1)[0][0, :, 0]
     image = (pixels.permute(1, 2, 0) * 255).round().byte().numpy()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "first.png"
         Image.fromarray(image).save(path)
-        return _make(model, request.with_(input_reference=path))
+        return _make(model, request.with_(first_frame=path))
 
 
 def _as_video(frames: Tensor) -> Tensor:

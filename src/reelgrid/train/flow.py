@@ -5,14 +5,17 @@ x_s = (1 - s) x0 + s noise, the network predicts noise - x0. Noise levels are lo
 shifted by 3, a tenth uniform (Esser et al. 2024, arXiv:2403.03206). Latents that the object
 touches weigh more. A tenth of the steps are still images, a sixth of the clips are given their
 first frame.
+
+A loss curve as a picture that any browser opens, without a plotting library.
 """
 
 import json
+import math
 import random
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,10 +26,48 @@ from torch import Tensor
 
 from reelgrid.train.checkpoint import read_checkpoint, write_checkpoint
 from reelgrid.train.corpus import Batch, Corpus
-from reelgrid.train.curve import write_curve
+from reelgrid.train.flow_model import FlowModel
 from reelgrid.train.muon import optimisers
-from reelgrid.train.schedule import Clock, set_rates
-from reelgrid.train.student import Student
+from reelgrid.train.time_budget import TimeBudget, set_rates
+
+WIDTH, HEIGHT, MARGIN = 800, 400, 48  # pixels
+SMOOTH = 5  # points of the running mean
+
+
+def write_curve(path: Path, minutes: Sequence[float], losses: Sequence[float]) -> None:
+    """Draw losses over minutes, on a logarithmic scale, as SVG; nothing for fewer than two."""
+    if len(losses) < 2:
+        return
+    means = [_mean(losses[max(0, i - SMOOTH + 1) : i + 1]) for i in range(len(losses))]
+    low, high = math.log(min(means)), math.log(max(means))
+    span = max(high - low, 1e-9)
+    points = " ".join(
+        f"{MARGIN + (WIDTH - 2 * MARGIN) * minute / minutes[-1]:.1f},"
+        f"{HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (math.log(mean) - low) / span:.1f}"
+        for minute, mean in zip(minutes, means, strict=True)
+    )
+    labels = (
+        _label(MARGIN, HEIGHT - 16, "0"),
+        _label(WIDTH - MARGIN, HEIGHT - 16, f"{minutes[-1]:.0f} min"),
+        _label(8, HEIGHT - MARGIN, f"{math.exp(low):.3g}"),
+        _label(8, MARGIN, f"{math.exp(high):.3g}"),
+        _label(WIDTH / 2, 24, "loss, running mean, logarithmic"),
+    )
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}">'
+        f'<rect width="100%" height="100%" fill="white"/>{"".join(labels)}'
+        f'<polyline points="{points}" fill="none" stroke="black" stroke-width="1.5"/></svg>\n',
+        encoding="utf-8",
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _label(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" font-family="sans-serif" font-size="13">{text}</text>'
+
 
 BATCH = 64  # clips; twice as many still images
 MUON_LR = 0.01
@@ -52,7 +93,7 @@ def draw_noise_levels(num: int, rng: torch.Generator, shift: float = SHIFT) -> T
 
 
 def flow_loss(
-    student: Student, network: Callable[..., Any], batch: Batch, rng: torch.Generator
+    student: FlowModel, network: Callable[..., Any], batch: Batch, rng: torch.Generator
 ) -> Tensor:
     """Weighted mean squared error of the velocity on one batch."""
     device = student.mean.device
@@ -96,9 +137,9 @@ def plain_attention() -> Iterator[None]:
 class FlowRun:
     """One training run: weights, their running average, optimisers and clock."""
 
-    def __init__(self, folder: Path, student: Student, *, minutes: float, seed: int) -> None:
+    def __init__(self, folder: Path, student: FlowModel, *, minutes: float, seed: int) -> None:
         self.student = student
-        self.clock = Clock(minutes, DECAY, warm_up=100)
+        self.clock = TimeBudget(minutes, DECAY, warm_up=100)
         self.step = 0
         self.curve: list[dict[str, float]] = []
         self._folder = folder

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from reelgrid.models.embedded.codec import GroupCodec
 from reelgrid.models.embedded.folder import build_scheduler
-from reelgrid.train.student import Student
+from reelgrid.train.flow_model import FlowModel
 
 
 @torch.inference_mode()
 def sample(
-    student: Student,
+    student: FlowModel,
     prompts: list[str],
     *,
     noise: Tensor,

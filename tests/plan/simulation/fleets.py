@@ -3,7 +3,14 @@
 import random
 
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.simulation.experiment import FOREVER_US, US, Experiment, Kind, Pool, Stream
+from reelgrid.plan.simulation.experiment import (
+    FOREVER_US,
+    US,
+    Experiment,
+    JobStream,
+    NodeKind,
+    ZonePool,
+)
 
 
 def kind(num_streams=1, **changes):
@@ -12,9 +19,9 @@ def kind(num_streams=1, **changes):
         "load_us": 0,
         "memory_gib": 80.0,
         "is_trusted": True,
-        "slowness": (1.0,) * num_streams,
+        "time_factor": (1.0,) * num_streams,
     }
-    return Kind(**values | changes)
+    return NodeKind(**values | changes)
 
 
 def pool(count, **changes):
@@ -25,17 +32,17 @@ def pool(count, **changes):
         "num_gpus": 1,
         "usd_per_h": 2.0,
         "is_start_up_billed": True,
-        "life_shape": 1.0,
-        "life_scale_us": float(FOREVER_US),
+        "lifetime_shape": 1.0,
+        "lifetime_scale_us": float(FOREVER_US),
         "correlation": 0.0,
-        "struck_share": 1.0,
+        "shared_loss_share": 1.0,
         "notice_us": 0,
         "absence_mean_us": 0,
         "startup_median_us": 0,
         "startup_sigma": 0.0,
-        "save_every_us": 0,
+        "checkpoint_every_us": 0,
     }
-    return Pool(**values | changes)
+    return ZonePool(**values | changes)
 
 
 def stream(jobs_per_h, mean_work_s, **changes):
@@ -45,7 +52,7 @@ def stream(jobs_per_h, mean_work_s, **changes):
         "jobs_per_h": (jobs_per_h,),
         "mean_work_us": round(mean_work_s * US),
     }
-    return Stream(**values | changes)
+    return JobStream(**values | changes)
 
 
 def queueing(num_servers, load, *, work="exponential", hours=200.0, seed=0, **changes):
@@ -69,7 +76,7 @@ def random_experiment(seed, **changes):
     models = ["wan", "ltx", "hunyuan"][: draw.randint(1, 3)]
     owners = draw.choice([None, 1, 3])
     streams = tuple(
-        Stream(
+        JobStream(
             platform=f"p{number}",
             model=draw.choice(models),
             jobs_per_h=tuple(draw.choice([0.0, 5.0, 20.0, 60.0]) for _ in range(3)),
@@ -93,22 +100,22 @@ def random_experiment(seed, **changes):
             memory_gib=draw.choice([16.0, 24.0]),
             is_trusted=draw.random() < 0.5,
             load_us=draw.choice([0, 60]) * US,
-            slowness=tuple(draw.choice([0.7, 1.0, 2.0, 3.3]) for _ in streams),
+            time_factor=tuple(draw.choice([0.7, 1.0, 2.0, 3.3]) for _ in streams),
         ),
     )
     pools = tuple(_random_pool(draw, number) for number in range(draw.randint(1, 3)))
-    pools = (pool(draw.randint(1, 3), save_every_us=draw.choice([0, 20]) * US), *pools)
+    pools = (pool(draw.randint(1, 3), checkpoint_every_us=draw.choice([0, 20]) * US), *pools)
     values = {
         "kinds": kinds,
         "pools": pools,
         "streams": streams,
         "horizon_us": draw.choice([2, 5]) * 3600 * US + draw.choice([0, 1]),
         "seed": seed,
-        "save_us": draw.choice([0, 1, 7]) * US,
+        "checkpoint_us": draw.choice([0, 1, 7]) * US,
         "resume_us": draw.choice([0, 5]) * US,
         "lease_us": draw.choice([0, 20]) * US,
         "has_preemption": draw.random() < 0.8,
-        "keeps_state": draw.random() < 0.8,
+        "has_checkpoints": draw.random() < 0.8,
         "estimates": draw.choice(["exact", "mean"]),
         "is_fleet_ready": draw.random() < 0.7,
         "chart_every_us": 600 * US,
@@ -121,13 +128,13 @@ def _random_pool(draw, number):
         draw.randint(1, 6),
         name=f"pool {number}",
         kind=draw.randint(0, 1),
-        life_shape=draw.choice([0.6, 1.0, 1.0, 2.0]),
-        life_scale_us=draw.choice([float(FOREVER_US), 600e6, 3600e6]),
+        lifetime_shape=draw.choice([0.6, 1.0, 1.0, 2.0]),
+        lifetime_scale_us=draw.choice([float(FOREVER_US), 600e6, 3600e6]),
         correlation=draw.choice([0.0, 0.5, 0.92, 1.0]),
-        struck_share=draw.choice([0.5, 1.0]),
+        shared_loss_share=draw.choice([0.5, 1.0]),
         notice_us=draw.choice([0, 0, 5, 120]) * US,
         absence_mean_us=draw.choice([0, 300]) * US,
         startup_median_us=draw.choice([0, 60, 600]) * US,
         startup_sigma=draw.choice([0.0, 0.95]),
-        save_every_us=draw.choice([0, 30, 147]) * US,
+        checkpoint_every_us=draw.choice([0, 30, 147]) * US,
     )

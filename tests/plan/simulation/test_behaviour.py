@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.simulation import machine, plain, tape
+from reelgrid.plan.simulation import draws, machine, plain
 from reelgrid.plan.simulation.experiment import FOREVER_US, US, Experiment
-from reelgrid.plan.simulation.outcome import Event, Spent
-from reelgrid.plan.simulation.summary import summarize
+from reelgrid.plan.simulation.result import EventType, TimeUse
+from reelgrid.plan.simulation.statistics import summarize
 from tests.plan.simulation.fleets import kind, pool, queueing, stream
 
 CHANCE = {
-    "life_scale_us": 1800.0 * US,
+    "lifetime_scale_us": 1800.0 * US,
     "startup_median_us": 120 * US,
-    "save_every_us": 20 * US,
+    "checkpoint_every_us": 20 * US,
 }
 
 
@@ -26,15 +26,15 @@ def by_hand(monkeypatch):
 
     def run(arrivals, lives=(), engine=plain, **changes):
         def stays(experiment, number):
-            life_us = lives[number] * US if number < len(lives) else FOREVER_US
-            one = np.array([0]), np.array([life_us]), np.array([30 * US])
-            return tape.Stays(startup_us=one[0], life_us=one[1], absence_us=one[2])
+            lifetime_us = lives[number] * US if number < len(lives) else FOREVER_US
+            one = np.array([0]), np.array([lifetime_us]), np.array([30 * US])
+            return draws.LeaseDraws(startup_us=one[0], lifetime_us=one[1], absence_us=one[2])
 
         def windows(experiment, num_jobs=0):
             at_us = np.array([at for at, *_ in arrivals], np.int64) * US
             yield (
                 experiment.horizon_us,
-                tape.Arrivals(
+                draws.Arrivals(
                     at_us=at_us,
                     stream=np.array([which for _, which, _ in arrivals], np.int16),
                     work_us=np.array([work for *_, work in arrivals], np.int64) * US,
@@ -42,17 +42,17 @@ def by_hand(monkeypatch):
                 ),
             )
 
-        monkeypatch.setattr(tape, "stays", stays)
-        monkeypatch.setattr(tape, "windows", windows)
+        monkeypatch.setattr(draws, "stays", stays)
+        monkeypatch.setattr(draws, "windows", windows)
         values: dict[str, Any] = {
             "kinds": (kind(2, load_us=10 * US),),
-            "pools": (pool(1, save_every_us=30 * US),),
+            "pools": (pool(1, checkpoint_every_us=30 * US),),
             "streams": (
                 stream(1, 100, priority=Priority.LOW),
                 stream(1, 10, platform="two", priority=Priority.HIGH),
             ),
             "horizon_us": 1000 * US,
-            "save_us": 2 * US,
+            "checkpoint_us": 2 * US,
             "resume_us": 5 * US,
         }
         return engine.run(Experiment(**values | changes))
@@ -62,7 +62,9 @@ def by_hand(monkeypatch):
 
 def seconds(outcome):
     return {
-        spent.name: outcome.spent_us[0, spent] / US for spent in Spent if outcome.spent_us[0, spent]
+        spent.name: outcome.time_use_us[0, spent] / US
+        for spent in TimeUse
+        if outcome.time_use_us[0, spent]
     }
 
 
@@ -71,8 +73,8 @@ def test_one_job_by_hand(by_hand, engine):
     """Loads for 10 s, works for 100 s with a save of 2 s after 30, 60 and 90."""
     outcome = by_hand([(5, 0, 100)], engine=engine)
     assert outcome.wait_us.tolist() == [0]
-    assert outcome.took_us.tolist() == [(10 + 100 + 6) * US]
-    assert seconds(outcome) == {"LOADING": 10, "USEFUL": 100, "SAVING": 6, "IDLE": 884}
+    assert outcome.turnaround_us.tolist() == [(10 + 100 + 6) * US]
+    assert seconds(outcome) == {"LOADING": 10, "USEFUL": 100, "CHECKPOINTING": 6, "IDLE": 884}
 
 
 @pytest.mark.parametrize("engine", [plain, machine])
@@ -88,18 +90,18 @@ def test_a_loss_by_hand(by_hand, engine):
         "USEFUL": 60 + 10,
         "LOST": 30,
         "REDONE": 30,
-        "SAVING": (2 + 2 + 1) + 5 + 2,
+        "CHECKPOINTING": (2 + 2 + 1) + 5 + 2,
         "ABSENT": 30,
         "IDLE": 5 + (1000 - 140 - 10 - 5 - 42),
     }
-    assert outcome.took_us.tolist() == [(140 + 10 + 5 + 42 - 5) * US]
+    assert outcome.turnaround_us.tolist() == [(140 + 10 + 5 + 42 - 5) * US]
 
 
 @pytest.mark.parametrize("engine", [plain, machine])
 def test_a_loss_by_hand_with_nothing_saved_and_missed_late(by_hand, engine):
     """Lost at 100, leased anew at 130, missed at 160: all 100 s once more, 85 of them again."""
     outcome = by_hand(
-        [(5, 0, 100)], lives=[100], engine=engine, keeps_state=False, lease_us=60 * US
+        [(5, 0, 100)], lives=[100], engine=engine, has_checkpoints=False, lease_us=60 * US
     )
     assert seconds(outcome) == {
         "LOADING": 20,
@@ -109,17 +111,17 @@ def test_a_loss_by_hand_with_nothing_saved_and_missed_late(by_hand, engine):
         "ABSENT": 30,
         "IDLE": 5 + 30 + (1000 - 160 - 110),
     }
-    assert outcome.took_us.tolist() == [(160 + 110 - 5) * US]
+    assert outcome.turnaround_us.tolist() == [(160 + 110 - 5) * US]
 
 
 @pytest.mark.parametrize("engine", [plain, machine])
 def test_a_warned_node_saves_at_the_last_moment_and_loses_nothing(by_hand, engine):
-    warned = pool(1, save_every_us=0, notice_us=20 * US)
+    warned = pool(1, checkpoint_every_us=0, notice_us=20 * US)
     outcome = by_hand([(5, 0, 100)], lives=[100], engine=engine, pools=(warned,))
     assert "LOST" not in seconds(outcome)
-    assert outcome.events[Event.NOTICE] == 1
-    assert seconds(outcome)["SAVING"] == 2 + 5
-    assert outcome.took_us.tolist() == [(130 + 10 + 5 + (100 - 83) - 5) * US]
+    assert outcome.events[EventType.NOTICE] == 1
+    assert seconds(outcome)["CHECKPOINTING"] == 2 + 5
+    assert outcome.turnaround_us.tolist() == [(130 + 10 + 5 + (100 - 83) - 5) * US]
 
 
 @pytest.mark.parametrize("engine", [plain, machine])
@@ -127,21 +129,21 @@ def test_giving_way_by_hand(by_hand, engine):
     """At 50 a short one of high priority comes: saved in 2 s, 10 s of work, then on as before."""
     one_model = (kind(2, load_us=0),)
     outcome = by_hand([(0, 0, 100), (50, 1, 10)], engine=engine, kinds=one_model, pools=(pool(1),))
-    assert outcome.events[Event.YIELD] == 1
+    assert outcome.events[EventType.PREEMPT] == 1
     assert outcome.wait_us.tolist() == [0, 2 * US]
-    assert outcome.took_us.tolist() == [(50 + 2 + 10 + 5 + 50) * US, 12 * US]
-    assert seconds(outcome) == {"USEFUL": 110, "SAVING": 7, "IDLE": 883}
+    assert outcome.turnaround_us.tolist() == [(50 + 2 + 10 + 5 + 50) * US, 12 * US]
+    assert seconds(outcome) == {"USEFUL": 110, "CHECKPOINTING": 7, "IDLE": 883}
 
 
 def test_both_variants_meet_the_same_jobs_and_the_same_losses():
-    experiment = replace(queueing(8, 0.7, hours=20), pools=(pool(8, **CHANCE),), save_us=US)
-    with_state, without = plain.run(experiment), plain.run(experiment.without_state())
-    assert np.array_equal(with_state.arrived_us, without.arrived_us)
-    for event in (Event.READY, Event.LOSS, Event.LEASE):
-        assert with_state.events[event] == without.events[event]
-    spent = (Spent.ABSENT, Spent.STARTING)
-    assert (with_state.spent_us[:, spent] == without.spent_us[:, spent]).all()
-    assert with_state.spent_us[0, Spent.LOST] < without.spent_us[0, Spent.LOST]
+    experiment = replace(queueing(8, 0.7, hours=20), pools=(pool(8, **CHANCE),), checkpoint_us=US)
+    with_checkpoints, without = plain.run(experiment), plain.run(experiment.without_checkpoints())
+    assert np.array_equal(with_checkpoints.arrived_us, without.arrived_us)
+    for event in (EventType.READY, EventType.LOSS, EventType.LEASE):
+        assert with_checkpoints.events[event] == without.events[event]
+    spent = (TimeUse.ABSENT, TimeUse.STARTING)
+    assert (with_checkpoints.time_use_us[:, spent] == without.time_use_us[:, spent]).all()
+    assert with_checkpoints.time_use_us[0, TimeUse.LOST] < without.time_use_us[0, TimeUse.LOST]
 
 
 def test_another_node_makes_no_job_wait_longer():
@@ -178,7 +180,7 @@ def test_giving_way_lets_urgent_short_jobs_wait_less_and_loses_nothing():
         stream(20, 60, platform="urgent", priority=Priority.HIGH),
     )
     experiment = replace(
-        queueing(4, 0.9, hours=200), streams=jobs, kinds=(kind(2),), save_us=US, resume_us=US
+        queueing(4, 0.9, hours=200), streams=jobs, kinds=(kind(2),), checkpoint_us=US, resume_us=US
     )
     yielding = plain.run(replace(experiment, has_preemption=True))
     staying = plain.run(experiment)
@@ -186,23 +188,27 @@ def test_giving_way_lets_urgent_short_jobs_wait_less_and_loses_nothing():
         summarize([each]).by_priority["high"]["wait_p95_s"].value for each in (yielding, staying)
     ]
     assert urgent[0] < 0.2 * urgent[1]
-    assert yielding.spent_us[0, Spent.LOST] == 0
+    assert yielding.time_use_us[0, TimeUse.LOST] == 0
 
 
 def test_saving_more_often_loses_less_when_it_costs_nothing():
     lost = []
     for every_s in (0, 300, 60, 10):
-        fleet = pool(10, life_scale_us=1800.0 * US, save_every_us=every_s * US)
+        fleet = pool(10, lifetime_scale_us=1800.0 * US, checkpoint_every_us=every_s * US)
         experiment = replace(queueing(10, 0.3, hours=100), pools=(fleet,))
         jobs = (stream(6, 1200, work="exponential"),)
-        lost.append(int(plain.run(replace(experiment, streams=jobs)).spent_us[0, Spent.LOST]))
+        lost.append(int(plain.run(replace(experiment, streams=jobs)).time_use_us[0, TimeUse.LOST]))
     assert lost == sorted(lost, reverse=True)
     assert lost[-1] < lost[0] / 50
 
 
 def test_half_a_fleet_in_another_zone_shortens_waits_when_nodes_go_together():
     """Each half carries all of the jobs for the time that the other is away."""
-    values = {"life_scale_us": 4 * 3600.0 * US, "correlation": 1.0, "absence_mean_us": 1800 * US}
+    values = {
+        "lifetime_scale_us": 4 * 3600.0 * US,
+        "correlation": 1.0,
+        "absence_mean_us": 1800 * US,
+    }
     apart = (pool(5, **values), pool(5, name="other", **values))
     waits = []
     for pools in ((pool(10, **values),), apart):

@@ -6,12 +6,12 @@ import pytest
 
 from reelgrid.errors import RequestError
 from reelgrid.jobs.policy import Priority
+from reelgrid.plan.demand.throughput import shipped_facts
 from reelgrid.plan.scenario import read_scenario
-from reelgrid.plan.service import shipped_facts
 from reelgrid.plan.simulation import build
+from reelgrid.plan.simulation.config import NodePool, SimulationConfig
 from reelgrid.plan.simulation.experiment import FOREVER_US, US
 from reelgrid.plan.simulation.run import compare
-from reelgrid.plan.simulation.scenario import NodePool, Simulation
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples" / "scenarios").glob("*.toml"))
 SCENARIO = """
@@ -126,8 +126,8 @@ def test_speeds_become_work_and_slowness_and_efficiency_divides_them(scenario):
     for index, stream in enumerate(experiment.streams):
         is_own = stream.model == "own"
         assert stream.mean_work_us == (60 if is_own else 200) * US
-        assert fast.slowness[index] == 1
-        assert slow.slowness[index] == pytest.approx(2.5 if is_own else 2)
+        assert fast.time_factor[index] == 1
+        assert slow.time_factor[index] == pytest.approx(2.5 if is_own else 2)
     assert (slow.is_trusted, slow.memory_gib, fast.load_us) == (False, 20, 7 * US)
 
 
@@ -138,17 +138,17 @@ def test_nodes_become_pools_zone_by_zone_with_daly_s_interval(scenario):
         (3, 1, 2.5),
         (3, 2, 0.3),
     ]
-    assert pools[0].save_every_us == round(math.sqrt(2 * 2 * 4 * 3600) * US)
-    assert pools[0].life_scale_us == 4 * 3600 * US
-    assert (pools[2].save_every_us, pools[2].life_scale_us) == (0, float(FOREVER_US))
+    assert pools[0].checkpoint_every_us == round(math.sqrt(2 * 2 * 4 * 3600) * US)
+    assert pools[0].lifetime_scale_us == 4 * 3600 * US
+    assert (pools[2].checkpoint_every_us, pools[2].lifetime_scale_us) == (0, float(FOREVER_US))
 
 
 def test_daly_s_interval_is_that_of_the_facts():
     """facts/churn.md: 147 s at 3 s a save and 1 h; 23 min at 92 h."""
-    simulation = Simulation(nodes=(NodePool(gpu="4090", count=1),), save_s=3)
+    simulation = SimulationConfig(nodes=(NodePool(gpu="4090", count=1),), checkpoint_s=3)
     for mean_h, expected_s, tolerance_s in ((1, 147, 0.5), (92, 23 * 60, 35)):
         pool = NodePool(gpu="4090", count=1, hazard_per_h=1 / mean_h)
-        assert simulation.saves_every_s(pool) == pytest.approx(expected_s, abs=tolerance_s)
+        assert simulation.checkpoint_interval_s(pool) == pytest.approx(expected_s, abs=tolerance_s)
 
 
 @pytest.mark.parametrize("peak", [1.0, 1.3, 2.0, 5.0, 20.0])
@@ -203,6 +203,6 @@ def test_the_examples_run(path):
     nodes = tuple(replace(nodes, count=min(nodes.count, 72)) for nodes in simulation.nodes)
     simulation = replace(simulation, nodes=nodes, hours=0.002 if is_large else 1.0)
     experiment = build.experiment_of(scenario, simulation, shipped_facts())
-    comparison = compare(experiment, num_runs=2, engine="plain")
-    assert comparison.with_state.num_jobs > 0
-    assert comparison.with_state.figures["usd"].value > 0
+    comparison = compare(experiment, num_runs=2, engine="reference")
+    assert comparison.with_checkpoints.num_jobs > 0
+    assert comparison.with_checkpoints.figures["usd"].value > 0

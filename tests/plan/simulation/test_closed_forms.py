@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from reelgrid.plan import queueing as planned
+from reelgrid.plan.demand import queueing as planned
 from reelgrid.plan.simulation import machine, plain
 from reelgrid.plan.simulation.experiment import FOREVER_US, US
 from reelgrid.plan.simulation.run import compare
-from reelgrid.plan.simulation.summary import over_runs, summarize
+from reelgrid.plan.simulation.statistics import over_runs, summarize
 from tests.plan.simulation import oracles
 from tests.plan.simulation.fleets import pool, queueing, stream
 
 
-def figures(experiment, *, num_runs=16, engine="compiled"):
-    run = machine.run if engine == "compiled" else plain.run
+def figures(experiment, *, num_runs=16, engine="fast"):
+    run = machine.run if engine == "fast" else plain.run
     runs = [replace(experiment, seed=experiment.seed + n) for n in range(num_runs)]
     return summarize([run(each) for each in runs]).figures
 
@@ -22,11 +22,11 @@ def figures(experiment, *, num_runs=16, engine="compiled"):
 @pytest.mark.parametrize(
     ("num_servers", "share", "hours", "engine"),
     [
-        (1, 0.5, 100, "plain"),
-        (1, 0.8, 500, "compiled"),
-        (3, 0.8, 200, "compiled"),
-        (20, 0.9, 100, "compiled"),
-        (100, 0.95, 25, "compiled"),
+        (1, 0.5, 100, "reference"),
+        (1, 0.8, 500, "fast"),
+        (3, 0.8, 200, "fast"),
+        (20, 0.9, 100, "fast"),
+        (100, 0.95, 25, "fast"),
     ],
 )
 def test_exponential_jobs_wait_as_erlang_says(num_servers, share, hours, engine):
@@ -65,8 +65,8 @@ def test_the_intervals_of_batches_hold_the_truth_about_as_often_as_they_say():
     truth = oracles.mmc_mean_wait_s(3, 0.7, 60)
     held = 0
     for seed in range(40):
-        run = compare(queueing(3, 0.7, hours=400, seed=seed), engine="compiled", is_compared=False)
-        held += run.with_state.figures["wait_mean_s"].holds(truth)
+        run = compare(queueing(3, 0.7, hours=400, seed=seed), engine="fast", is_compared=False)
+        held += run.with_checkpoints.figures["wait_mean_s"].holds(truth)
     assert held >= 32
 
 
@@ -77,9 +77,9 @@ def test_a_node_that_always_has_work_does_as_much_of_it_as_daly_says(every_s, sa
         queueing(1, 1.0, hours=400),
         streams=(stream(10, 1e6, work="constant"),),
         pools=(
-            pool(1, life_scale_us=1 / hazard_per_s * US, save_every_us=every_s * US),
+            pool(1, lifetime_scale_us=1 / hazard_per_s * US, checkpoint_every_us=every_s * US),
         ),
-        save_us=save_s * US,
+        checkpoint_us=save_s * US,
         lease_us=0,
     )  # fmt: skip
     expected = oracles.useful_share_with_saves(hazard_per_s, every_s, save_s)
@@ -97,8 +97,8 @@ def test_nodes_are_leased_as_long_as_renewal_theory_says(shape):
         pools=(
             pool(
                 50,
-                life_shape=shape,
-                life_scale_us=scale_s * US,
+                lifetime_shape=shape,
+                lifetime_scale_us=scale_s * US,
                 absence_mean_us=int(absence_s * US),
                 startup_median_us=int(median_s * US),
                 startup_sigma=sigma,
@@ -111,17 +111,19 @@ def test_nodes_are_leased_as_long_as_renewal_theory_says(shape):
     assert found.holds(expected * 50 * 300)
 
 
-@pytest.mark.parametrize(("correlation", "struck_share"), [(0.0, 1.0), (0.5, 1.0), (0.92, 0.5)])
-def test_losing_nodes_together_leaves_the_hazard_of_each_as_it_is(correlation, struck_share):
+@pytest.mark.parametrize(
+    ("correlation", "shared_loss_share"), [(0.0, 1.0), (0.5, 1.0), (0.92, 0.5)]
+)
+def test_losing_nodes_together_leaves_the_hazard_of_each_as_it_is(correlation, shared_loss_share):
     hazard_per_h = 0.1
     experiment = replace(
         queueing(20, 0.1, hours=250),
         pools=(
             pool(
                 20,
-                life_scale_us=3600 * US / hazard_per_h,
+                lifetime_scale_us=3600 * US / hazard_per_h,
                 correlation=correlation,
-                struck_share=struck_share,
+                shared_loss_share=shared_loss_share,
             ),
         ),
     )
@@ -132,5 +134,5 @@ def test_losing_nodes_together_leaves_the_hazard_of_each_as_it_is(correlation, s
 
 def test_a_node_without_hazard_stays_for_good():
     experiment = queueing(2, 0.5, hours=10)
-    assert experiment.pools[0].life_scale_us == FOREVER_US
+    assert experiment.pools[0].lifetime_scale_us == FOREVER_US
     assert summarize([plain.run(experiment)]).events["loss"] == 0

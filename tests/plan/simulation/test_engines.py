@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from reelgrid.errors import RequestError
 from reelgrid.jobs import policy
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.simulation import accounts, compiled, machine, plain, run, tape
+from reelgrid.plan.simulation import accounts, compiled, draws, machine, plain, run
 from reelgrid.plan.simulation.experiment import US
-from reelgrid.plan.simulation.outcome import Event, Spent
+from reelgrid.plan.simulation.result import EventType, TimeUse
 from tests.plan.simulation.fleets import kind, pool, queueing, random_experiment, stream
 
 experiments = st.builds(random_experiment, st.integers(0, 10**9))
@@ -51,29 +51,29 @@ def test_the_engines_agree_on_a_day_of_a_larger_fleet():
             60,
             name=f"zone {zone}",
             kind=zone % 2,
-            life_shape=0.6,
-            life_scale_us=1.75 * 3600 * US,
+            lifetime_shape=0.6,
+            lifetime_scale_us=1.75 * 3600 * US,
             correlation=0.92,
             notice_us=120 * US if zone else 0,
             absence_mean_us=600 * US,
             startup_median_us=600 * US,
             startup_sigma=0.95,
-            save_every_us=147 * US,
+            checkpoint_every_us=147 * US,
         )
         for zone in range(3)
     )
     experiment = replace(
         random_experiment(1),
         streams=jobs,
-        kinds=(kind(2, load_us=40 * US), kind(2, name="4090", slowness=(2.3, 1.7))),
+        kinds=(kind(2, load_us=40 * US), kind(2, name="4090", time_factor=(2.3, 1.7))),
         pools=fleet,
         horizon_us=2 * 3600 * US,
         has_preemption=True,
-        keeps_state=True,
+        has_checkpoints=True,
     )
     found = machine.run(experiment)
-    assert found.events[Event.YIELD] > 20
-    assert found.events[Event.LOSS] > 50
+    assert found.events[EventType.PREEMPT] > 20
+    assert found.events[EventType.LOSS] > 50
     assert_equal(plain.run(experiment), found)
 
 
@@ -102,27 +102,27 @@ def test_the_rules_agree_without_the_compiler_too(monkeypatch):
 @settings(max_examples=60, deadline=None)
 def test_every_microsecond_and_every_job_is_counted_once(experiment):
     outcome = plain.run(experiment)
-    assert list(outcome.broken_laws()) == []
+    assert list(outcome.conservation_errors()) == []
 
 
 @given(experiments)
 @settings(max_examples=60, deadline=None)
 def test_on_like_gpus_useful_and_redone_time_is_the_work_that_is_kept(experiment):
     alike = tuple(
-        replace(kind, slowness=(1.0,) * len(experiment.streams)) for kind in experiment.kinds
+        replace(kind, time_factor=(1.0,) * len(experiment.streams)) for kind in experiment.kinds
     )
     outcome = plain.run(replace(experiment, kinds=alike))
-    spent_us = outcome.spent_us.sum(axis=0)
-    assert spent_us[Spent.USEFUL] + spent_us[Spent.REDONE] == outcome.work_us.sum()
-    assert spent_us[Spent.REDONE] <= spent_us[Spent.LOST]
+    time_use_us = outcome.time_use_us.sum(axis=0)
+    assert time_use_us[TimeUse.USEFUL] + time_use_us[TimeUse.REDONE] == outcome.work_us.sum()
+    assert time_use_us[TimeUse.REDONE] <= time_use_us[TimeUse.LOST]
 
 
 @given(experiments)
 @settings(max_examples=40, deadline=None)
 def test_the_log_tells_a_story_that_can_be(experiment):
     """Jobs start after they arrive, on one node at a time, and end once; nodes likewise."""
-    engine = plain.PlainEngine(experiment, keeps_log=True)
-    for end_us, arrivals in tape.windows(experiment):
+    engine = plain.ReferenceEngine(experiment, keeps_log=True)
+    for end_us, arrivals in draws.windows(experiment):
         engine.run_until(end_us, arrivals)
     on: dict[int, int] = {}
     done: set[int] = set()
@@ -131,22 +131,22 @@ def test_the_log_tells_a_story_that_can_be(experiment):
     for time_us, event, node, job in engine.books.log:
         assert time_us >= now_us
         now_us = time_us
-        if event == Event.START:
+        if event == EventType.START:
             assert node in up
             assert node not in on.values()
             assert job not in on
             assert job not in done
             on[job] = node
-        elif event in {Event.FINISH, Event.SAVED}:
+        elif event in {EventType.FINISH, EventType.CHECKPOINTED}:
             assert on.pop(job) == node
-            done |= {job} if event == Event.FINISH else set()
-        elif event == Event.LOSS:
+            done |= {job} if event == EventType.FINISH else set()
+        elif event == EventType.LOSS:
             up.remove(node)
             assert job < 0 or on.pop(job) == node
-        elif event == Event.READY:
+        elif event == EventType.READY:
             assert node not in up
             up.add(node)
-    assert len(done) == engine.close().events[Event.FINISH]
+    assert len(done) == engine.close().events[EventType.FINISH]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
@@ -165,12 +165,12 @@ def test_compiled_code_is_made_anew_when_the_policy_changes(monkeypatch, tmp_pat
 
 def test_without_numba_small_fleets_run_and_the_compiled_engine_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(run, "find_spec", lambda name: None)
-    assert run.compare(queueing(1, 0.5, hours=1), is_compared=False).engine == "plain"
+    assert run.compare(queueing(1, 0.5, hours=1), is_compared=False).engine == "reference"
     with pytest.raises(RequestError, match=r'pip install "reelgrid\[plan\]"'):
-        run.compare(queueing(1, 0.5, hours=1), engine="compiled")
+        run.compare(queueing(1, 0.5, hours=1), engine="fast")
 
 
 def test_large_experiments_go_to_the_compiled_engine():
-    assert run.suitable_engine(queueing(3, 0.8, hours=10)) == "plain"
-    assert run.suitable_engine(queueing(5_000, 0.8, hours=1)) == "compiled"
-    assert run.suitable_engine(queueing(100, 0.8, hours=2_000)) == "compiled"
+    assert run.choose_engine(queueing(3, 0.8, hours=10)) == "reference"
+    assert run.choose_engine(queueing(5_000, 0.8, hours=1)) == "fast"
+    assert run.choose_engine(queueing(100, 0.8, hours=2_000)) == "fast"

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
+from reelgrid.cli.output import say
 from reelgrid.cli.plan import sources, waiting
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
-    from reelgrid.plan.demand import Answer
+    from reelgrid.plan.demand.model import DemandAnswer
 
 MAX_DRAWS = 100_000
 MIN_DRAWS = 100
@@ -39,10 +39,10 @@ def demand(
     if not 0 <= seed < 2**63:
         raise RequestError(f"seed {seed} is out of range: 0 to 2**63 - 1", param="seed")
 
-    from reelgrid.plan.demand import answer
-    from reelgrid.plan.page import check_page_path
+    from reelgrid.plan.demand.model import answer
     from reelgrid.plan.scenario import read_scenario
     from reelgrid.plan.simulation.build import read_simulation
+    from reelgrid.report.page import check_page_path
 
     if html is not None:
         check_page_path(html)
@@ -53,7 +53,7 @@ def demand(
     with waiting.bar_shown("what the answer hangs on") as listener:
         found = answer(asked, facts, seed=seed, num_draws=draws, listener=listener)
     if html is not None:
-        from reelgrid.plan.demand_page import write_demand_page
+        from reelgrid.plan.demand.page import write_demand_page
 
         write_demand_page(html, found, _origin(scenario, seed, draws))
         say(f"wrote {html}")
@@ -69,12 +69,12 @@ def _origin(scenario: Path, seed: int, draws: int) -> str:
     )
 
 
-def _print(found: "Answer", *, as_json: bool) -> None:
+def _print(found: "DemandAnswer", *, as_json: bool) -> None:
     import sys
 
-    from reelgrid.cli.tables import print_json, print_table
-    from reelgrid.plan import demand_tables as tables
-    from reelgrid.plan.demand_page import sentence
+    from reelgrid.cli.output import print_json, print_table
+    from reelgrid.plan.demand import tables as tables
+    from reelgrid.plan.demand.page import sentence
 
     if as_json:
         print_json(tables.as_json(found))

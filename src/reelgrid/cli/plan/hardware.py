@@ -10,9 +10,9 @@ from reelgrid.cli import options
 from reelgrid.cli.plan.sources import HardwareFiles, read_facts
 
 if TYPE_CHECKING:
-    from reelgrid.plan.hardware import Gpu
-    from reelgrid.plan.rental import Churn, Price
-    from reelgrid.plan.table import Table
+    from reelgrid.plan.facts.hardware import Gpu
+    from reelgrid.plan.facts.rental import Churn, Price
+    from reelgrid.report.table import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -29,10 +29,10 @@ def hardware(
     as_json: options.Json = False,
 ) -> None:
     """List the GPUs: dense rates, memory, power, prices; sources with --json."""
-    from reelgrid.cli.tables import print_json, print_table
-    from reelgrid.cli.work import read_settings
+    from reelgrid.cli.local_run import read_settings
+    from reelgrid.cli.output import print_json, print_table
     from reelgrid.plan.facts import user_files
-    from reelgrid.plan.rental import read_churn, read_prices
+    from reelgrid.plan.facts.rental import read_churn, read_prices
 
     data = read_settings().data
     rows: list[Gpu] | list[Price] | list[Churn]
@@ -52,7 +52,7 @@ def hardware(
 
 
 def _price_table(prices: "Iterable[Price]") -> "Table":
-    from reelgrid.plan.table import Column, Table
+    from reelgrid.report.table import Column, Table
 
     columns = ("GPU", "provider", "terms", Column(title="price", unit="$/h"), "source", "date")
     rows = [
@@ -63,7 +63,7 @@ def _price_table(prices: "Iterable[Price]") -> "Table":
 
 
 def _churn_table(churn: "Iterable[Churn]") -> "Table":
-    from reelgrid.plan.table import Column, Table
+    from reelgrid.report.table import Column, Table
 
     columns = (
         "supply", Column(title="losses", unit="1/h"), "Weibull shape",
@@ -81,7 +81,7 @@ def _churn_table(churn: "Iterable[Churn]") -> "Table":
 
 
 def _table(gpus: "Iterable[Gpu]") -> "Table":
-    from reelgrid.plan.table import Column, Table
+    from reelgrid.report.table import Column, Table
 
     columns = (
         "GPU", "class", "generation",

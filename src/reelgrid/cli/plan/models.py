@@ -10,8 +10,8 @@ from reelgrid.cli import options
 from reelgrid.cli.plan.sources import ModelFiles, read_facts
 
 if TYPE_CHECKING:
-    from reelgrid.plan.architectures import Architecture
-    from reelgrid.plan.table import Cell, Table
+    from reelgrid.plan.facts.architectures import Architecture
+    from reelgrid.report.table import Cell, Table
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def models(model_files: ModelFiles = None, as_json: options.Json = False) -> None:
     """List the models: shape, FLOPs and memory of their default clip; sources with --json."""
-    from reelgrid.cli.tables import print_json, print_table
+    from reelgrid.cli.output import print_json, print_table
 
     known_models = read_facts(None, model_files).architectures.values()
     if as_json:
@@ -32,7 +32,7 @@ def models(model_files: ModelFiles = None, as_json: options.Json = False) -> Non
 
 
 def _table(models: "Iterable[Architecture]") -> "Table":
-    from reelgrid.plan.table import Column, Table
+    from reelgrid.report.table import Column, Table
 
     columns = (
         "model", "makes", Column(title="network", unit="B"), "layers", "width", "attention",
@@ -47,8 +47,8 @@ def _table(models: "Iterable[Architecture]") -> "Table":
 
 
 def _row(model: "Architecture") -> "tuple[Cell, ...]":
-    from reelgrid.plan.memory import GIB, activations_gib
-    from reelgrid.plan.workload import workload_of
+    from reelgrid.plan.prediction.memory import GIB, activations_gib
+    from reelgrid.plan.prediction.workload import workload_of
 
     workload = workload_of(model)
     clip = f" x {model.frames}" if model.kind == "video" else ""
@@ -61,7 +61,7 @@ def _row(model: "Architecture") -> "tuple[Cell, ...]":
 
 
 def _to_json(model: "Architecture") -> dict[str, Any]:
-    from reelgrid.plan.workload import workload_of
+    from reelgrid.plan.prediction.workload import workload_of
 
     return {
         **asdict(model),

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
+from reelgrid.cli.output import say
 from reelgrid.cli.plan import sources
 
 if TYPE_CHECKING:
-    from reelgrid.plan.choice import Choice
+    from reelgrid.plan.offers.choice import Choice
 
 
 def register(group: typer.Typer) -> None:
@@ -37,20 +37,20 @@ def offers(
     html: sources.Html = None,
 ) -> None:
     """Choose which offers to lease: cheapest first proved, then what binds and what would change."""
-    from reelgrid.plan.choice import choose
-    from reelgrid.plan.highs import Effort
-    from reelgrid.plan.offers import read_offers
-    from reelgrid.plan.page import check_page_path
-    from reelgrid.plan.scenario_order import read_demand
+    from reelgrid.plan.offers.choice import choose
+    from reelgrid.plan.offers.milp import SolverOptions
+    from reelgrid.plan.offers.offer import read_offers
+    from reelgrid.plan.offers.order import read_demand
+    from reelgrid.report.page import check_page_path
 
     if html is not None:
         check_page_path(html)
-    effort = Effort(gap=gap, time_limit_s=time_limit)
+    effort = SolverOptions(gap=gap, time_limit_s=time_limit)
     facts = sources.read_facts(hardware_file, models_file)
     asked, offered = read_demand(demand, facts), read_offers(offers, facts.hardware)
     found = choose(asked, offered, facts, effort, tell=_tell_on_terminal())
     if html is not None:
-        from reelgrid.plan.choice_page import write_choice_page
+        from reelgrid.plan.offers.page import write_choice_page
 
         write_choice_page(html, found, _origin(demand, offers))
         say(f"wrote {html}")
@@ -76,19 +76,19 @@ def _origin(demand: Path, offers: Path) -> str:
 
 
 def _print(found: "Choice", *, as_json: bool) -> None:
-    from reelgrid.cli.tables import print_json, print_table
-    from reelgrid.plan import choice_tables as tables
+    from reelgrid.cli.output import print_json, print_table
+    from reelgrid.plan.offers import tables as tables
 
     if as_json:
         print_json(tables.as_json(found))
         return
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[2K")
-    sys.stdout.write(f"{tables.sentence(found)}\n{tables.doubt_sentence(found)}\n\n")
+    sys.stdout.write(f"{tables.sentence(found)}\n{tables.uncertainty_sentence(found)}\n\n")
     for table in (
         tables.leases_table(found),
         tables.work_table(found),
-        tables.levers_table(found),
+        tables.sensitivity_table(found),
         tables.kinds_table(found),
         tables.comparison_table(found),
     ):

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
+from reelgrid.cli.output import say
 from reelgrid.cli.plan.sources import HardwareFiles, Html, ModelFiles, read_facts
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
     from reelgrid.measurement import BenchRecord
-    from reelgrid.plan.hardware import Gpu
-    from reelgrid.plan.latencies import Observation
-    from reelgrid.plan.predict import Prediction
-    from reelgrid.plan.predict_page import Answers
-    from reelgrid.plan.service import Facts
-    from reelgrid.plan.workload import Workload
+    from reelgrid.plan.demand.throughput import Facts
+    from reelgrid.plan.facts.hardware import Gpu
+    from reelgrid.plan.prediction.observations import Observation
+    from reelgrid.plan.prediction.predict import Prediction
+    from reelgrid.plan.prediction.report import GpuPredictions
+    from reelgrid.plan.prediction.workload import Workload
 
 
 def register(app: typer.Typer) -> None:
@@ -62,8 +62,8 @@ def predict(
     html: Html = None,
 ) -> None:
     """Predict seconds, memory, energy and cost of a generation, and say what that rests on."""
-    from reelgrid.plan.architectures import find_architecture
-    from reelgrid.plan.workload import refuse_impossible, workload_of
+    from reelgrid.plan.facts.architectures import find_architecture
+    from reelgrid.plan.prediction.workload import check_supported, workload_of
     from reelgrid.spec import Size
 
     facts = read_facts(hardware_files, model_files)
@@ -76,7 +76,7 @@ def predict(
         fps=fps,
         num_images=batch,
     )
-    refuse_impossible(workload)
+    check_supported(workload)
     records = _records(measurements) if measurements else facts.measurements
     asked = {
         "num_gpus": num_gpus,
@@ -93,17 +93,19 @@ def predict(
 
 def _published(files: list[Path] | None, facts: "Facts") -> "tuple[Observation, ...]":
     """Return published latencies: the package's, then the data folder's, then those of files."""
-    from reelgrid.cli.work import read_settings
+    from reelgrid.cli.local_run import read_settings
     from reelgrid.plan.facts import user_files
-    from reelgrid.plan.latencies import read_latencies
+    from reelgrid.plan.prediction.observations import read_latencies
 
     extra = (*user_files(read_settings().data, "latencies.csv"), *(files or ()))
     return read_latencies(extra, facts.hardware, facts.architectures)
 
 
-def _answers(workload: "Workload", gpus: "Sequence[Gpu]", asked: "Mapping[str, Any]") -> "Answers":
+def _answers(
+    workload: "Workload", gpus: "Sequence[Gpu]", asked: "Mapping[str, Any]"
+) -> "GpuPredictions":
     """Return a prediction for each GPU; a single one that cannot hold it is refused."""
-    from reelgrid.plan.predict import predict as foresee
+    from reelgrid.plan.prediction.predict import predict as foresee
 
     answers = [(gpu, foresee(workload, gpu, **asked)) for gpu in gpus]
     if len(answers) == 1:
@@ -111,18 +113,20 @@ def _answers(workload: "Workload", gpus: "Sequence[Gpu]", asked: "Mapping[str, A
     return answers
 
 
-def _write(path: Path, workload: "Workload", num_gpus: int, answers: "Answers") -> None:
+def _write(path: Path, workload: "Workload", num_gpus: int, answers: "GpuPredictions") -> None:
     import reelgrid
-    from reelgrid.plan.predict_page import write_prediction_page
+    from reelgrid.plan.prediction.report import write_prediction_page
 
     origin = f"reelgrid {reelgrid.__version__}: plan predict --model {workload.model.name}"
     write_prediction_page(path, workload, num_gpus, answers, origin)
     say(f"wrote {path}")
 
 
-def _print(workload: "Workload", num_gpus: int, answers: "Answers", *, as_json: bool) -> None:
-    from reelgrid.cli.tables import print_json, print_table
-    from reelgrid.plan.predict_tables import comparison_table, prediction_table
+def _print(
+    workload: "Workload", num_gpus: int, answers: "GpuPredictions", *, as_json: bool
+) -> None:
+    from reelgrid.cli.output import print_json, print_table
+    from reelgrid.plan.prediction.report import comparison_table, prediction_table
 
     if as_json:
         for gpu, answer in answers:
@@ -148,7 +152,7 @@ def _records(path: Path) -> "tuple[BenchRecord, ...]":
 
 
 def _gpus(names: list[str], hardware: "Mapping[str, Gpu]") -> "list[Gpu]":
-    from reelgrid.plan.hardware import find_gpu
+    from reelgrid.plan.facts.hardware import find_gpu
 
     if names == ["all"]:
         return list(hardware.values())

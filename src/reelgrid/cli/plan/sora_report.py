@@ -5,7 +5,7 @@ import sys
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.console import say
+from reelgrid.cli.output import say
 from reelgrid.cli.plan import sources, waiting
 
 
@@ -22,19 +22,19 @@ def sora_report(
 ) -> None:
     """Recompute the Sora report of March 2024, and say where it does not hold and what is so today."""
     import reelgrid
-    from reelgrid.cli.tables import print_json, print_table
-    from reelgrid.plan import sora_page
+    from reelgrid.cli.output import print_json, print_table
+    from reelgrid.plan.sora_report import page
 
     facts = sources.read_facts(hardware_file, models_file)
     with waiting.bar_shown("today's models") as listener:
-        found = sora_page.report(facts, listener)
+        found = page.report(facts, listener)
     if html is not None:
-        sora_page.write_sora_page(html, found, f"reelgrid {reelgrid.__version__}: plan sora-report")
+        page.write_sora_page(html, found, f"reelgrid {reelgrid.__version__}: plan sora-report")
         say(f"wrote {html}")
     if as_json:
-        print_json(sora_page.as_json(found))
+        print_json(page.as_json(found))
         return
-    sys.stdout.write(f"{sora_page.sentence(found)}\n\n")
-    for table in sora_page.tables(found):
+    sys.stdout.write(f"{page.sentence(found)}\n\n")
+    for table in page.tables(found):
         print_table(table)
         sys.stdout.write("\n")

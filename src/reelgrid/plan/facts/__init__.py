@@ -1,6 +1,6 @@
 """Dated facts with their sources, as files; a user's own files of the same form override rows.
 
-Not here: what a row means (`hardware`, `architectures`, `latencies`), and any constant of a fit.
+Not here: what a row means (`hardware`, `architectures`, `observations`), and any constant of a fit.
 """
 
 import csv

@@ -5,8 +5,8 @@ same messages. Not here: what follows from a scenario (`plan.demand`, `plan.simu
 """
 
 from reelgrid.plan.scenario.file import read_scenario
-from reelgrid.plan.scenario.parts import Clip, Growth, Part, Platform, Promise, Scenario
 from reelgrid.plan.scenario.supply import Energy, Hardware, Speed, Training
+from reelgrid.plan.scenario.values import Clip, Growth, Part, Platform, Promise, Scenario
 
 __all__ = [
     "Clip",

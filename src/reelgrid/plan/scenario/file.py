@@ -1,13 +1,13 @@
 """A scenario file becomes a `Scenario`, or one line that says what is wrong with it.
 
-Not here: the rules, which stand with the values (`parts`) and types (`reading`).
+Not here: the rules, which stand with the values (`values`) and types (`reading`).
 """
 
 from dataclasses import replace
 from pathlib import Path
 
-from reelgrid.plan.scenario.parts import Part, Scenario
 from reelgrid.plan.scenario.reading import read_table, read_toml
+from reelgrid.plan.scenario.values import Part, Scenario
 
 
 def read_scenario(path: Path) -> Scenario:
@@ -24,4 +24,4 @@ def read_scenario(path: Path) -> Scenario:
     simulation = tables.pop("simulation", None)
     scenario = read_table(Scenario, tables, root)
     part = None if simulation is None else Part(simulation, root / "simulation")
-    return replace(scenario, simulation=part, place=root)
+    return replace(scenario, simulation=part, location=root)

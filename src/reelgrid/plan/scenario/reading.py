@@ -2,7 +2,7 @@
 
 A field's name is its key, its annotation says what is expected, a field without a default has to be
 there, and a key that is no field is refused with the nearest that is. A message has the file, the
-line, the key and what was expected. Not here: which tables there are (`parts`).
+line, the key and what was expected. Not here: which tables there are (`values`).
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.quantity import Exact, LogNormal, Quantity, Triangular
-from reelgrid.plan.scenario.bounds import Bounds, bounds_in
-from reelgrid.plan.scenario.lines import KeyPath, key_lines
+from reelgrid.plan.scenario.rules import Bounds, bounds_in
+from reelgrid.plan.scenario.toml_lines import KeyPath, key_lines
+from reelgrid.plan.uncertainty import Exact, LogNormal, Quantity, Triangular
 from reelgrid.spec import Size
 
 T = TypeVar("T")
@@ -31,15 +31,15 @@ _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where in a file we are, for messages."""
 
     file: str
     lines: Mapping[KeyPath, int]
     path: KeyPath = ()
 
-    def __truediv__(self, key: str | int) -> "Place":
-        return Place(self.file, self.lines, (*self.path, key))
+    def __truediv__(self, key: str | int) -> "Location":
+        return Location(self.file, self.lines, (*self.path, key))
 
     @property
     def line(self) -> int:
@@ -63,7 +63,7 @@ class Place:
         return RequestError(f"{self.file}:{self.line}: {key}{message}", param=self.key or None)
 
 
-def read_toml(path: Path) -> tuple[dict[str, Any], Place]:
+def read_toml(path: Path) -> tuple[dict[str, Any], Location]:
     """Return the tables of a TOML file, and its root as a place.
 
     Raises:
@@ -72,7 +72,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], Place]:
     text = _read_text(path)
     try:
         tables = tomllib.loads(text)
-        root = Place(str(path), key_lines(text))
+        root = Location(str(path), key_lines(text))
     except RecursionError:
         raise RequestError(f"{path}:1: expected plain tables, got arrays nested too deep") from None
     except ValueError as error:
@@ -106,7 +106,7 @@ def _syntax_words(path: Path, text: str, message: str) -> str:
     return f"{path}:{number}: expected valid TOML, got: {what.lower()}{shown}"
 
 
-def read_table(kind: type[T], table: object, place: Place) -> T:
+def read_table(kind: type[T], table: object, place: Location) -> T:
     """Return the dataclass `kind` that a table holds.
 
     Raises:
@@ -129,8 +129,8 @@ def read_table(kind: type[T], table: object, place: Place) -> T:
         raise where.error(str(error)) from None
 
 
-def found_at(
-    place: Place, find: Callable[[str, Mapping[str, T]], T], name: str, among: Mapping[str, T]
+def find_at(
+    place: Location, find: Callable[[str, Mapping[str, T]], T], name: str, among: Mapping[str, T]
 ) -> T:
     """Return what `find` finds, or an error that says where the name stands."""
     try:
@@ -163,7 +163,7 @@ def _is_needed(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _read(hint: Any, value: object, place: Place) -> Any:
+def _read(hint: Any, value: object, place: Location) -> Any:
     """Return the value as the annotation has it."""
     plain = _plain(hint)
     if plain == Quantity:
@@ -190,19 +190,19 @@ def _plain(hint: Any) -> Any:
     return hint
 
 
-def _read_array(element: Any, value: object, place: Place) -> tuple[Any, ...]:
+def _read_array(element: Any, value: object, place: Location) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise place.error(f"expected {_expected(tuple[element, ...])}, got {_shown(value)}")
     return tuple(_read(element, part, place / index) for index, part in enumerate(value))
 
 
-def _read_mapping(element: Any, value: object, place: Place) -> dict[str, Any]:
+def _read_mapping(element: Any, value: object, place: Location) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise place.error(f"expected a table, got {_shown(value)}")
     return {key: _read(element, part, place / key) for key, part in value.items()}
 
 
-def _read_choice(choices: tuple[Any, ...], value: object, place: Place) -> object:
+def _read_choice(choices: tuple[Any, ...], value: object, place: Location) -> object:
     if value not in choices:
         names = [str(choice) for choice in choices]
         if isinstance(value, str):
@@ -211,7 +211,7 @@ def _read_choice(choices: tuple[Any, ...], value: object, place: Place) -> objec
     return value
 
 
-def _read_quantity(value: object, place: Place, bounds: Bounds | None) -> Quantity:
+def _read_quantity(value: object, place: Location, bounds: Bounds | None) -> Quantity:
     if not isinstance(value, dict):
         what = f"{_number_words(bounds)}, {_QUANTITY_FORMS}"
         number = _read_float(value, place, bounds, what)
@@ -228,7 +228,7 @@ def _read_quantity(value: object, place: Place, bounds: Bounds | None) -> Quanti
 
 
 def _read_float(
-    value: object, place: Place, bounds: Bounds | None = None, what: str | None = None
+    value: object, place: Location, bounds: Bounds | None = None, what: str | None = None
 ) -> float:
     expected = what or _number_words(bounds)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -242,7 +242,7 @@ def _read_float(
     return number
 
 
-def _read_int(value: object, place: Place, bounds: Bounds | None) -> int:
+def _read_int(value: object, place: Location, bounds: Bounds | None) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         words = _number_words(bounds).replace("a number", "a whole number")
         raise place.error(f"expected {words}, got {_shown(value)}")
@@ -251,7 +251,7 @@ def _read_int(value: object, place: Place, bounds: Bounds | None) -> int:
     return value
 
 
-def _read_str(value: object, place: Place, _: Bounds | None) -> str:
+def _read_str(value: object, place: Location, _: Bounds | None) -> str:
     if not isinstance(value, str):
         raise place.error(f"expected text, got {_shown(value)}")
     if any(ord(letter) < 32 and letter not in "\n\t" for letter in value):
@@ -259,13 +259,13 @@ def _read_str(value: object, place: Place, _: Bounds | None) -> str:
     return value
 
 
-def _read_bool(value: object, place: Place, _: Bounds | None) -> bool:
+def _read_bool(value: object, place: Location, _: Bounds | None) -> bool:
     if not isinstance(value, bool):
         raise place.error(f"expected true or false, got {_shown(value)}")
     return value
 
 
-def _read_size(value: object, place: Place, _: Bounds | None) -> Size:
+def _read_size(value: object, place: Location, _: Bounds | None) -> Size:
     text = _read_str(value, place, None) if isinstance(value, str) else None
     if text is None:
         raise place.error(f'expected WIDTHxHEIGHT as text, such as "832x480", got {_shown(value)}')
@@ -275,7 +275,7 @@ def _read_size(value: object, place: Place, _: Bounds | None) -> Size:
         raise place.error(f"expected WIDTHxHEIGHT: {error}") from None
 
 
-_SCALARS: dict[Any, Callable[[object, Place, Bounds | None], object]] = {
+_SCALARS: dict[Any, Callable[[object, Location, Bounds | None], object]] = {
     float: _read_float,
     int: _read_int,
     str: _read_str,

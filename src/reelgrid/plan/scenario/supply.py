@@ -1,22 +1,23 @@
 """What meets a demand, as a scenario file has it: GPUs, speeds, training, energy.
 
-Not here: the demand (`parts`).
+Not here: the demand (`values`).
 """
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.quantity import Exact
-from reelgrid.plan.scenario.bounds import (
+from reelgrid.plan.scenario.rules import (
     AtLeastOne,
     Bounds,
     NotNegative,
     Positive,
     PositiveShare,
     check_bounds,
+    check_name,
+    check_one_of,
 )
-from reelgrid.plan.scenario.checks import check_name, check_one_of
+from reelgrid.plan.uncertainty import Exact
 
 _ONE = Exact(1.0)
 _NOTHING = Exact(0.0)

@@ -4,20 +4,20 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from reelgrid.plan.simulation import arithmetic
+from reelgrid.plan.simulation import work_time
+from reelgrid.plan.simulation.draws import Arrivals
 from reelgrid.plan.simulation.experiment import Experiment
-from reelgrid.plan.simulation.outcome import Event, Outcome, Seen, Spent, digest_after
-from reelgrid.plan.simulation.parts import Job, Node, Phase, Stay
-from reelgrid.plan.simulation.tape import Arrivals
+from reelgrid.plan.simulation.parts import Execution, NodePhase, SimulatedJob, SimulatedNode
+from reelgrid.plan.simulation.result import EventType, Gauge, RunResult, TimeUse, digest_after
 
 _SPENT_IN = {
-    Phase.ABSENT: Spent.ABSENT,
-    Phase.STARTING: Spent.STARTING,
-    Phase.IDLE: Spent.IDLE,
+    NodePhase.ABSENT: TimeUse.ABSENT,
+    NodePhase.STARTING: TimeUse.STARTING,
+    NodePhase.IDLE: TimeUse.IDLE,
 }
 
 
-class Books:
+class Ledger:
     """What a run has counted so far.
 
     Attributes:
@@ -27,20 +27,20 @@ class Books:
 
     def __init__(self, experiment: Experiment, *, keeps_log: bool = False) -> None:
         self.log: list[tuple[int, int, int, int]] = []
-        self.watched = [0] * len(Seen)
+        self.watched = [0] * len(Gauge)
         self._experiment = experiment
         self._keeps_log = keeps_log
         self._arrived_us: list[int] = []
         self._stream: list[int] = []
         self._wait_us: list[int] = []
         self._took_us: list[int] = []
-        self._spent_us = [[0] * len(Spent) for _ in experiment.pools]
+        self._spent_us = [[0] * len(TimeUse) for _ in experiment.pools]
         self._work_us = [0] * len(experiment.streams)
-        self._events = [0] * len(Event)
+        self._events = [0] * len(EventType)
         self._chart: list[list[int]] = []
         self._digest = 0
 
-    def note(self, time_us: int, event: Event, node: int = -1, job: int = -1) -> None:
+    def note(self, time_us: int, event: EventType, node: int = -1, job: int = -1) -> None:
         """Count an event."""
         self._events[event] += 1
         self._digest = digest_after(self._digest, time_us, event, node, job)
@@ -56,12 +56,12 @@ class Books:
         self._took_us += [-1] * len(arrivals)
         return first
 
-    def note_started(self, job: Job, now_us: int) -> None:
+    def note_started(self, job: SimulatedJob, now_us: int) -> None:
         """Write down how long a job has waited, if this is its first start."""
         if self._wait_us[job.number] < 0:
             self._wait_us[job.number] = now_us - job.arrived_us
 
-    def note_finished(self, job: Job, now_us: int) -> None:
+    def note_finished(self, job: SimulatedJob, now_us: int) -> None:
         """Write down how long a job took."""
         assert job.kept_us == job.work_us
         self._took_us[job.number] = now_us - job.arrived_us
@@ -72,12 +72,14 @@ class Books:
         while len(self._chart) * self._experiment.chart_every_us < time_us:
             self._chart.append(list(self.watched))
 
-    def end_phase(self, node: Node, now_us: int) -> None:
+    def end_phase(self, node: SimulatedNode, now_us: int) -> None:
         """Account for a phase without a job, and begin the next one."""
         self._spent_us[node.pool_number][_SPENT_IN[node.phase]] += now_us - node.since_us
         node.since_us = now_us
 
-    def end_stay(self, node: Node, stay: Stay, now_us: int, computed_us: int, kept_us: int) -> None:
+    def end_stay(
+        self, node: SimulatedNode, stay: Execution, now_us: int, computed_us: int, kept_us: int
+    ) -> None:
         """Account for a job's time on a node, and for its work.
 
         Args:
@@ -89,21 +91,23 @@ class Books:
         """
         job, gone_us = stay.job, now_us - stay.begin_us
         loading_us = min(gone_us, stay.load_us)
-        again_us = arithmetic.again_us(
+        again_us = work_time.again_us(
             kept_us, stay.total_us, stay.work_us, job.reached_us - job.kept_us
         )
-        spent_us = self._spent_us[node.pool_number]
-        spent_us[Spent.LOADING] += loading_us
-        spent_us[Spent.SAVING] += gone_us - loading_us - computed_us
-        spent_us[Spent.REDONE] += again_us
-        spent_us[Spent.USEFUL] += kept_us - again_us
-        spent_us[Spent.LOST] += computed_us - kept_us
-        reached_us = job.kept_us + arithmetic.work_done(stay.work_us, stay.total_us, computed_us)
+        time_use_us = self._spent_us[node.pool_number]
+        time_use_us[TimeUse.LOADING] += loading_us
+        time_use_us[TimeUse.CHECKPOINTING] += gone_us - loading_us - computed_us
+        time_use_us[TimeUse.REDONE] += again_us
+        time_use_us[TimeUse.USEFUL] += kept_us - again_us
+        time_use_us[TimeUse.LOST] += computed_us - kept_us
+        reached_us = job.kept_us + work_time.work_done(stay.work_us, stay.total_us, computed_us)
         job.reached_us = max(job.reached_us, reached_us)
-        job.kept_us += arithmetic.work_done(stay.work_us, stay.total_us, kept_us)
+        job.kept_us += work_time.work_done(stay.work_us, stay.total_us, kept_us)
         node.since_us = now_us
 
-    def close(self, nodes: Iterable[Node], waiting: Iterable[Job], num_away: int) -> Outcome:
+    def close(
+        self, nodes: Iterable[SimulatedNode], waiting: Iterable[SimulatedJob], num_away: int
+    ) -> RunResult:
         """Account for what is going on at the horizon, and return the outcome.
 
         Args:
@@ -122,23 +126,23 @@ class Books:
                 self.end_phase(node, horizon_us)
                 continue
             stay = node.stay
-            computed_us = arithmetic.computed_us(
-                stay.elapsed_us(horizon_us), stay.every_us, stay.save_us
+            computed_us = work_time.computed_us(
+                stay.elapsed_us(horizon_us), stay.every_us, stay.checkpoint_us
             )
             self.end_stay(node, stay, horizon_us, computed_us, computed_us)
             in_hand.append(stay.job)
         for job in in_hand:
             self._work_us[job.stream_number] += job.kept_us
-        return Outcome(
+        return RunResult(
             experiment=self._experiment,
             arrived_us=np.array(self._arrived_us, np.int64),
             stream=np.array(self._stream, np.int16),
             wait_us=np.array(self._wait_us, np.int64),
-            took_us=np.array(self._took_us, np.int64),
-            spent_us=np.array(self._spent_us, np.int64).reshape(-1, len(Spent)),
+            turnaround_us=np.array(self._took_us, np.int64),
+            time_use_us=np.array(self._spent_us, np.int64).reshape(-1, len(TimeUse)),
             work_us=np.array(self._work_us, np.int64),
             in_hand=(num_queued, len(in_hand) - num_queued - num_away, num_away),
             events=np.array(self._events, np.int64),
-            chart=np.array(self._chart, np.int64).reshape(-1, len(Seen)),
+            chart=np.array(self._chart, np.int64).reshape(-1, len(Gauge)),
             digest=self._digest,
         )

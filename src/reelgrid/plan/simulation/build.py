@@ -11,30 +11,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.hardware import Gpu, find_gpu
-from reelgrid.plan.montecarlo import Values
+from reelgrid.plan.demand.throughput import (
+    Facts,
+    Throughput,
+    ThroughputKey,
+    price_usd_per_h,
+    throughputs,
+)
+from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.scenario import Platform, Scenario
-from reelgrid.plan.service import Facts, Key, Service, price_usd_per_h, services
-from reelgrid.plan.simulation.experiment import Experiment, Kind, Pool, Stream, in_us
-from reelgrid.plan.simulation.scenario import JobMix, NodePool, Simulation
+from reelgrid.plan.simulation.config import JobMix, NodePool, SimulationConfig
+from reelgrid.plan.simulation.experiment import Experiment, JobStream, NodeKind, ZonePool, in_us
+from reelgrid.plan.uncertainty import Values
 
 _HOURS_A_DAY = 24
 _BUSIEST_HOUR = 20
 
 
-def read_simulation(scenario: Scenario) -> Simulation:
+def read_simulation(scenario: Scenario) -> SimulationConfig:
     """Return the `[simulation]` part of a scenario.
 
     Raises:
         RequestError: There is none, or it is wrong; the message has line and key.
     """
     if scenario.simulation is None:
-        raise scenario.place.error("expected a table [simulation] to simulate")
-    simulation = scenario.simulation.read(Simulation)
+        raise scenario.location.error("expected a table [simulation] to simulate")
+    simulation = scenario.simulation.read(SimulationConfig)
     names = {platform.name for platform in scenario.platforms}
     for index, mix in enumerate(simulation.jobs):
         if mix.platform not in names:
-            place = scenario.place / "simulation" / "jobs" / index / "platform"
+            place = scenario.location / "simulation" / "jobs" / index / "platform"
             raise place.error(
                 f"expected the name of a platform ({', '.join(sorted(names))}), "
                 f"got {mix.platform!r}"
@@ -42,7 +48,7 @@ def read_simulation(scenario: Scenario) -> Simulation:
     return simulation
 
 
-def experiment_of(scenario: Scenario, simulation: Simulation, facts: Facts) -> Experiment:
+def experiment_of(scenario: Scenario, simulation: SimulationConfig, facts: Facts) -> Experiment:
     """Return what the engines run.
 
     Args:
@@ -68,9 +74,9 @@ class _Sort:
 
 
 class _Building:
-    def __init__(self, scenario: Scenario, simulation: Simulation, facts: Facts) -> None:
+    def __init__(self, scenario: Scenario, simulation: SimulationConfig, facts: Facts) -> None:
         self.scenario, self.simulation, self.facts = scenario, simulation, facts
-        self.served: Mapping[Key, Service] = services(scenario, facts)
+        self.served: Mapping[ThroughputKey, Throughput] = throughputs(scenario, facts)
         self.values: Values = {
             name: np.array([quantity.likely])
             for service in self.served.values()
@@ -94,7 +100,7 @@ class _Building:
             horizon_us=in_us(simulation.hours * 3600),
             warm_up_us=in_us(simulation.warm_up_h * 3600),
             seed=simulation.seed,
-            save_us=in_us(simulation.save_s),
+            checkpoint_us=in_us(simulation.checkpoint_s),
             resume_us=in_us(simulation.resume_s),
             lease_us=in_us(simulation.lease_s),
             has_preemption=simulation.has_preemption,
@@ -107,7 +113,7 @@ class _Building:
 
     def _hardware_of(self, pool: NodePool, number: int) -> int:
         """Return which of the scenario's hardware a pool is."""
-        place = self.scenario.place / "simulation" / "nodes" / number / "gpu"
+        place = self.scenario.location / "simulation" / "nodes" / number / "gpu"
         gpu = find_gpu(pool.gpu, self.facts.hardware)
         for index in range(len(self.scenario.hardware)):
             if self._gpu(index) == gpu:
@@ -123,38 +129,38 @@ class _Building:
         memory_gib = pool.memory_gib or self._gpu(hardware).memory_gb * 1e9 / 2**30
         return (hardware, pool.load_s, memory_gib, pool.is_trusted)
 
-    def _kind(self, key: tuple[int, float, float, bool], sorts: list[_Sort]) -> Kind:
+    def _kind(self, key: tuple[int, float, float, bool], sorts: list[_Sort]) -> NodeKind:
         hardware, load_s, memory_gib, is_trusted = key
-        return Kind(
+        return NodeKind(
             name=self._gpu(hardware).name,
             load_us=in_us(load_s),
             memory_gib=memory_gib,
             is_trusted=is_trusted,
-            slowness=tuple(
+            time_factor=tuple(
                 self._seconds(sort, hardware) / self._seconds(sort, 0) for sort in sorts
             ),
         )
 
-    def _pool(self, number: int, zone: int, kind: int) -> Pool:
+    def _pool(self, number: int, zone: int, kind: int) -> ZonePool:
         pool, part = self.simulation.nodes[number], self.scenario.hardware[self.hardware[number]]
         price = price_usd_per_h(part, self._gpu(self.hardware[number]))
         likely = 0.0 if price is None else price.likely
-        return Pool(
+        return ZonePool(
             name=f"{pool.gpu} in {pool.zone} {zone + 1}".removesuffix(" 1"),
             kind=kind,
             count=(pool.count + zone) // pool.num_zones,
             num_gpus=part.gpus_per_clip,
             usd_per_h=likely if pool.usd_per_h is None else pool.usd_per_h,
             is_start_up_billed=pool.is_start_up_billed,
-            life_shape=pool.life_shape,
-            life_scale_us=float(in_us(pool.life_scale_s)),
+            lifetime_shape=pool.lifetime_shape,
+            lifetime_scale_us=float(in_us(pool.lifetime_scale_s)),
             correlation=pool.correlation,
-            struck_share=pool.struck_share,
+            shared_loss_share=pool.shared_loss_share,
             notice_us=in_us(pool.notice_s),
             absence_mean_us=in_us(pool.absence_mean_s),
             startup_median_us=in_us(pool.startup_median_s),
             startup_sigma=pool.startup_sigma,
-            save_every_us=in_us(self.simulation.saves_every_s(pool)),
+            checkpoint_every_us=in_us(self.simulation.checkpoint_interval_s(pool)),
         )
 
     # the jobs
@@ -176,14 +182,14 @@ class _Building:
         service = self.served[sort.platform, sort.clip, hardware]
         return float(service.seconds_per_clip(self.values)[0]) / self.simulation.efficiency
 
-    def _stream(self, sort: _Sort) -> Stream:
+    def _stream(self, sort: _Sort) -> JobStream:
         platform = self.scenario.platforms[sort.platform]
         clip, mix = platform.clips[sort.clip], self._mix(platform)
         service = self.served[sort.platform, sort.clip, 0]
         clip_s = float(service.clip_seconds(self.values)[0])
         minutes = platform.minutes_per_day.likely * platform.share_made_by_ai.likely
         jobs_per_h = minutes * platform.clips_per_kept.likely * 60 / clip_s / _HOURS_A_DAY
-        return Stream(
+        return JobStream(
             platform=platform.name,
             model=service.model,
             jobs_per_h=tuple(jobs_per_h * sort.share * part for part in demand_by_hour(platform)),

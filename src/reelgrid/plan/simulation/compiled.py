@@ -13,33 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelgrid.jobs import policy
-from reelgrid.plan.simulation import accounts, arithmetic, calendar, placing, queues, tree
+from reelgrid.plan.simulation import accounts, calendar, placing, queues, tree, work_time
 from reelgrid.plan.simulation.experiment import FOREVER_US
-from reelgrid.plan.simulation.outcome import Event, Seen
 from reelgrid.plan.simulation.records import (
     ABSENT,
     NOBODY,
     STARTING,
-    Now,
-    Rule,
-    World,
+    Counters,
+    Parameters,
+    SimulationState,
 )
+from reelgrid.plan.simulation.result import EventType, Gauge
 
 DONE, FULL, SHORT = 0, 1, 2
 """Why `advance` comes back: the time is reached; the calendar is full; leases are not drawn."""
 
 _ROOM = 8  # entries that one event adds at most
 
-_FINISH, _SAVED, _READY = int(Event.FINISH), int(Event.SAVED), int(Event.READY)
-_RETURN, _NOTICE, _STRIKE = int(Event.RETURN), int(Event.NOTICE), int(Event.STRIKE)
-_LOSS, _LEASE, _ARRIVE = int(Event.LOSS), int(Event.LEASE), int(Event.ARRIVE)
-_BUSY, _UP, _LEASED = int(Seen.BUSY), int(Seen.UP), int(Seen.LEASED)
-_ENTRIES, _NEXT_STRIKE = int(Now.ENTRIES), int(Now.STRIKE)
-_LEASES, _FIRST = int(Now.LEASES), int(Now.FIRST)
-_SAVE, _MISSED, _KEEPS = int(Rule.SAVE), int(Rule.LEASE), int(Rule.KEEPS)
+_FINISH, _SAVED, _READY = int(EventType.FINISH), int(EventType.CHECKPOINTED), int(EventType.READY)
+_RETURN, _NOTICE, _STRIKE = (
+    int(EventType.REQUEUE),
+    int(EventType.NOTICE),
+    int(EventType.SHARED_LOSS),
+)
+_LOSS, _LEASE, _ARRIVE = int(EventType.LOSS), int(EventType.LEASE), int(EventType.ARRIVE)
+_BUSY, _UP, _LEASED = int(Gauge.BUSY), int(Gauge.UP), int(Gauge.LEASED)
+_ENTRIES, _NEXT_STRIKE = int(Counters.ENTRIES), int(Counters.SHARED_LOSS)
+_LEASES, _FIRST = int(Counters.LEASES), int(Counters.FIRST)
+_SAVE, _MISSED, _KEEPS = int(Parameters.SAVE), int(Parameters.LEASE), int(Parameters.KEEPS)
 
 
-def begin(w: World) -> None:
+def begin(w: SimulationState) -> None:
     """Lease all nodes at time 0."""
     w.watched[_LEASED] = len(w.nodes)
     for number in range(len(w.nodes)):
@@ -47,7 +51,7 @@ def begin(w: World) -> None:
 
 
 def advance(
-    w: World,
+    w: SimulationState,
     until_us: int,
     index: int,
     at_us: NDArray[np.int64],
@@ -72,7 +76,7 @@ def advance(
     while True:
         if w.now[_ENTRIES] + _ROOM > len(w.calendar):
             return FULL, index
-        if w.now[_LEASES] + 1 >= len(w.life_us):
+        if w.now[_LEASES] + 1 >= len(w.lifetime_us):
             return SHORT, index
         time_us, order, epoch = _next(w, index, at_us)
         accounts.watch_until(w, min(time_us, until_us))
@@ -91,7 +95,7 @@ def advance(
             _happen(w, time_us, event, whom, epoch)
 
 
-def _next(w: World, index: int, at_us: NDArray[np.int64]) -> tuple[int, int, int]:
+def _next(w: SimulationState, index: int, at_us: NDArray[np.int64]) -> tuple[int, int, int]:
     """Return time, order and epoch of what is next: of the calendar, the strikes, the arrivals."""
     time_us, order, epoch = FOREVER_US, 0, 0
     if w.now[_ENTRIES] > 0:
@@ -109,7 +113,7 @@ def _next(w: World, index: int, at_us: NDArray[np.int64]) -> tuple[int, int, int
     return time_us, order, epoch
 
 
-def _happen(w: World, now_us: int, event: int, whom: int, epoch: int) -> None:
+def _happen(w: SimulationState, now_us: int, event: int, whom: int, epoch: int) -> None:
     if event == _FINISH:
         _finish(w, now_us, whom, epoch)
     elif event == _SAVED:
@@ -126,7 +130,7 @@ def _happen(w: World, now_us: int, event: int, whom: int, epoch: int) -> None:
         _lease(w, now_us, whom)
 
 
-def _finish(w: World, now_us: int, number: int, epoch: int) -> None:
+def _finish(w: SimulationState, now_us: int, number: int, epoch: int) -> None:
     node = w.nodes[number]
     if node.epoch != epoch:
         return
@@ -134,20 +138,20 @@ def _finish(w: World, now_us: int, number: int, epoch: int) -> None:
     job = w.jobs[slot]
     accounts.note(w, now_us, _FINISH, number, job.number)
     _end_stay(w, now_us, number, node.total_us, node.total_us)
-    w.took_us[job.number] = now_us - job.arrived_us
+    w.turnaround_us[job.number] = now_us - job.arrived_us
     w.kept_work_us[job.stream] += job.work_us
     placing.leave(w, slot)
     placing.free(w, now_us, number)
 
 
-def _saved(w: World, now_us: int, number: int, epoch: int) -> None:
+def _saved(w: SimulationState, now_us: int, number: int, epoch: int) -> None:
     """A node has given its job back: another takes it, or it waits like any other."""
     node = w.nodes[number]
     if node.epoch != epoch:
         return
     slot = node.job
     accounts.note(w, now_us, _SAVED, number, w.jobs[slot].number)
-    computed_us = arithmetic.computed_us(
+    computed_us = work_time.computed_us(
         accounts.elapsed_us(w, number, now_us), node.every_us, w.rules[_SAVE]
     )
     _end_stay(w, now_us, number, computed_us, computed_us)
@@ -160,7 +164,7 @@ def _saved(w: World, now_us: int, number: int, epoch: int) -> None:
         placing.ask_to_yield(w, now_us, slot)
 
 
-def _end_stay(w: World, now_us: int, number: int, computed_us: int, kept_us: int) -> None:
+def _end_stay(w: SimulationState, now_us: int, number: int, computed_us: int, kept_us: int) -> None:
     node = w.nodes[number]
     placing.unlist_running(w, number)
     accounts.end_stay(w, number, now_us, computed_us, kept_us)
@@ -169,18 +173,18 @@ def _end_stay(w: World, now_us: int, number: int, computed_us: int, kept_us: int
     node.job = NOBODY
 
 
-def _return(w: World, now_us: int, slot: int) -> None:
+def _return(w: SimulationState, now_us: int, slot: int) -> None:
     w.jobs[slot].is_away = 0
     accounts.note(w, now_us, _RETURN, NOBODY, w.jobs[slot].number)
     placing.enter(w, now_us, slot)
 
 
-def _ready(w: World, now_us: int, number: int) -> None:
+def _ready(w: SimulationState, now_us: int, number: int) -> None:
     node = w.nodes[number]
     accounts.note(w, now_us, _READY, number, NOBODY)
     accounts.end_phase(w, number, now_us)
     w.watched[_UP] += 1
-    end_us = now_us + w.life_us[node.lease, number]
+    end_us = now_us + w.lifetime_us[node.lease, number]
     notice_us = w.pools[node.pool].notice_us
     if end_us < FOREVER_US:
         placing.put(w, end_us, _LOSS, number, node.lease)
@@ -191,7 +195,7 @@ def _ready(w: World, now_us: int, number: int) -> None:
     placing.free(w, now_us, number)
 
 
-def _announce(w: World, now_us: int, number: int, lease: int) -> None:
+def _announce(w: SimulationState, now_us: int, number: int, lease: int) -> None:
     """From now on a node takes no more jobs; the one it has goes on."""
     node = w.nodes[number]
     if node.lease != lease or node.is_draining:
@@ -202,7 +206,7 @@ def _announce(w: World, now_us: int, number: int, lease: int) -> None:
     node.is_draining = node.is_warned = 1
 
 
-def _strike(w: World, now_us: int, number: int) -> None:
+def _strike(w: SimulationState, now_us: int, number: int) -> None:
     """A loss that the whole pool shares reaches one node."""
     node = w.nodes[number]
     if node.phase == ABSENT or node.phase == STARTING or node.is_draining:
@@ -215,7 +219,7 @@ def _strike(w: World, now_us: int, number: int) -> None:
     placing.put(w, now_us + notice_us, _LOSS, number, node.lease)
 
 
-def _lose(w: World, now_us: int, number: int, lease: int) -> None:
+def _lose(w: SimulationState, now_us: int, number: int, lease: int) -> None:
     node = w.nodes[number]
     if node.lease != lease:
         return
@@ -240,23 +244,25 @@ def _lose(w: World, now_us: int, number: int, lease: int) -> None:
     placing.put(w, now_us + absence_us, _LEASE, number, 0)
 
 
-def _saved_from(w: World, now_us: int, number: int) -> tuple[int, int]:
+def _saved_from(w: SimulationState, now_us: int, number: int) -> tuple[int, int]:
     """Return how long a node that is lost has worked on its job, and what of it is saved."""
     node = w.nodes[number]
-    save_us = w.rules[_SAVE]
+    checkpoint_us = w.rules[_SAVE]
     elapsed_us = accounts.elapsed_us(w, number, now_us)
     if not w.rules[_KEEPS]:
         return elapsed_us, 0
-    if node.is_warned and w.pools[node.pool].notice_us >= save_us:
-        computed_us = arithmetic.computed_us(max(0, elapsed_us - save_us), node.every_us, save_us)
+    if node.is_warned and w.pools[node.pool].notice_us >= checkpoint_us:
+        computed_us = work_time.computed_us(
+            max(0, elapsed_us - checkpoint_us), node.every_us, checkpoint_us
+        )
         return computed_us, computed_us
     return (
-        arithmetic.computed_us(elapsed_us, node.every_us, save_us),
-        arithmetic.saved_us(elapsed_us, node.every_us, save_us),
+        work_time.computed_us(elapsed_us, node.every_us, checkpoint_us),
+        work_time.saved_us(elapsed_us, node.every_us, checkpoint_us),
     )
 
 
-def _lease(w: World, now_us: int, number: int) -> None:
+def _lease(w: SimulationState, now_us: int, number: int) -> None:
     node = w.nodes[number]
     accounts.note(w, now_us, _LEASE, number, NOBODY)
     accounts.end_phase(w, number, now_us)
@@ -267,9 +273,9 @@ def _lease(w: World, now_us: int, number: int) -> None:
 
 COMPILED: tuple[Callable[..., Any], ...] = (
     *calendar.COMPILED, *queues.COMPILED, *tree.COMPILED, *accounts.COMPILED, *placing.COMPILED,
-    arithmetic.worker_us, arithmetic.work_done, arithmetic.with_saves_us, arithmetic.computed_us,
-    arithmetic.saved_us, arithmetic.again_us, arithmetic.estimate_left_s,
-    policy.pays, policy.rank_by, policy.rank_for, policy.turn_after,
+    work_time.worker_us, work_time.work_done, work_time.with_saves_us, work_time.computed_us,
+    work_time.saved_us, work_time.again_us, work_time.estimate_left_s,
+    policy.is_worthwhile, policy.rank_by, policy.rank_on_worker, policy.fair_start_after,
     begin, advance, _next, _happen, _finish, _saved, _end_stay, _return, _ready, _announce, _strike, _lose,
     _saved_from, _lease,
 )  # fmt: skip

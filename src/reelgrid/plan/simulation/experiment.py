@@ -1,7 +1,7 @@
 """What the engines run: kinds of workers, pools of nodes and streams of jobs, in microseconds.
 
 Whole microseconds, so that every sum is exact and two engines decide a tie alike. Not here: where
-the figures come from (`build`), and any random draw (`tape`).
+the figures come from (`build`), and any random draw (`draws`).
 """
 
 import math
@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Literal
 
 from reelgrid.errors import RequestError
-from reelgrid.jobs.policy import Priority, Waiting, Worker, fits
-from reelgrid.plan.simulation.scenario import Estimates
+from reelgrid.jobs.policy import Priority, WaitingJob, WorkerCapacity, fits
+from reelgrid.plan.simulation.config import Estimates
 
 Work = Literal["constant", "exponential", "log-normal"]
 
@@ -27,7 +27,7 @@ def in_us(seconds: float) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class NodeKind:
     """Workers that are alike to the policy and to a job.
 
     Attributes:
@@ -35,19 +35,19 @@ class Kind:
         load_us: To load a model.
         memory_gib: Device memory that a job may use.
         is_trusted: Whether private jobs may run on it.
-        slowness: Time a unit of work takes on it, by stream.
+        time_factor: Time a unit of work takes on it, by stream.
     """
 
     name: str
     load_us: int
     memory_gib: float
     is_trusted: bool
-    slowness: tuple[float, ...]
+    time_factor: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """Nodes of one kind in one zone, of `num_gpus` each; the rest as in `scenario.NodePool`."""
+class ZonePool:
+    """Nodes of one kind in one zone, of `num_gpus` each; the rest as in `config.NodePool`."""
 
     name: str
     kind: int
@@ -55,19 +55,19 @@ class Pool:
     num_gpus: int
     usd_per_h: float
     is_start_up_billed: bool
-    life_shape: float
-    life_scale_us: float
+    lifetime_shape: float
+    lifetime_scale_us: float
     correlation: float
-    struck_share: float
+    shared_loss_share: float
     notice_us: int
     absence_mean_us: int
     startup_median_us: int
     startup_sigma: float
-    save_every_us: int
+    checkpoint_every_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class JobStream:
     """Jobs that arrive by one Poisson process and differ in nothing but work and owner.
 
     Attributes:
@@ -121,24 +121,24 @@ class Experiment:
     """One fleet, its jobs, and how the service behaves; one run of it is a function of the seed.
 
     Attributes:
-        save_us: What a save takes from the work.
+        checkpoint_us: What a save takes from the work.
         resume_us: To take a saved state up again.
         lease_us: Time until a node that is lost without notice is missed.
-        keeps_state: Whether a job's state is saved at all; without it nothing gives way, and a
+        has_checkpoints: Whether a job's state is saved at all; without it nothing gives way, and a
             lost job begins anew.
     """
 
-    kinds: tuple[Kind, ...]
-    pools: tuple[Pool, ...]
-    streams: tuple[Stream, ...]
+    kinds: tuple[NodeKind, ...]
+    pools: tuple[ZonePool, ...]
+    streams: tuple[JobStream, ...]
     horizon_us: int
     warm_up_us: int = 0
     seed: int = 0
-    save_us: int = 0
+    checkpoint_us: int = 0
     resume_us: int = 0
     lease_us: int = 20 * US
     has_preemption: bool = True
-    keeps_state: bool = True
+    has_checkpoints: bool = True
     estimates: Estimates = "exact"
     is_fleet_ready: bool = True
     chart_every_us: int = 300 * US
@@ -151,9 +151,9 @@ class Experiment:
                     f"{self.streams[stream].model} (memory, or trust for private jobs)"
                 )
 
-    def without_state(self) -> "Experiment":
+    def without_checkpoints(self) -> "Experiment":
         """Return the same with nothing ever saved."""
-        return replace(self, keeps_state=False)
+        return replace(self, has_checkpoints=False)
 
     @property
     def num_nodes(self) -> int:
@@ -183,9 +183,9 @@ class Experiment:
             for kind in range(len(self.kinds))
         )
 
-    def worker(self, kind: int, warm: str | None) -> Worker:
+    def worker(self, kind: int, warm: str | None) -> WorkerCapacity:
         """Return a worker as the policy sees it, with the model in its memory."""
-        return Worker(
+        return WorkerCapacity(
             memory_gib=self.kinds[kind].memory_gib,
             warm_models=frozenset() if warm is None else frozenset([warm]),
             load_s=self.kinds[kind].load_us / US,
@@ -193,8 +193,8 @@ class Experiment:
         )
 
 
-def _head(stream: Stream) -> Waiting:
+def _head(stream: JobStream) -> WaitingJob:
     model, memory_gib, needs_trust = stream.queue
-    return Waiting(
+    return WaitingJob(
         id="", rank=0, estimate_s=0, memory_gib=memory_gib, model=model, needs_trust=needs_trust
     )

@@ -17,29 +17,29 @@ from reelgrid.errors import RequestError
 from reelgrid.jobs import policy
 from reelgrid.plan.simulation import (
     accounts,
-    arithmetic,
     calendar,
     compiled,
+    draws,
     placing,
     queues,
     records,
-    tape,
     tree,
+    work_time,
 )
 from reelgrid.plan.simulation.experiment import Experiment
-from reelgrid.plan.simulation.outcome import Event, Outcome, Seen
-from reelgrid.plan.simulation.records import NOBODY, Now, World
+from reelgrid.plan.simulation.records import NOBODY, Counters, SimulationState
+from reelgrid.plan.simulation.result import EventType, Gauge, RunResult
 
 _SOURCES: tuple[ModuleType, ...] = (
-    accounts, arithmetic, calendar, compiled, placing, policy, queues, records, tree,
+    accounts, work_time, calendar, compiled, placing, policy, queues, records, tree,
 )  # fmt: skip
 
-_STAMP = int(Now.SOURCES)
+_STAMP = int(Counters.SOURCES)
 
-Told = Callable[[int], None]
+OnTime = Callable[[int], None]
 
 
-def run(experiment: Experiment, *, on_time: Told | None = None) -> Outcome:
+def run(experiment: Experiment, *, on_time: OnTime | None = None) -> RunResult:
     """Return the outcome of one run: the same as `plain.run`, to the last bit.
 
     Args:
@@ -53,7 +53,7 @@ def run(experiment: Experiment, *, on_time: Told | None = None) -> Outcome:
     w = records.new_world(experiment)
     begin(w)
     parts = []
-    for end_us, arrivals in tape.windows(experiment):
+    for end_us, arrivals in draws.windows(experiment):
         w = _with_room_for(w, arrivals)
         parts.append((arrivals.at_us, arrivals.stream))
         index, why = 0, -1
@@ -65,10 +65,10 @@ def run(experiment: Experiment, *, on_time: Told | None = None) -> Outcome:
                 w = w._replace(calendar=_longer(w.calendar, 2 * len(w.calendar)))
             elif why == compiled.SHORT:
                 w = _with_leases(w, experiment)
-        w.now[Now.FIRST] += len(arrivals)
+        w.now[Counters.FIRST] += len(arrivals)
         if on_time is not None:
             on_time(end_us)
-    close(w, experiment.save_us)
+    close(w, experiment.checkpoint_us)
     return _outcome(experiment, w, parts)
 
 
@@ -109,9 +109,9 @@ def _stamped(sources: int) -> tuple[Any, Any, Any]:
         w.now[_STAMP] = sources
         return compiled.advance(w, until_us, index, at_us, stream, work_us, owner)
 
-    def close(w, save_us):  # type: ignore[no-untyped-def]
+    def close(w, checkpoint_us):  # type: ignore[no-untyped-def]
         w.now[_STAMP] = sources
-        accounts.close(w, save_us)
+        accounts.close(w, checkpoint_us)
 
     return begin, advance, close
 
@@ -122,58 +122,58 @@ def _longer(array: Any, length: int) -> Any:
     return longer
 
 
-def _with_room_for(w: World, arrivals: tape.Arrivals) -> World:
+def _with_room_for(w: SimulationState, arrivals: draws.Arrivals) -> SimulationState:
     """Return a world in which all these jobs find a place."""
-    num_arrived = int(w.now[Now.FIRST])
+    num_arrived = int(w.now[Counters.FIRST])
     num_jobs = num_arrived + len(arrivals)
     if num_jobs > len(w.wait_us):
         room = max(num_jobs, 2 * len(w.wait_us))
         w = w._replace(
             wait_us=_longer(w.wait_us, room),
-            took_us=_longer(w.took_us, room),
+            turnaround_us=_longer(w.turnaround_us, room),
         )
-    w.wait_us[num_arrived:num_jobs] = w.took_us[num_arrived:num_jobs] = -1
-    short = num_jobs - int(w.events[Event.FINISH]) - len(w.jobs)
+    w.wait_us[num_arrived:num_jobs] = w.turnaround_us[num_arrived:num_jobs] = -1
+    short = num_jobs - int(w.events[EventType.FINISH]) - len(w.jobs)
     return _with_places(w, max(short, len(w.jobs) // 2)) if short > 0 else w
 
 
-def _with_places(w: World, count: int) -> World:
+def _with_places(w: SimulationState, count: int) -> SimulationState:
     """Return a world with more places for jobs, which are all free."""
     first, last = len(w.jobs), len(w.jobs) + count - 1
     jobs = _longer(w.jobs, last + 1)
     jobs["number"][first:] = NOBODY
     jobs["sibling"][first:] = np.arange(first + 1, last + 2)
-    jobs["sibling"][last] = w.now[Now.FREE_JOB]
-    w.now[Now.FREE_JOB] = first
+    jobs["sibling"][last] = w.now[Counters.FREE_JOB]
+    w.now[Counters.FREE_JOB] = first
     return w._replace(jobs=jobs)
 
 
-def _with_leases(w: World, experiment: Experiment) -> World:
+def _with_leases(w: SimulationState, experiment: Experiment) -> SimulationState:
     """Return a world in which twice as many leases of each node are drawn."""
-    drawn = len(w.life_us)
-    more = [tape.stays(experiment, number) for number in range(drawn, 2 * drawn)]
+    drawn = len(w.lifetime_us)
+    more = [draws.stays(experiment, number) for number in range(drawn, 2 * drawn)]
     return w._replace(
         startup_us=np.vstack([w.startup_us, *(stays.startup_us for stays in more)]),
-        life_us=np.vstack([w.life_us, *(stays.life_us for stays in more)]),
+        lifetime_us=np.vstack([w.lifetime_us, *(stays.lifetime_us for stays in more)]),
         absence_us=np.vstack([w.absence_us, *(stays.absence_us for stays in more)]),
     )
 
 
-def _outcome(experiment: Experiment, w: World, parts: list[tuple[Any, Any]]) -> Outcome:
+def _outcome(experiment: Experiment, w: SimulationState, parts: list[tuple[Any, Any]]) -> RunResult:
     alive = w.jobs[w.jobs["number"] != NOBODY]
     work_us = w.kept_work_us.copy()
     np.add.at(work_us, alive["stream"], alive["kept_us"])
-    num_jobs = int(w.now[Now.FIRST])
+    num_jobs = int(w.now[Counters.FIRST])
     on_nodes = int((w.nodes["job"] != NOBODY).sum())
-    return Outcome(
+    return RunResult(
         experiment=experiment,
         arrived_us=np.concatenate([at_us for at_us, _ in parts]),
         stream=np.concatenate([stream for _, stream in parts]),
         wait_us=w.wait_us[:num_jobs],
-        took_us=w.took_us[:num_jobs],
-        spent_us=w.spent_us,
+        turnaround_us=w.turnaround_us[:num_jobs],
+        time_use_us=w.time_use_us,
         work_us=work_us,
-        in_hand=(int(w.watched[Seen.WAITING]), on_nodes, int((alive["is_away"] == 1).sum())),
+        in_hand=(int(w.watched[Gauge.WAITING]), on_nodes, int((alive["is_away"] == 1).sum())),
         events=w.events,
         chart=w.chart,
         digest=int(w.digest[0]),

@@ -3,23 +3,23 @@
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from reelgrid.jobs.policy import Running, Waiting, Worker
-from reelgrid.plan.simulation import arithmetic
-from reelgrid.plan.simulation.experiment import US, Experiment, Kind, Pool, Stream
+from reelgrid.jobs.policy import RunningJob, WaitingJob, WorkerCapacity
+from reelgrid.plan.simulation import work_time
+from reelgrid.plan.simulation.experiment import US, Experiment, JobStream, NodeKind, ZonePool
 
 
-class Phase(Enum):
+class NodePhase(Enum):
     """What a node is about."""
 
     ABSENT = auto()
     STARTING = auto()
     IDLE = auto()
     BUSY = auto()
-    YIELDING = auto()
+    PREEMPTED = auto()
 
 
 @dataclass(slots=True, kw_only=True)
-class Job:
+class SimulatedJob:
     """A job from its arrival to its end.
 
     Attributes:
@@ -29,12 +29,12 @@ class Job:
 
     number: int
     stream_number: int
-    stream: Stream
+    stream: JobStream
     arrived_us: int
     work_us: int
     owner: int
     estimate_s: float
-    turn_s: float
+    fair_start_s: float
     rank: float
     kept_us: int = 0
     reached_us: int = 0
@@ -51,13 +51,13 @@ class Job:
         """Work that is left."""
         return self.work_us - self.kept_us
 
-    def for_policy(self) -> Waiting:
+    def for_policy(self) -> WaitingJob:
         """Return the job as the policy sees it while it waits."""
         model, memory_gib, needs_trust = self.stream.queue
-        return Waiting(
+        return WaitingJob(
             id=self.id,
             rank=self.rank,
-            estimate_s=arithmetic.estimate_left_s(self.estimate_s, self.left_us, self.work_us),
+            estimate_s=work_time.estimate_left_s(self.estimate_s, self.left_us, self.work_us),
             memory_gib=memory_gib,
             model=model,
             needs_trust=needs_trust,
@@ -65,7 +65,7 @@ class Job:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stay:
+class Execution:
     """A job on a node, from its start to whatever ends it.
 
     Attributes:
@@ -78,14 +78,14 @@ class Stay:
         yield_us: When it was told to give way.
     """
 
-    job: Job
+    job: SimulatedJob
     begin_us: int
     load_us: int
     resume_us: int
     work_us: int
     total_us: int
     every_us: int
-    save_us: int
+    checkpoint_us: int
     yield_us: int | None = None
 
     @property
@@ -96,8 +96,8 @@ class Stay:
     @property
     def finish_us(self) -> int:
         """When the job is finished if nothing comes between."""
-        return self.compute_us + arithmetic.with_saves_us(
-            self.total_us, self.every_us, self.save_us
+        return self.compute_us + work_time.with_saves_us(
+            self.total_us, self.every_us, self.checkpoint_us
         )
 
     def elapsed_us(self, now_us: int) -> int:
@@ -107,7 +107,7 @@ class Stay:
 
 
 @dataclass(slots=True, kw_only=True)
-class Node:
+class SimulatedNode:
     """A place of the fleet; whoever stands there is leased, lost and leased again.
 
     Attributes:
@@ -120,44 +120,44 @@ class Node:
 
     number: int
     pool_number: int
-    pool: Pool
-    kind: Kind
-    phase: Phase = Phase.STARTING
+    pool: ZonePool
+    kind: NodeKind
+    phase: NodePhase = NodePhase.STARTING
     warm: str | None = None
     lease: int = 0
     epoch: int = 0
     is_draining: bool = False
     is_warned: bool = False
     since_us: int = 0
-    stay: Stay | None = field(default=None)
+    stay: Execution | None = field(default=None)
 
     @property
     def is_up(self) -> bool:
         """Whether it is ready for jobs, or has one."""
-        return self.phase in {Phase.IDLE, Phase.BUSY, Phase.YIELDING}
+        return self.phase in {NodePhase.IDLE, NodePhase.BUSY, NodePhase.PREEMPTED}
 
-    def for_policy(self, experiment: Experiment) -> Worker:
+    def for_policy(self, experiment: Experiment) -> WorkerCapacity:
         """Return the node as the policy sees it."""
         return experiment.worker(self.pool.kind, self.warm)
 
-    def running(self, experiment: Experiment, now_us: int) -> Running:
+    def running(self, experiment: Experiment, now_us: int) -> RunningJob:
         """Return its job as the policy sees it."""
         assert self.stay is not None
-        return Running(
+        return RunningJob(
             id=self.stay.job.id,
             rank=self.stay.job.rank,
             remaining_s=(self.stay.finish_us - now_us) / US,
             model=self.stay.job.stream.model,
             worker=self.for_policy(experiment),
-            save_s=(experiment.save_us + experiment.resume_us) / US,
+            save_s=(experiment.checkpoint_us + experiment.resume_us) / US,
         )
 
 
-def places(experiment: Experiment) -> list[Node]:
+def places(experiment: Experiment) -> list[SimulatedNode]:
     """Return the nodes, pool after pool, all starting up at time 0."""
     pools = [number for number, pool in enumerate(experiment.pools) for _ in range(pool.count)]
     return [
-        Node(
+        SimulatedNode(
             number=number,
             pool_number=pool_number,
             pool=experiment.pools[pool_number],

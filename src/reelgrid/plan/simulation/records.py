@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reelgrid.plan.simulation import tape
+from reelgrid.plan.simulation import draws
 from reelgrid.plan.simulation.experiment import US, Experiment
-from reelgrid.plan.simulation.outcome import Event, Seen, Spent
+from reelgrid.plan.simulation.result import EventType, Gauge, TimeUse
 
-ABSENT, STARTING, IDLE, BUSY, YIELDING = range(5)
+ABSENT, STARTING, IDLE, BUSY, PREEMPTED = range(5)
 NOBODY = -1
 
 NODE = np.dtype(
@@ -30,7 +30,7 @@ NODE = np.dtype(
 JOB = np.dtype(
     [
         ("arrived_us", "i8"), ("work_us", "i8"), ("kept_us", "i8"), ("reached_us", "i8"),
-        ("number", "i8"), ("rank", "f8"), ("estimate_s", "f8"), ("turn_s", "f8"),
+        ("number", "i8"), ("rank", "f8"), ("estimate_s", "f8"), ("fair_start_s", "f8"),
         ("stream", "i4"), ("owner", "i4"), ("older", "i4"), ("newer", "i4"), ("child", "i4"),
         ("sibling", "i4"), ("is_waiting", "i1"), ("is_away", "i1"),
     ],
@@ -48,27 +48,27 @@ KIND = np.dtype([("load_us", "i8"), ("load_s", "f8")], align=True)
 POOL = np.dtype([("notice_us", "i8"), ("every_us", "i8")], align=True)
 STREAM = np.dtype(
     [
-        ("mean_s", "f8"), ("patience_s", "f8"), ("due_after_s", "f8"),
+        ("mean_s", "f8"), ("delay_s", "f8"), ("due_after_s", "f8"),
         ("queue", "i4"), ("model", "i4"),
     ],
     align=True,
 )  # fmt: skip
 
 
-class Now(IntEnum):
-    """Places in `World.now`: what changes and is a single number."""
+class Counters(IntEnum):
+    """Places in `SimulationState.now`: what changes and is a single number."""
 
     ENTRIES = 0
     FREE_JOB = 1
-    STRIKE = 2
+    SHARED_LOSS = 2
     CHART = 3
     LEASES = 4
     FIRST = 5
     SOURCES = 6
 
 
-class Rule(IntEnum):
-    """Places in `World.rules`: what does not change and is a single number."""
+class Parameters(IntEnum):
+    """Places in `SimulationState.rules`: what does not change and is a single number."""
 
     HORIZON = 0
     SAVE = 1
@@ -80,7 +80,7 @@ class Rule(IntEnum):
     EXACT = 7
 
 
-class World(NamedTuple):
+class SimulationState(NamedTuple):
     """Everything the compiled functions read and write."""
 
     now: NDArray[np.int64]
@@ -88,7 +88,7 @@ class World(NamedTuple):
     kinds: Any
     pools: Any
     streams: Any
-    slowness: NDArray[np.float64]  # kind, stream
+    time_factor: NDArray[np.float64]  # kind, stream
     fits: NDArray[np.bool_]  # kind, queue
     queue_model: NDArray[np.int32]
     heads: NDArray[np.int32]  # queue -> the job that is first
@@ -102,33 +102,37 @@ class World(NamedTuple):
     struck: NDArray[np.int32]
     watched: NDArray[np.int64]
     chart: NDArray[np.int64]
-    spent_us: NDArray[np.int64]
+    time_use_us: NDArray[np.int64]
     kept_work_us: NDArray[np.int64]
     events: NDArray[np.int64]
     digest: NDArray[np.uint64]
     jobs: Any
     calendar: Any
     wait_us: NDArray[np.int64]
-    took_us: NDArray[np.int64]
+    turnaround_us: NDArray[np.int64]
     startup_us: NDArray[np.int64]  # lease, node
-    life_us: NDArray[np.int64]
+    lifetime_us: NDArray[np.int64]
     absence_us: NDArray[np.int64]
 
 
-def new_world(experiment: Experiment) -> World:
+def new_world(experiment: Experiment) -> SimulationState:
     """Return the memory of a run at time 0: all nodes about to start up, no jobs."""
     num_kinds, num_streams = len(experiment.kinds), len(experiment.streams)
     num_queues, num_models = len(experiment.queues), len(experiment.models)
     num_points = -(-experiment.horizon_us // experiment.chart_every_us)
-    strike_us, struck = tape.strikes(experiment)
-    first = tape.stays(experiment, 0)
-    return World(
+    strike_us, struck = draws.shared_losses(experiment)
+    first = draws.stays(experiment, 0)
+    return SimulationState(
         now=np.array([0, NOBODY, 0, 0, 0, 0, 0], np.int64),
         rules=_rules(experiment),
         kinds=np.array([(kind.load_us, kind.load_us / US) for kind in experiment.kinds], KIND),
-        pools=np.array([(pool.notice_us, pool.save_every_us) for pool in experiment.pools], POOL),
+        pools=np.array(
+            [(pool.notice_us, pool.checkpoint_every_us) for pool in experiment.pools], POOL
+        ),
         streams=_streams(experiment),
-        slowness=np.array([kind.slowness for kind in experiment.kinds]).reshape(num_kinds, -1),
+        time_factor=np.array([kind.time_factor for kind in experiment.kinds]).reshape(
+            num_kinds, -1
+        ),
         fits=_fits(experiment),
         queue_model=np.array([experiment.models.index(q[0]) for q in experiment.queues], np.int32),
         heads=_nobody(num_queues),
@@ -140,18 +144,18 @@ def new_world(experiment: Experiment) -> World:
         path=np.zeros(4096, np.int32),
         strike_us=strike_us,
         struck=struck,
-        watched=np.zeros(len(Seen), np.int64),
-        chart=np.zeros((num_points, len(Seen)), np.int64),
-        spent_us=np.zeros((len(experiment.pools), len(Spent)), np.int64),
+        watched=np.zeros(len(Gauge), np.int64),
+        chart=np.zeros((num_points, len(Gauge)), np.int64),
+        time_use_us=np.zeros((len(experiment.pools), len(TimeUse)), np.int64),
         kept_work_us=np.zeros(num_streams, np.int64),
-        events=np.zeros(len(Event), np.int64),
+        events=np.zeros(len(EventType), np.int64),
         digest=np.zeros(1, np.uint64),
         jobs=np.zeros(0, JOB),
         calendar=np.zeros(experiment.num_nodes + 64, ENTRY),
         wait_us=np.zeros(0, np.int64),
-        took_us=np.zeros(0, np.int64),
+        turnaround_us=np.zeros(0, np.int64),
         startup_us=first.startup_us[None],
-        life_us=first.life_us[None],
+        lifetime_us=first.lifetime_us[None],
         absence_us=first.absence_us[None],
     )
 
@@ -161,15 +165,15 @@ def _nobody(*shape: int) -> NDArray[np.int32]:
 
 
 def _rules(experiment: Experiment) -> NDArray[np.int64]:
-    rules = np.zeros(len(Rule), np.int64)
-    rules[Rule.HORIZON] = experiment.horizon_us
-    rules[Rule.SAVE] = experiment.save_us
-    rules[Rule.RESUME] = experiment.resume_us
-    rules[Rule.LEASE] = experiment.lease_us
-    rules[Rule.CHART] = experiment.chart_every_us
-    rules[Rule.PREEMPTS] = experiment.has_preemption and experiment.keeps_state
-    rules[Rule.KEEPS] = experiment.keeps_state
-    rules[Rule.EXACT] = experiment.estimates == "exact"
+    rules = np.zeros(len(Parameters), np.int64)
+    rules[Parameters.HORIZON] = experiment.horizon_us
+    rules[Parameters.SAVE] = experiment.checkpoint_us
+    rules[Parameters.RESUME] = experiment.resume_us
+    rules[Parameters.LEASE] = experiment.lease_us
+    rules[Parameters.CHART] = experiment.chart_every_us
+    rules[Parameters.PREEMPTS] = experiment.has_preemption and experiment.has_checkpoints
+    rules[Parameters.KEEPS] = experiment.has_checkpoints
+    rules[Parameters.EXACT] = experiment.estimates == "exact"
     return rules
 
 
@@ -177,7 +181,7 @@ def _streams(experiment: Experiment) -> NDArray[np.void]:
     rows = [
         (
             stream.mean_work_us / US,
-            stream.priority.patience_s,
+            stream.priority.delay_s,
             stream.due_after_s,
             experiment.queues.index(stream.queue),
             experiment.models.index(stream.model),

@@ -14,10 +14,10 @@ from typing import Literal
 
 from reelgrid.errors import RequestError
 from reelgrid.plan.simulation.experiment import US, Experiment
-from reelgrid.plan.simulation.outcome import Outcome
-from reelgrid.plan.simulation.summary import Summary, summarize
+from reelgrid.plan.simulation.result import RunResult
+from reelgrid.plan.simulation.statistics import RunStatistics, summarize
 
-Engine = Literal["auto", "plain", "compiled"]
+Engine = Literal["auto", "reference", "fast"]
 OnShare = Callable[[float], None]
 """Is told which share of all simulated time is done, 0 to 1."""
 
@@ -32,16 +32,16 @@ class Comparison:
     Attributes:
         experiment: The first run, with saved state.
         engine: Which one ran.
-        with_state: As the service does it.
-        without_state: As a service does it that keeps no state: a lost job begins anew, and
+        with_checkpoints: As the service does it.
+        without_checkpoints: As a service does it that keeps no state: a lost job begins anew, and
             nothing gives way; none if it was not asked for.
         num_events: Events off the calendars of all runs.
     """
 
     experiment: Experiment
     engine: str
-    with_state: Summary
-    without_state: Summary | None
+    with_checkpoints: RunStatistics
+    without_checkpoints: RunStatistics | None
     num_events: int
 
 
@@ -70,25 +70,25 @@ def compare(
     Raises:
         RequestError: The compiled engine is asked for and numba is not installed.
     """
-    chosen = engine if engine != "auto" else suitable_engine(experiment)
+    chosen = engine if engine != "auto" else choose_engine(experiment)
     first = [replace(experiment, seed=experiment.seed + (n << 32)) for n in range(num_runs)]
-    wanted = first + [each.without_state() for each in first] if is_compared else first
+    wanted = first + [each.without_checkpoints() for each in first] if is_compared else first
     outcomes = _run_all(wanted, chosen, on_share)
     for outcome in outcomes:
-        assert not list(outcome.broken_laws()), list(outcome.broken_laws())
+        assert not list(outcome.conservation_errors()), list(outcome.conservation_errors())
     return Comparison(
         experiment=experiment,
         engine=chosen,
-        with_state=summarize(outcomes[:num_runs], promise_s),
-        without_state=summarize(outcomes[num_runs:], promise_s) if is_compared else None,
-        num_events=sum(outcome.num_calendar_events for outcome in outcomes),
+        with_checkpoints=summarize(outcomes[:num_runs], promise_s),
+        without_checkpoints=summarize(outcomes[num_runs:], promise_s) if is_compared else None,
+        num_events=sum(outcome.num_heap_events for outcome in outcomes),
     )
 
 
-def suitable_engine(experiment: Experiment) -> Literal["plain", "compiled"]:
+def choose_engine(experiment: Experiment) -> Literal["reference", "fast"]:
     """Return the engine that is done first; the plain one where there is no numba."""
     is_small = expected_events(experiment) < SMALL_EVENTS and experiment.num_nodes <= 1_000
-    return "plain" if is_small or find_spec("numba") is None else "compiled"
+    return "reference" if is_small or find_spec("numba") is None else "fast"
 
 
 def expected_events(experiment: Experiment) -> float:
@@ -96,7 +96,8 @@ def expected_events(experiment: Experiment) -> float:
     hours = experiment.horizon_us / (3600 * US)
     jobs = sum(sum(s.jobs_per_h) / len(s.jobs_per_h) for s in experiment.streams) * hours
     stays = sum(
-        pool.count * (1 + experiment.horizon_us / (pool.life_scale_us + pool.startup_median_us + 1))
+        pool.count
+        * (1 + experiment.horizon_us / (pool.lifetime_scale_us + pool.startup_median_us + 1))
         for pool in experiment.pools
     )
     return 2 * jobs + 3 * stays
@@ -104,12 +105,12 @@ def expected_events(experiment: Experiment) -> float:
 
 def _run_all(
     experiments: Sequence[Experiment], engine: str, on_share: OnShare | None
-) -> list[Outcome]:
+) -> list[RunResult]:
     run = _engine(engine)
     reached, is_stopped = [0] * len(experiments), threading.Event()
     total_us = sum(experiment.horizon_us for experiment in experiments)
 
-    def run_one(index: int) -> Outcome:
+    def run_one(index: int) -> RunResult:
         def told(time_us: int) -> None:
             if is_stopped.is_set():
                 raise InterruptedError
@@ -119,7 +120,7 @@ def _run_all(
 
         return run(experiments[index], on_time=told)
 
-    if engine == "plain" or len(experiments) == 1:
+    if engine == "reference" or len(experiments) == 1:
         return [run_one(index) for index in range(len(experiments))]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
@@ -129,8 +130,8 @@ def _run_all(
             raise
 
 
-def _engine(engine: str) -> Callable[..., Outcome]:
-    if engine == "plain":
+def _engine(engine: str) -> Callable[..., RunResult]:
+    if engine == "reference":
         from reelgrid.plan.simulation import plain
 
         return plain.run

@@ -1,7 +1,7 @@
 """The compiled engine's running jobs, by when they finish; each subtree knows its largest rank.
 
 A treap (Aragon and Seidel, 1989): "the largest rank among those that finish after a given time"
-takes a walk from the root. It is what `policy.whom_to_preempt` asks of all running jobs, without
+takes a walk from the root. It is what `policy.choose_victim` asks of all running jobs, without
 looking at all of them. Nodes are those of the fleet; compiled by `compiled`.
 """
 

@@ -1,0 +1,246 @@
+"""Load on `reelgrid serve`: clients that poll and clients that submit, on this machine.
+
+    python benchmarks/api_load.py [--seconds 60] [--pollers 200] [--submissions 20]
+
+The server runs as users run it, with its worker and SQLite; this process is the clients: one
+connection each, every poll due a second after the one before it, submissions evenly spread as the
+openai package sends them (multipart). Latencies are counted from when a request was due, so that a
+stall is not hidden by the requests that it delays; what of it is this process's own lateness is
+reported beside. Prints one JSON object, written to --output.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import platform
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from reelgrid.measurement import processor_name
+
+BOUNDARY = "reelgrid-load"
+BODY = (
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na red ball\r\n'
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="num_inference_steps"\r\n\r\n4\r\n'
+    f"--{BOUNDARY}--\r\n"
+).encode()
+
+
+@dataclass
+class Seen:
+    """What the clients saw."""
+
+    poll_s: list[float] = field(default_factory=list)
+    answer_s: list[float] = field(default_factory=list)
+    submit_s: list[float] = field(default_factory=list)
+    late_s: list[float] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+    ids: list[str] = field(default_factory=list)
+
+
+class Line:
+    """One connection that is kept, speaking just enough HTTP."""
+
+    def __init__(self, host: str, port: int, key: str) -> None:
+        self._host, self._port, self._key = host, port, key
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", kind: str = ""
+    ) -> tuple[int, bytes]:
+        if self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {self._key}\r\n"
+        if body:
+            head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        self._writer.write(head.encode() + b"\r\n" + body)
+        assert self._reader is not None
+        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+        length = re.search(r"content-length: (\d+)", answer, re.IGNORECASE)
+        content = await self._reader.readexactly(int(length[1]) if length else 0)
+        return int(answer.split(" ", 2)[1]), content
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+async def poll(seen: Seen, line: Line, starts_s: float, ends_s: float, number: int) -> None:
+    """Look at one job after the other, once a second."""
+    due_s = starts_s
+    while due_s < ends_s:
+        await asyncio.sleep(due_s - time.perf_counter())
+        sent_s = time.perf_counter()
+        seen.late_s.append(sent_s - due_s)
+        job = seen.ids[(number * 7919) % len(seen.ids)] if seen.ids else "video_" + "0" * 24
+        with counted(seen, "poll"):
+            status, _ = await line.ask("GET", f"/v1/videos/{job}")
+            seen.statuses[f"poll {status}"] += 1
+        seen.poll_s.append(time.perf_counter() - due_s)
+        seen.answer_s.append(time.perf_counter() - sent_s)
+        due_s += 1.0
+
+
+async def submit(seen: Seen, line: Line, due_s: float) -> None:
+    await asyncio.sleep(due_s - time.perf_counter())
+    with counted(seen, "submit"):
+        kind = f"multipart/form-data; boundary={BOUNDARY}"
+        status, content = await line.ask("POST", "/v1/videos", BODY, kind)
+        seen.statuses[f"submit {status}"] += 1
+        if status == 200:
+            seen.ids.append(json.loads(content)["id"])
+    seen.submit_s.append(time.perf_counter() - due_s)
+
+
+@contextlib.contextmanager
+def counted(seen: Seen, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, asyncio.IncompleteReadError) as error:
+        seen.statuses[f"{what} {type(error).__name__}"] += 1
+
+
+async def load(options: argparse.Namespace, port: int, key: str) -> Seen:
+    seen = Seen()
+    lines = [Line("127.0.0.1", port, key) for _ in range(options.pollers + 20)]
+    now_s = time.perf_counter()
+    for line in lines:  # connect first: what is measured is answers
+        await line.ask("GET", "/health")
+    await submit(seen, lines[-1], now_s)
+    seen.submit_s.clear()
+    starts_s = time.perf_counter() + 0.5
+    ends_s = starts_s + options.seconds
+    polling = [
+        poll(seen, lines[n], starts_s + n / options.pollers, ends_s, n)
+        for n in range(options.pollers)
+    ]
+    writers = lines[options.pollers :]
+    gap_s = 1 / options.submissions
+    num = round(options.seconds * options.submissions)
+
+    async def submitting(writer: int) -> None:
+        for n in range(writer, num, len(writers)):
+            await submit(seen, writers[writer], starts_s + n * gap_s)
+
+    await asyncio.gather(*polling, *(submitting(n) for n in range(len(writers))))
+    for line in lines:
+        line.close()
+    return seen
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, database: str | None) -> AsyncIterator[tuple[int, int, str]]:
+    """Yield the port, process id and a key of a server with an empty desk."""
+    from reelgrid.jobs.sql.keys import ApiKeys
+    from reelgrid.jobs.sql.sql_queue import open_database
+
+    job_queue = open_database(database or folder / "jobs.sqlite")
+    _, key = ApiKeys(job_queue).create(f"load {time.time()}")
+    job_queue.close()
+    log = folder / "log"
+    command = [sys.executable, "-m", "reelgrid", "serve", "--port", "0"]
+    command += ["--database", database] if database else []
+    with log.open("w", encoding="utf-8") as written:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "REELGRID_DATA": str(folder), "OMP_NUM_THREADS": "1"},
+            stderr=written,
+        )
+    try:
+        while "ready on" not in log.read_text(encoding="utf-8"):
+            if process.poll() is not None:
+                raise SystemExit(log.read_text(encoding="utf-8"))
+            await asyncio.sleep(0.1)
+        match = re.search(r"http://\S+?:(\d+)/v1", log.read_text(encoding="utf-8"))
+        assert match is not None
+        yield int(match[1]), process.pid, key
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        sys.stderr.write(log.read_text(encoding="utf-8"))
+
+
+def worker_of(pid: int) -> int:
+    """Return the process that the server started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    others = (task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid))
+    for task in others:
+        children += (task / "children").read_text(encoding="ascii").split()
+    return int(children[0])
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def quantiles_ms(seconds: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(seconds, n=1000)
+    named = {"p50": cuts[499], "p95": cuts[949], "p99": cuts[989], "max": max(seconds)}
+    return {name: round(1e3 * value, 2) for name, value in named.items()}
+
+
+async def measure(options: argparse.Namespace) -> dict[str, object]:
+    load_before = os.getloadavg()
+    gc.disable()  # the clients' own pauses are not the server's
+    with tempfile.TemporaryDirectory(prefix="reelgrid-load-") as folder:
+        async with served(Path(folder), options.database) as (port, pid, key):
+            processes = {"server": pid, "worker": worker_of(pid), "clients": os.getpid()}
+            before_s = {name: cpu_s(number) for name, number in processes.items()}
+            seen = await load(options, port, key)
+            used_s = {name: cpu_s(number) - before_s[name] for name, number in processes.items()}
+    errors = {
+        name: num for name, num in seen.statuses.items() if name not in {"poll 200", "submit 200"}
+    }
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": processor_name(),
+        "python": platform.python_version(),
+        "seconds": options.seconds,
+        "pollers": options.pollers,
+        "submissions_per_s": options.submissions,
+        "database": "postgresql" if options.database else "sqlite",
+        "worker": "one, embedded model, at work on the same cores",
+        "num_polls": len(seen.poll_s),
+        "num_submissions": len(seen.submit_s),
+        "errors": errors,
+        "poll_ms": quantiles_ms(seen.poll_s),
+        "poll_ms_from_when_it_was_sent": quantiles_ms(seen.answer_s),
+        "submit_ms": quantiles_ms(seen.submit_s),
+        "client_late_ms": quantiles_ms(seen.late_s),
+        "share_of_one_core": {name: round(s / options.seconds, 3) for name, s in used_s.items()},
+        "load_average_before": load_before[0],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--pollers", type=int, default=200)
+    parser.add_argument("--submissions", type=float, default=20.0)
+    parser.add_argument("--database")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    found = asyncio.run(measure(options))
+    text = json.dumps(found, indent=2)
+    sys.stdout.write(text + "\n")
+    if options.output:
+        options.output.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

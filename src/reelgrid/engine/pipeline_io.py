@@ -1,0 +1,130 @@
+"""What a request means to a pipeline: the names its blocks take, and its guidance.
+
+A name that a family's blocks do not take is passed over only where the card has already settled
+the question (a single image has no `num_frames`); what cannot be done is refused.
+
+The finished frames in what a pipeline's last block hands over.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.guiders.guider_utils import BaseGuidance
+from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
+from PIL import Image, ImageOps
+
+from reelgrid.engine.stepped_pipeline import input_names
+from reelgrid.errors import GenerationError, RequestError
+from reelgrid.models.loading import LoadedModel
+from reelgrid.spec import Request
+
+GUIDANCE_OFF = 1.0
+
+
+def pipeline_inputs(model: LoadedModel, request: Request) -> dict[str, Any]:
+    """Return the pipeline's inputs for a complete request.
+
+    Raises:
+        RequestError: The pipeline has no input for something that was asked for.
+    """
+    assert request.size is not None
+    known = input_names(model.pipeline)
+    wanted: dict[str, Any] = {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "height": request.size.height,
+        "width": request.size.width,
+        "num_frames": request.num_frames,
+        "num_inference_steps": request.num_steps,
+        "guidance_scale": request.guidance_scale,
+        "frame_rate": request.fps,
+        "max_sequence_length": model.card.max_sequence_length,
+        # A CPU generator, so that a seed means the same noise on every device.
+        "generator": torch.Generator("cpu").manual_seed(request.seed),
+        "output_type": "np",
+    }
+    if request.first_frame is not None:
+        if "image" not in known:
+            raise RequestError(
+                f"{model.card.name} makes clips from text only: leave out the first frame, or "
+                "choose a model that takes one",
+                param="first_frame",
+            )
+        wanted["image"] = _read_image(request)
+    return {name: value for name, value in wanted.items() if name in known and value is not None}
+
+
+def set_guidance(components: ModularPipeline, model: LoadedModel, request: Request) -> None:
+    """Set the guidance of these components to the request's.
+
+    The model's default goes to the first guider only: experts are tuned apart (Wan 2.2 makes its
+    last steps with 3.0 where the first have 4.0). Any other value was asked for, and goes to all.
+    Below 1 is off, as in diffusers' ordinary pipelines: a guider told 0 would leave out the prompt.
+    """
+    assert request.guidance_scale is not None
+    guiders = [guider for guider in guiders_of(components) if hasattr(guider, "guidance_scale")]
+    is_default = request.guidance_scale == model.card.default.guidance_scale
+    for guider in guiders[:1] if is_default else guiders:
+        guider.guidance_scale = max(request.guidance_scale, GUIDANCE_OFF)
+
+
+def begin_at_first_step(components: ModularPipeline, timesteps: torch.Tensor | None) -> None:
+    """Tell the solver that it begins at its first step.
+
+    Left alone, it looks the first timestep up among all, which are rounded to whole numbers, and of
+    two that are alike it takes the second: one step too far (diffusers 0.42.1, UniPC with shift 3,
+    from about 330 steps on; the last step then fails).
+    """
+    scheduler: Any = getattr(components, "scheduler", None)
+    if timesteps is None or getattr(scheduler, "begin_index", 0) is not None:
+        return
+    if torch.equal(timesteps, scheduler.timesteps):
+        scheduler.set_begin_index(0)
+
+
+def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:
+    """Yield the guiders among the components, in the pipeline's order."""
+    for component in components.components.values():
+        if isinstance(component, BaseGuidance):
+            yield component
+
+
+def _read_image(request: Request) -> Image.Image:
+    """Return the first frame, cut about its centre and scaled to the clip's size."""
+    assert request.first_frame is not None
+    assert request.size is not None
+    try:
+        with Image.open(request.first_frame) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise RequestError(
+            f"{request.first_frame} is no image that can be read: {error}",
+            param="first_frame",
+        ) from None
+    return ImageOps.fit(upright, (request.size.width, request.size.height))
+
+
+_NAMES = ("videos", "video", "images", "image_output")
+
+
+def frames_of(values: Mapping[str, Any]) -> np.ndarray:
+    """Return the frames as uint8 [T, H, W, 3]; a still image has T = 1.
+
+    Raises:
+        GenerationError: There are none, or they hold numbers that are no colours.
+    """
+    found = next((values[name] for name in _NAMES if values.get(name) is not None), None)
+    if found is None:
+        raise GenerationError("the model's last step handed over no frames")
+    frames = np.asarray(found)
+    if frames.ndim == 5:
+        frames = frames[0]
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise GenerationError(f"the model handed over frames of shape {frames.shape}")
+    if not np.isfinite(frames).all():
+        raise GenerationError(
+            "the frames are not numbers: try a lower guidance scale or a wider precision"
+        )
+    return np.rint(frames.clip(0, 1) * 255).astype(np.uint8)

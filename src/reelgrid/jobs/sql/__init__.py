@@ -1,0 +1,1 @@
+"""The durable job queue in SQL, over SQLite and PostgreSQL."""

@@ -1,0 +1,154 @@
+"""The process that reads an upload, see `upload`: limits itself, reads, prints one line of JSON.
+
+Not to be imported: whatever goes wrong here is a refusal there, so nothing is caught.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from reelgrid.media.media_type import MediaType
+from reelgrid.media.upload import UploadLimits
+from reelgrid.store.blobs import FULL
+
+
+class UploadRefused(Exception):  # noqa: N818  # an answer, not an error
+    """The upload can be read and is not wanted; the message is for its sender."""
+
+
+def main() -> None:
+    """Examine the file that the command line names."""
+    source, target, kind_name, limits_json = sys.argv[1:]
+    kind, limits = MediaType[kind_name], UploadLimits(**json.loads(limits_json))
+    if kind.is_video:
+        import av  # noqa: F401  # before its memory is limited
+    _limit_self(limits)
+    examine = _examine_video if kind.is_video else _examine_image
+    try:
+        said = examine(Path(source), Path(target), kind, limits)
+    except UploadRefused as refusal:
+        said = {"refusal": str(refusal)}
+    except OSError as error:
+        if error.errno not in FULL:  # the picture's fault, not the disk's
+            raise
+        said = {"full": error.strerror}
+    sys.stdout.write(json.dumps(said))
+
+
+def _limit_self(limits: UploadLimits) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows: the clock on the wall is the only limit
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _examine_image(
+    source: Path, target: Path, kind: MediaType, limits: UploadLimits
+) -> dict[str, Any]:
+    Image.MAX_IMAGE_PIXELS = None  # checked below, before anything is decoded
+    with Image.open(source, formats=[kind.name]) as image:
+        _check_pixels(image.width, image.height, limits)
+        if getattr(image, "n_frames", 1) > 1:
+            raise UploadRefused("the image is animated: send one picture")
+        image.load()
+        upright = _in_srgb(ImageOps.exif_transpose(image))
+    clean = Image.fromarray(np.asarray(_on_black(upright)))  # of the picture's metadata, nothing
+    clean.save(target, format="PNG")
+    return {"width": clean.width, "height": clean.height}
+
+
+def _check_pixels(width: int, height: int, limits: UploadLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise UploadRefused(
+            f"the picture has {width}x{height} pixels, {limits.max_pixels:,} are allowed: "
+            "send a smaller one"
+        )
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return the image with its colour profile applied; a profile that is broken says nothing."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in {"RGB", "RGBA", "CMYK", "L"}:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, source, target, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    return converted or image
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits, of which 8 are kept
+        levels = np.asarray(image).astype(np.float32)
+        top = 65_535.0 if levels.max() > 255.0 else 255.0
+        return Image.fromarray((levels * (255.0 / top)).clip(0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    opaque = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", opaque.size, "black"), opaque).convert("RGB")
+
+
+def _examine_video(
+    source: Path, target: Path, kind: MediaType, limits: UploadLimits
+) -> dict[str, Any]:
+    import av
+
+    options = {"max_streams": str(4 * limits.max_streams), "protocol_whitelist": "file"}
+    with av.open(str(source), format=_DEMUXERS[kind], options=options) as container:
+        if len(container.streams) > limits.max_streams:
+            raise UploadRefused(
+                f"the video has {len(container.streams)} streams, {limits.max_streams} are allowed"
+            )
+        if not container.streams.video:
+            raise UploadRefused("the file holds no video")
+        stream = container.streams.video[0]
+        _check_pixels(stream.width, stream.height, limits)
+        stream.codec_context.thread_count = 1
+        num_frames, last = _read_to_the_end(container, stream, limits)
+        fps = float(stream.average_rate or 0)
+    last.to_image().save(target, format="PNG")
+    return {"width": last.width, "height": last.height, "num_frames": num_frames, "fps": fps}
+
+
+def _read_to_the_end(container: Any, stream: Any, limits: UploadLimits) -> tuple[int, Any]:
+    num_frames, last = 0, None
+    for frame in _checked(container.decode(stream), limits):
+        num_frames, last = num_frames + 1, frame
+    if last is None:
+        raise UploadRefused("the video holds no frame")
+    if num_frames < stream.frames:  # as its index has it
+        raise UploadRefused(f"the video breaks off after {num_frames} of {stream.frames} frames")
+    return num_frames, last
+
+
+_DEMUXERS = {MediaType.MP4: "mov", MediaType.WEBM: "matroska"}
+
+
+def _checked(frames: Iterator[Any], limits: UploadLimits) -> Iterator[Any]:
+    """Yield frames as long as they are not too many, nor change their size."""
+    size = None
+    for number, frame in enumerate(frames):
+        if number >= limits.max_frames:
+            raise UploadRefused(f"the video has more than the {limits.max_frames:,} frames allowed")
+        size = size or (frame.width, frame.height)
+        if (frame.width, frame.height) != size:
+            raise UploadRefused("the video changes its size")
+        yield frame
+
+
+if __name__ == "__main__":
+    main()

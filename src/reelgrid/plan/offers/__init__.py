@@ -1,0 +1,1 @@
+"""The cheapest mix of GPU offers that serves a demand."""

@@ -1,0 +1,66 @@
+"""What an hour of a lease yields and costs: start-up, loading, losses and lost work included.
+
+A slot is a GPU that is leased, lost, leased again and so on. A lease starts for `s`, loads for `l`
+and lives for an exponential time with hazard `h`. Work is saved every `τ`; what is not saved is
+lost with the GPU, unless a notice leaves time to save. So one cycle of a slot lasts `1/h + s` and
+keeps the work
+
+    without notice   e^(-h l) τ / (e^(hτ) - 1)      as whole intervals between saves
+    with notice      e^(-h l) / h
+
+of which the first is about `1/h - l - τ/2` where losses are rare. Not here: which to take (`solve`).
+"""
+
+import math
+from dataclasses import dataclass
+
+from reelgrid.plan.offers.offer import Offer
+from reelgrid.plan.offers.order import LeaseTerms
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yield:
+    """One GPU of an offer, held for the time that the order wants it.
+
+    Attributes:
+        working_share: Of the time, spent on work that counts.
+        billed_share: Of the time, paid for.
+        usd_per_h: Dollars for each hour that the GPU is wanted: billed hours at the offer's price,
+            with the first start-up and loading spread over all hours.
+        starts_per_h: Starts of a slot in an hour, the first one not counted.
+    """
+
+    working_share: float
+    billed_share: float
+    usd_per_h: float
+    starts_per_h: float
+
+
+def lease_yield(offer: Offer, lease: LeaseTerms) -> Yield:
+    """Return what one GPU of an offer yields and costs; the formula is in the module's docstring."""
+    start_h, load_h = offer.startup_s / HOUR_S, lease.load_s / HOUR_S
+    hazard = offer.hazard_per_h
+    billed_start_h = start_h if offer.is_startup_billed else 0.0
+    cycle = 1 + hazard * start_h  # of a slot, in mean lifetimes
+    billed_share = (1 + hazard * billed_start_h) / cycle
+    first_h = billed_start_h + load_h
+    return Yield(
+        working_share=_kept_share(offer, lease) / cycle,
+        billed_share=billed_share,
+        usd_per_h=offer.usd_per_h * (billed_share + first_h / lease.hours),
+        starts_per_h=hazard / cycle,
+    )
+
+
+def _kept_share(offer: Offer, lease: LeaseTerms) -> float:
+    """Return the share of a lease's life that becomes work that counts."""
+    hazard = offer.hazard_per_h
+    if hazard == 0:
+        return 1.0
+    loaded = math.exp(-min(700.0, hazard * lease.load_s / HOUR_S))
+    losses_per_save = hazard * lease.checkpoint_every_s / HOUR_S
+    if offer.notice_s >= lease.save_s or losses_per_save < 1e-12:
+        return loaded
+    return loaded * losses_per_save / math.expm1(min(700.0, losses_per_save))

@@ -1,0 +1,267 @@
+"""What GPUs are wanted for: workloads at peak, promises, trust, limits; one TOML or JSON file.
+
+Not here: what is on offer (`offer`), and how a demand of platforms becomes a peak (`model`).
+
+A scenario's demand, its likely values, as an order for GPUs: so that offers can be taken for it.
+
+Promises, trust, caps and the loss of a zone are the order's own (`order`): what a scenario does not
+say, the order's defaults do. Not here: intervals of the demand (`model`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from reelgrid.errors import RequestError
+from reelgrid.plan.demand.throughput import (
+    Facts,
+    Throughput,
+    ThroughputKey,
+    likely_rate,
+    throughputs,
+)
+from reelgrid.plan.facts.architectures import find_architecture
+from reelgrid.plan.facts.hardware import find_gpu
+from reelgrid.plan.offers.offer import read_json, read_text
+from reelgrid.plan.scenario import Platform, Scenario, read_scenario
+from reelgrid.plan.scenario.reading import Location, find_at, read_table, read_toml
+from reelgrid.plan.scenario.rules import Bounds, check_bounds
+from reelgrid.spec import Size
+
+Share = Annotated[float, Bounds(at_least=0, at_most=1)]
+PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
+Seconds = Annotated[float, Bounds(at_least=0, at_most=1e7)]
+Count = Annotated[int, Bounds(at_least=0, at_most=10_000_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakWorkload:
+    """`[[workloads]]`: clips of one kind, so many minutes an hour at peak.
+
+    Attributes:
+        name: Its own.
+        model: Name of a model that `reelgrid plan models` knows.
+        minutes_per_h: Minutes of video to be made in the busiest hour.
+        mean_to_peak: Mean demand over that of the busiest hour.
+        size: Width and height; the model's own where none is given.
+        num_frames: Frames of a clip; the model's own where none are given.
+        fps: Frames a second; the model's own where none are given.
+        num_steps: Denoising steps; the model's own where none are given.
+        forwards_per_step: Passes through the network a step; 2 with guidance.
+        within_s: A clip is made within this time once begun; none is no promise.
+        trusted_share: Of the minutes, made on trusted GPUs.
+        gpus_per_clip: How many GPUs of one lease may work on one clip.
+        minutes_per_gpu_hour: What the user has measured, by kind of GPU, in place of predictions.
+    """
+
+    name: str
+    model: str
+    minutes_per_h: Annotated[float, Bounds(above=0, at_most=1e9)]
+    mean_to_peak: PositiveShare = 1.0
+    size: Size | None = None
+    num_frames: Annotated[int, Bounds(at_least=2, at_most=100_000)] | None = None
+    fps: Annotated[float, Bounds(above=0, at_most=240)] | None = None
+    num_steps: Annotated[int, Bounds(at_least=1, at_most=1000)] | None = None
+    forwards_per_step: Annotated[int, Bounds(at_least=1, at_most=10)] | None = None
+    within_s: Annotated[float, Bounds(above=0, at_most=1e7)] | None = None
+    trusted_share: Share = 0.0
+    gpus_per_clip: tuple[Annotated[int, Bounds(at_least=1, at_most=1024)], ...] = (1,)
+    minutes_per_gpu_hour: dict[str, Annotated[float, Bounds(above=0)]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        if not self.gpus_per_clip:
+            raise RequestError("expected at least one number", param="gpus_per_clip")
+        for rate in self.minutes_per_gpu_hour.values():
+            if not 0 < rate < float("inf"):
+                raise RequestError(
+                    f"expected a number above 0, got {rate:g}", param="minutes_per_gpu_hour"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerms:
+    """`[lease]`: how the GPUs are held and used.
+
+    Attributes:
+        hours: How long they are wanted; what begins a lease is spread over it.
+        load_s: To load the model on a machine that is ready.
+        checkpoint_every_s: Work between two saves is lost with a GPU that goes without notice.
+        save_s: A notice at least this long suffices to save.
+        utilisation: Busy share of the GPUs at peak: the rest keeps queues short.
+    """
+
+    hours: Annotated[float, Bounds(above=0, at_most=1e6)] = 168.0
+    load_s: Seconds = 60.0
+    checkpoint_every_s: Annotated[float, Bounds(above=0, at_most=1e7)] = 60.0
+    save_s: Seconds = 10.0
+    utilisation: PositiveShare = 0.85
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLimits:
+    """`[limits]`: how the risk is spread.
+
+    Attributes:
+        gpus_per_provider: At most so many of any one provider.
+        gpus_per_zone: At most so many in any one zone of a provider.
+        providers: Caps of single providers, by name.
+        zones: Caps of single zones, by `provider/zone`.
+        survive_share: Of the peak, still made when all GPUs of one kind in one zone are lost.
+        spare_share: More than the peak, kept ready.
+    """
+
+    gpus_per_provider: Count | None = None
+    gpus_per_zone: Count | None = None
+    providers: dict[str, int] = field(default_factory=dict)
+    zones: dict[str, int] = field(default_factory=dict)
+    survive_share: Share = 0.0
+    spare_share: Annotated[float, Bounds(at_least=0, at_most=10)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        for name in ("providers", "zones"):
+            if any(cap < 0 for cap in getattr(self, name).values()):
+                raise RequestError("expected a number of at least 0", param=name)
+
+    def provider_cap(self, provider: str) -> int | None:
+        """Return how many GPUs may be of a provider; none is any number."""
+        return self.providers.get(provider, self.gpus_per_provider)
+
+    def zone_cap(self, place: str) -> int | None:
+        """Return how many GPUs may be in a zone, named `provider/zone`; none is any number."""
+        return self.zones.get(place, self.gpus_per_zone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseDemand:
+    """The file: what is wanted, and under which conditions.
+
+    Attributes:
+        title: What it is, for headings.
+        sureness: Predicted times are those that hold with this probability; 0.5 is the median.
+    """
+
+    title: str
+    workloads: tuple[PeakWorkload, ...]
+    lease: LeaseTerms = field(default_factory=LeaseTerms)
+    limits: LeaseLimits = field(default_factory=LeaseLimits)
+    sureness: Annotated[float, Bounds(at_least=0.01, at_most=0.99)] = 0.5
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        names = [job.name for job in self.workloads]
+        if not names:
+            raise RequestError("expected at least one", param="workloads")
+        if len(set(names)) < len(names):
+            raise RequestError("expected a name of its own for each", param="workloads")
+
+
+def read_lease_demand(path: Path, facts: Facts | None = None) -> LeaseDemand:
+    """Return what a `.toml` or `.json` file asks for.
+
+    Args:
+        path: The file.
+        facts: What is known; where given, other models and GPUs are refused at their line.
+
+    Raises:
+        RequestError: It cannot be read; the message has the file, the line, the key and what was
+            expected.
+    """
+    if path.suffix.lower() == ".json":
+        root = Location(str(path), {})
+        order = read_table(LeaseDemand, read_json(read_text(path), str(path)), root)
+    else:
+        tables, root = read_toml(path)
+        order = read_table(LeaseDemand, tables, root)
+    if facts is not None:
+        _check_names(order, root / "workloads", facts)
+    return order
+
+
+def _check_names(order: LeaseDemand, place: Location, facts: Facts) -> None:
+    """Refuse a model or GPU that is not known."""
+    for index, job in enumerate(order.workloads):
+        find_at(place / index / "model", find_architecture, job.model, facts.architectures)
+        for gpu in job.minutes_per_gpu_hour:
+            rate = place / index / "minutes_per_gpu_hour" / gpu
+            find_at(rate, find_gpu, gpu, facts.hardware)
+
+
+HOURS_A_DAY = 24
+
+
+def read_demand(path: Path, facts: Facts) -> LeaseDemand:
+    """Return the order of a file: an order of its own, or a scenario, told by `[[platforms]]`.
+
+    Raises:
+        RequestError: It is neither, or a model of it has no known architecture.
+    """
+    if path.suffix.lower() != ".json" and "platforms" in read_toml(path)[0]:
+        return order_of(read_scenario(path), facts)
+    return read_lease_demand(path, facts)
+
+
+def order_of(scenario: Scenario, facts: Facts) -> LeaseDemand:
+    """Return what a scenario wants at its peak, all inputs at their likely values.
+
+    Raises:
+        RequestError: A model has no known architecture: its need of memory has to be known.
+    """
+    served = throughputs(scenario, facts)
+    jobs = [
+        _job(scenario, (i, j), facts, _rates_given(scenario, (i, j), served))
+        for i, platform in enumerate(scenario.platforms)
+        for j in range(len(platform.clips))
+    ]
+    return LeaseDemand(title=scenario.name, workloads=tuple(jobs))
+
+
+def _rates_given(
+    scenario: Scenario, which: tuple[int, int], served: Mapping[ThroughputKey, Throughput]
+) -> dict[str, float]:
+    """Return the rates that `[[speeds]]` gives for a kind of clip, by GPU."""
+    each = [served[*which, k] for k in range(len(scenario.hardware))]
+    return {one.gpu.name: likely_rate(one) for one in each if one.given is not None}
+
+
+def _job(
+    scenario: Scenario, which: tuple[int, int], facts: Facts, rates_given: dict[str, float]
+) -> PeakWorkload:
+    i, j = which
+    platform, clip = scenario.platforms[i], scenario.platforms[i].clips[j]
+    place = scenario.location / "platforms" / i / "clips" / j / "model"
+    model = find_at(place, find_architecture, clip.model, facts.architectures)
+    fps = clip.fps or model.fps
+    shares = sum(each.share.likely for each in platform.clips)
+    peak = peak_to_mean(platform)
+    minutes_per_day = (
+        platform.minutes_per_day.likely
+        * platform.share_made_by_ai.likely
+        * platform.clips_per_kept.likely
+        * clip.share.likely
+        / shares
+    )
+    return PeakWorkload(
+        name=f"{platform.name} {j + 1}: {clip.model}",
+        model=clip.model,
+        minutes_per_h=minutes_per_day * peak / HOURS_A_DAY,
+        mean_to_peak=1 / peak,
+        size=clip.size,
+        num_frames=max(2, round(clip.clip_s.likely * fps)) if clip.clip_s else None,
+        fps=fps,
+        num_steps=max(1, round(clip.steps.likely)) if clip.steps else None,
+        forwards_per_step=clip.forwards_per_step,
+        minutes_per_gpu_hour=rates_given,
+    )
+
+
+def peak_to_mean(platform: Platform) -> float:
+    """Return demand of the busiest hour over the mean."""
+    if platform.demand_by_hour is not None:
+        return max(platform.demand_by_hour)
+    return platform.peak_to_mean.likely if platform.peak_to_mean is not None else 1.0

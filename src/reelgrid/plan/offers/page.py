@@ -1,0 +1,229 @@
+"""The choice of offers as a page: answer, doubt, what binds, arithmetic.
+
+Not here: how a page is written (`page`).
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reelgrid.plan.demand.model import HOURS_A_MONTH
+from reelgrid.plan.offers import tables as tables
+from reelgrid.plan.offers.choice import Choice
+from reelgrid.plan.offers.lease_yield import HOUR_S
+from reelgrid.plan.offers.speeds import offer_kind
+from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, number, write_page
+
+_MODEL = """\
+least        sum over offers o   C[o] g[o] x[o]            x[o] whole, 0 <= x[o] <= offered leases
+so that      sum over kinds k    q[k,w] y[k,w]  >= (1 + spare) r[w]        made at peak
+             the same over trusted kinds        >= trusted share of it     trust
+             sum over w          y[k,w]         <= sum over o of k  A[o] u g[o] x[o]
+             sum over o of a provider or zone  g[o] x[o]  <= cap
+             and, without any one kind in one zone, a survive_share of r[w]
+with         C[o] = c (billed share + (billed start-up + load) / hours)
+             A[o] = e^(-h l) h t / (e^(h t) - 1) / (1 + h s)"""
+
+_LETTERS = (
+    "x leases, g GPUs a lease, y GPUs at work, q minutes a GPU-hour, r minutes/h at peak, u "
+    "utilisation, c price, h hazard, s start-up, l loading, t time between saves."
+)
+
+
+def write_choice_page(path: Path, choice: Choice, origin: str) -> None:
+    """Write the page.
+
+    Args:
+        path: Where to.
+        choice: What to show.
+        origin: Command, files and version it was made with.
+
+    Raises:
+        RequestError: The folder is not there, or Plotly is not installed.
+    """
+    write_page(
+        path,
+        title=f"Which GPUs to lease: {choice.problem.order.title}",
+        answer=tables.sentence(choice),
+        key_figures=_key_figures(choice),
+        sections=[
+            Section(title="What to lease", parts=[_cost_chart(choice), tables.leases_table(choice)]),
+            Section(
+                title="How sure",
+                parts=[tables.uncertainty_sentence(choice), _price_chart(choice),
+                       tables.comparison_table(choice)],
+            ),
+            Section(
+                title="What binds",
+                parts=[_levers_words(choice), *_lever_charts(choice), tables.kinds_table(choice)],
+            ),
+            Section(
+                title="The arithmetic",
+                parts=[tables.work_table(choice), Formula(text=_MODEL, note=_LETTERS),
+                       _lease_words(choice)],
+            ),
+        ],
+        origin=origin,
+    )  # fmt: skip
+
+
+def _key_figures(choice: Choice) -> list[KeyFigure]:
+    costs = dict(choice.usd_per_h_by_sureness)
+    low, high = (
+        "impossible" if cost is None else number(cost) for cost in (costs[0.1], costs[0.9])
+    )
+    month = choice.mix.usd_per_h * HOURS_A_MONTH
+    return [
+        KeyFigure(label="GPUs", value=f"{choice.num_gpus:,}"),
+        KeyFigure(
+            label="Cost an hour",
+            value=f"${number(choice.mix.usd_per_h)}",
+            uncertainty=f"{low} to {high} (80 %)",
+        ),
+        KeyFigure(label="Cost a month", value=f"${number(month)}", uncertainty="730.5 hours"),
+        KeyFigure(
+            label="A minute of video",
+            value=f"${number(choice.usd_per_minute)}",
+            uncertainty=f"at {number(choice.minutes_per_h)} minutes/h on average",
+        ),
+    ]
+
+
+def _cost_chart(choice: Choice) -> Chart:
+    taken = [
+        (usd * leases, f"{leases * offer.gpus_per_lease} x {offer.name}")
+        for leases, offer, usd in zip(
+            choice.mix.leases, choice.problem.offers, choice.problem.lease_usd_per_h, strict=True
+        )
+        if leases
+    ]
+    taken.sort()
+    return Chart(
+        title="Where the money goes",
+        description=f"Bars of dollars an hour, dearest first: {_listed(reversed(taken))}.",
+        figure=_bars([name for _, name in taken], [usd for usd, _ in taken], "$ an hour"),
+        height_px=80 + 34 * len(taken),
+    )
+
+
+def _listed(pairs: Any) -> str:
+    return "; ".join(f"{name}: ${number(usd)}" for usd, name in pairs)
+
+
+def _bars(names: Sequence[str], values: Sequence[float], unit: str, series: int = 1) -> Any:
+    return {
+        "data": [{
+            "type": "bar", "orientation": "h", "x": values, "y": names,
+            "marker": {"color": colour(series)}, "text": [f"${number(each)}" for each in values],
+            "textposition": "outside", "cliponaxis": False,
+            "hovertemplate": "%{y}: $%{x:,.2f}<extra></extra>",
+        }],
+        "layout": {
+            "xaxis": {"title": {"text": unit}, "range": [0, 1.15 * max(values, default=1.0)]}
+        },
+    }  # fmt: skip
+
+
+def _price_chart(choice: Choice) -> Chart:
+    """Return what a minute costs on each offer, beside whether it was taken."""
+    points = []
+    for job in choice.problem.order.workloads:
+        for index, offer in enumerate(choice.problem.offers):
+            usd = _usd_per_minute(choice, index, job.name)
+            if usd is not None:
+                points.append((usd, f"{offer.name}", job.name, choice.mix.leases[index] > 0))
+    traces = [
+        _trace(points, job.name, place, is_taken=is_taken)
+        for place, job in enumerate(choice.problem.order.workloads, 1)
+        for is_taken in (True, False)
+    ]
+    names = [name for _, name in sorted({name: usd for usd, name, *_ in points}.items())]
+    return Chart(
+        title="What a minute of video costs on each offer, leased hours only",
+        description=(
+            "Dots on a logarithmic axis, one row an offer; filled dots are offers that are taken. "
+            "Start-up, loading and lost work are included, idle time is not."
+        ),
+        figure={
+            "data": [trace for trace in traces if trace["x"]],
+            "layout": {"xaxis": _log_axis([usd for usd, *_ in points])},
+        },
+        note="Filled: taken. Limits, trust and whole leases are why the cheapest is not always.",
+        height_px=110 + 22 * len(names),
+    )
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis of dollars with its ticks at 1, 2 and 5."""
+    ends = (math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    ticks = [digit * 10.0**power for power in range(*ends) for digit in (1, 2, 5)]
+    return {
+        "type": "log",
+        "title": {"text": "$ a minute"},
+        "showgrid": True,
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def _trace(
+    points: Sequence[tuple[float, str, str, bool]], job: str, place: int, *, is_taken: bool
+) -> dict[str, Any]:
+    own = [point for point in points if point[2] == job and point[3] == is_taken]
+    shown = colour((place - 1) % 8 + 1)
+    return {
+        "type": "scatter", "mode": "markers", "name": job if is_taken else f"{job}, not taken",
+        "x": [usd for usd, *_ in own], "y": [name for _, name, *_ in own],
+        "marker": {
+            "size": 10, "color": shown, "line": {"color": shown, "width": 1.5},
+            "symbol": ["circle", "square", "diamond"][(place - 1) % 3] + "-open" * (not is_taken),
+        },
+        "hovertemplate": "%{y}: $%{x:.3g} a minute<extra></extra>",
+    }  # fmt: skip
+
+
+def _usd_per_minute(choice: Choice, index: int, name: str) -> float | None:
+    problem = choice.problem
+    rate = problem.rates.get((offer_kind(problem.offers[index]), name))
+    made = (rate or 0.0) * problem.working_gpus[index]
+    return problem.lease_usd_per_h[index] / made if made > 0 else None
+
+
+def _levers_words(choice: Choice) -> str:
+    if not choice.levers:
+        return "Nothing binds but the demand."
+    first = choice.levers[0]
+    return (
+        f"The dearest condition is: {first.constraint}. Without it, the choice would cost "
+        f"${number(first.saves_without_usd_per_h)} an hour less."
+    )
+
+
+def _lever_charts(choice: Choice) -> list[Any]:
+    table = tables.sensitivity_table(choice)
+    levers = list(reversed(choice.levers))
+    if not levers:
+        return [table]
+    chart = Chart(
+        title="What each condition costs",
+        description="Bars of what the absence of each condition would save; the table has them.",
+        figure=_bars(
+            [each.constraint for each in levers],
+            [each.saves_without_usd_per_h for each in levers],
+            "$ an hour saved without it",
+            series=2,
+        ),
+        height_px=80 + 34 * len(levers),
+    )
+    return [chart, table]
+
+
+def _lease_words(choice: Choice) -> str:
+    lease = choice.problem.order.lease
+    return (
+        f"The GPUs are wanted for {lease.hours:g} h and {lease.utilisation:.0%} busy at peak; "
+        f"loading takes {lease.load_s:g} s, work is saved every {lease.checkpoint_every_s:g} s "
+        f"({lease.checkpoint_every_s / HOUR_S:.3g} h). Speeds are those that hold with a probability of "
+        f"{choice.problem.order.sureness:.0%}."
+    )

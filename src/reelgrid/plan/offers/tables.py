@@ -1,0 +1,208 @@
+"""The choice of offers as a sentence, as tables and as JSON.
+
+Not here: the page with charts (`page`).
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from reelgrid.plan.demand.model import HOURS_A_MONTH
+from reelgrid.plan.offers.choice import Choice
+from reelgrid.plan.offers.lease_yield import lease_yield
+from reelgrid.report.table import Cell, Column, Table, number
+
+
+def sentence(choice: Choice) -> str:
+    """Return the answer in one or two sentences."""
+    count = choice.num_gpus
+    offers = sum(1 for leases in choice.mix.leases if leases)
+    text = (
+        f"Lease {count:,} GPU{'s' * (count != 1)} from {offers} offer{'s' * (offers != 1)} for "
+        f"${number(choice.mix.usd_per_h)} an hour: ${number(choice.usd_per_minute)} for each "
+        "minute of video that is made."
+    )
+    if not choice.mix.has_proof:
+        text += (
+            " Time ran out before this was proved cheapest: another choice might cost up to "
+            f"{choice.mix.gap:.1%} less."
+        )
+    return text
+
+
+def uncertainty_sentence(choice: Choice) -> str:
+    """Return how the cost hangs on the predicted times."""
+    costs = dict(choice.usd_per_h_by_sureness)
+    low, high = costs[0.1], costs[0.9]
+    if low is not None and high is not None and high - low <= 1e-9 * high:
+        return "All speeds are the user's own measurements, so the cost has no doubt from them."
+    best = "no choice" if low is None else f"${number(low)} an hour"
+    worst = "no choice does it" if high is None else f"${number(high)} an hour"
+    return (
+        f"If all GPUs turn out as fast as hoped for (one chance in ten), {best} would do; if as "
+        f"slow as feared (one chance in ten), {worst}."
+    )
+
+
+def leases_table(choice: Choice) -> Table:
+    """Return what to lease, offer by offer."""
+    rows: list[list[Cell]] = []
+    problem = choice.problem
+    for index, leases in enumerate(choice.mix.leases):
+        offer, of_gpu = problem.offers[index], problem.yields[index]
+        if leases:
+            gpus = leases * offer.gpus_per_lease
+            rows.append([
+                offer.gpu, offer.provider, offer.zone, gpus, offer.count, offer.usd_per_h,
+                of_gpu.usd_per_h, gpus * of_gpu.usd_per_h, of_gpu.working_share * 100,
+                offer.is_trusted,
+            ])  # fmt: skip
+    total: list[Cell] = ["sum", "", "", choice.num_gpus, "", "", "", choice.mix.usd_per_h, "", ""]
+    return Table(
+        title="What to lease",
+        columns=[
+            "GPU", "provider", "zone", "GPUs", "offered", Column(title="price", unit="$/h"),
+            Column(title="with starts", unit="$/h", digits=4), Column(title="cost", unit="$/h", digits=4),
+            Column(title="working", unit="% of time", digits=4), "trusted",
+        ],
+        rows=[*rows, total],
+        note=(
+            "Price is of one GPU for a leased hour; with starts, the first start-up and loading "
+            "are spread over the lease. Working is what start-ups, loading and lost work leave."
+        ),
+        is_total_last=True,
+    )  # fmt: skip
+
+
+def work_table(choice: Choice) -> Table:
+    """Return which GPUs make which workload at peak."""
+    rows: list[list[Cell]] = []
+    for (kind, name), gpus in choice.mix.work.items():
+        job = next(job for job in choice.problem.order.workloads if job.name == name)
+        speed = choice.problem.speeds.best(kind, job)
+        if speed and gpus > 1e-6:
+            made = gpus * speed.minutes_per_gpu_hour
+            trusted = " (trusted)" if kind[2] else ""
+            rows.append([
+                name, kind[0] + trusted, gpus, speed.gpus_per_clip, speed.seconds,
+                speed.minutes_per_gpu_hour, made, speed.need_gib, speed.basis,
+            ])  # fmt: skip
+    return Table(
+        title="Who makes what at peak",
+        columns=[
+            "workload", "GPU", "GPUs at work", "GPUs a clip", Column(title="a clip takes", unit="s"),
+            Column(title="rate", unit="minutes/GPU-hour"),
+            Column(title="made", unit="minutes/h"), Column(title="memory", unit="GiB"), "rests on",
+        ],
+        rows=sorted(rows, key=lambda row: (str(row[0]), str(row[1]))),
+        note="GPUs at work are an average: what stands idle, starts or loads is not in it.",
+    )  # fmt: skip
+
+
+def sensitivity_table(choice: Choice) -> Table:
+    """Return the constraints that bind."""
+    skipped = (
+        f" Not examined for want of time: {'; '.join(choice.not_examined)}."
+        if choice.not_examined
+        else ""
+    )
+    return Table(
+        title="What binds",
+        columns=[
+            "constraint", "relaxed by", Column(title="saves", unit="$/h"),
+            Column(title="its absence saves", unit="$/h"),
+        ],
+        rows=[
+            [each.constraint, each.unit, each.saves_usd_per_h, each.saves_without_usd_per_h]
+            for each in choice.levers
+        ],
+        note="Found by choosing anew. Constraints that are not listed cost nothing." + skipped,
+    )  # fmt: skip
+
+
+def kinds_table(choice: Choice) -> Table:
+    """Return what one lease more or less of each GPU changes."""
+    return Table(
+        title="One more, one less",
+        columns=[
+            "GPU", "leased", "offered", "GPUs a lease",
+            Column(title="one lease more adds", unit="$/h"),
+            Column(title="one lease less adds", unit="$/h"),
+        ],
+        rows=[
+            [
+                each.gpu, each.leased, each.offered, " or ".join(map(str, each.gpus_per_lease)),
+                _added(each.one_more_usd_per_h), _less(each.leased, each.one_less_usd_per_h),
+            ]
+            for each in choice.kinds
+        ],
+        note="All other leases are chosen anew each time.",
+    )  # fmt: skip
+
+
+def _added(usd_per_h: float | None) -> Cell:
+    return "impossible" if usd_per_h is None else usd_per_h
+
+
+def _less(leased: int, usd_per_h: float | None) -> Cell:
+    return _added(usd_per_h) if leased else None
+
+
+def comparison_table(choice: Choice) -> Table:
+    """Return the cost of this choice beside others."""
+    rows: list[list[Cell]] = [["this choice", choice.mix.usd_per_h, _month(choice.mix.usd_per_h)]]
+    rows.append(["no choice costs less than", choice.mix.bound_usd_per_h, None])
+    greedy = choice.greedy_usd_per_h
+    rows.append(["cheapest minutes first (greedy)", _added(greedy), _month(greedy)])
+    rows += [
+        [f"times that hold with {sureness:.0%}", _added(usd), _month(usd)]
+        for sureness, usd in choice.usd_per_h_by_sureness
+    ]
+    return Table(
+        title="What it costs, and what else would",
+        columns=[
+            "choice", Column(title="cost", unit="$/h", digits=4),
+            Column(title="a month of 730.5 h", unit="$"),
+        ],
+        rows=rows,
+    )  # fmt: skip
+
+
+def _month(usd_per_h: float | None) -> float | None:
+    return None if usd_per_h is None else usd_per_h * HOURS_A_MONTH
+
+
+def as_json(choice: Choice) -> dict[str, Any]:
+    """Return all of the answer, every digit kept."""
+    mix, problem = choice.mix, choice.problem
+    return {
+        "title": problem.order.title,
+        "usd_per_h": mix.usd_per_h,
+        "bound_usd_per_h": mix.bound_usd_per_h,
+        "gap": mix.gap,
+        "is_proved": mix.has_proof,
+        "usd_per_minute": choice.usd_per_minute,
+        "num_gpus": choice.num_gpus,
+        "leases": [
+            asdict(offer)
+            | asdict(lease_yield(offer, problem.order.lease))
+            | {"usd_per_h": offer.usd_per_h, "num_gpus": leases * offer.gpus_per_lease}
+            | {"cost_usd_per_h": leases * usd}
+            for offer, leases, usd in zip(
+                problem.offers, mix.leases, problem.lease_usd_per_h, strict=True
+            )
+            if leases
+        ],
+        "work": [
+            {"workload": name, "gpu": kind[0], "is_trusted": kind[2], "working_gpus": gpus}
+            for (kind, name), gpus in mix.work.items()
+            if gpus > 1e-6
+        ],
+        "levers": [asdict(each) for each in choice.levers],
+        "not_examined": list(choice.not_examined),
+        "kinds": [asdict(each) for each in choice.kinds],
+        "usd_per_h_by_sureness": [
+            {"sureness": sureness, "usd_per_h": usd}
+            for sureness, usd in choice.usd_per_h_by_sureness
+        ],
+        "greedy_usd_per_h": choice.greedy_usd_per_h,
+    }

@@ -1,0 +1,1 @@
+"""Prediction of generation time, memory and power for a model on a GPU."""

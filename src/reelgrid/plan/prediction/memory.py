@@ -1,0 +1,124 @@
+"""Device memory of a generation by formula: weights, activations, decoder, and what to do if short.
+
+    weights      2 bytes a parameter
+    activations  tokens * 2 bytes * (8 width + 2 feed-forward width): the residual stream and its
+                 32-bit norm, queries, keys, values, the attention's output, the feed-forward's two
+                 sides; attention itself keeps nothing (arXiv:2205.14135)
+    decoder      pixels of a chunk of frames * 2 KiB: four maps of 256 numbers of 16 bits
+
+What stands beside it (CUDA's context, fragments) is the share of the card that `USABLE` leaves out.
+Not here: what a model needed when it was measured (`measurement`, the catalogue's `memory_gib`).
+"""
+
+from dataclasses import dataclass
+
+from reelgrid.plan.facts.architectures import Architecture
+from reelgrid.plan.facts.hardware import Gpu
+from reelgrid.plan.prediction.observations import Offload
+from reelgrid.plan.prediction.workload import Workload
+
+USABLE = 0.95
+"""Share of a card's memory that weights and activations can have: a rule of thumb."""
+
+GIB = 2**30
+_BYTES = 2
+_STREAM_WIDTHS = 8
+_FEED_FORWARD_SIDES = 2
+_DECODER_BYTES_PER_PIXEL = 2_048
+
+HOW: dict[Offload, str] = {
+    "": "",
+    "once": "parts take turns on the GPU (model offload)",
+    "steps": "weights are read from the host at every step (layer offload)",
+}
+"""What is done when memory is short, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryNeed:
+    """Device memory of a generation in GiB, on each GPU.
+
+    Attributes:
+        weights_gib: Of the parts that are on the device at the same time.
+        activations_gib: Of the denoising network at work.
+        decoder_gib: Of decoding the latents.
+        total_gib: The largest sum that is needed at once.
+        usable_gib: What the GPU has for it.
+        offload: What has to leave the device for it to fit, in words; empty if nothing.
+        fits: Whether it fits at all.
+    """
+
+    weights_gib: float
+    activations_gib: float
+    decoder_gib: float
+    total_gib: float
+    usable_gib: float
+    offload: str
+    fits: bool = True
+
+
+def memory_need(workload: Workload, gpu: Gpu, num_gpus: int = 1) -> tuple[MemoryNeed, Offload]:
+    """Return the memory that a generation needs on each of its GPUs, and how it is made to fit.
+
+    Tried in order: everything on the device; parts taking turns; on several GPUs the weights shared
+    out among them; weights read from the host at every step. What fits in none of these is told
+    with the last and `fits` false.
+
+    Args:
+        workload: What is made.
+        gpu: On which GPU.
+        num_gpus: GPUs that work on it together, each on its share of the tokens.
+    """
+    model, usable = workload.model, gpu.memory_gb * USABLE
+    activations = activations_gib(workload) / num_gpus
+    decoder = decoder_gib(workload)
+    network = model.params_b * _BYTES * 1e9 / GIB
+    everything = model.weight_bytes / GIB
+    text = model.text_encoder_params_b * _BYTES * 1e9 / GIB
+    codec = model.vae_params_b * _BYTES * 1e9 / GIB
+    layer = 2 * network / model.layers
+
+    def need(
+        weights: float, total: float, how: Offload, words: str = ""
+    ) -> tuple[MemoryNeed, Offload]:
+        told = MemoryNeed(
+            weights_gib=weights,
+            activations_gib=activations,
+            decoder_gib=decoder,
+            total_gib=total,
+            usable_gib=usable,
+            offload=words or HOW[how],
+            fits=total <= usable,
+        )
+        return told, how
+
+    shared = everything / num_gpus
+    ways = [
+        need(everything, everything + max(activations, decoder), ""),
+        need(network, max(text, network + activations, codec + decoder), "once"),
+        need(layer, max(layer + activations, codec + decoder), "steps"),
+    ]
+    if num_gpus > 1:
+        total = shared + max(activations, decoder)
+        ways.insert(1, need(shared, total, "", "weights are shared out over the GPUs (FSDP)"))
+    return next((way for way in ways if way[0].fits), ways[-1])
+
+
+def activations_gib(workload: Workload) -> float:
+    """Return the memory of the denoising network's activations for the whole batch, in GiB."""
+    model = workload.model
+    tokens = model.video_tokens(workload.size, workload.num_frames) + model.text_tokens
+    numbers = _STREAM_WIDTHS * model.width + _FEED_FORWARD_SIDES * model.ffn_width
+    return tokens * numbers * _BYTES * workload.num_images / GIB
+
+
+def decoder_gib(workload: Workload) -> float:
+    """Return the memory of decoding one clip, a chunk of frames at a time, in GiB."""
+    frames = min(workload.num_frames, frames_at_once(workload.model))
+    pixels = workload.size.width * workload.size.height * frames
+    return pixels * _DECODER_BYTES_PER_PIXEL / GIB
+
+
+def frames_at_once(model: Architecture) -> int:
+    """Return the frames of a chunk of latents, which the codec decodes at once."""
+    return model.vae_time // model.latents_per_chunk

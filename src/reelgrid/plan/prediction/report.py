@@ -1,0 +1,201 @@
+"""Predictions as a page that a manager can read: the answer, the doubt, the arithmetic.
+
+Not here: how the page is drawn (`page`), and the tables (`report`).
+
+Predictions as tables: one in full, several side by side.
+
+Not here: the predictions (`predict`), and how tables are drawn.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reelgrid.plan.facts.hardware import Gpu
+from reelgrid.plan.prediction.predict import Interval, Prediction
+from reelgrid.plan.prediction.workload import Workload
+from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, write_page
+from reelgrid.report.table import Cell, Column, Table, show
+
+
+def prediction_table(workload: Workload, gpu: Gpu, num_gpus: int, answer: Prediction) -> Table:
+    """Return everything that one prediction says, and what it rests on."""
+    memory = answer.memory
+    rows: list[tuple[Cell, ...]] = [
+        _row("time", "s", answer.seconds),
+        _row("minutes of video per GPU-hour", "", answer.minutes_per_gpu_hour),
+        ("share of 16-bit peak", "", answer.share_of_peak, None),
+        _row("energy of the GPUs", "Wh", answer.wh),
+        _row("cost", "$", answer.usd),
+        ("memory a GPU", "GiB", memory.total_gib, None),
+        ("  of weights", "GiB", memory.weights_gib, None),
+        ("  of activations", "GiB", memory.activations_gib, None),
+        ("  of the decoder", "GiB", memory.decoder_gib, None),
+        ("  usable", "GiB", memory.usable_gib, None),
+        ("FLOPs", "PFLOP", workload.flops / 1e15, None),
+    ]
+    return Table(
+        title=f"{title_of(workload)} on {num_gpus} x {gpu.name}: "
+        f"about {_duration(answer.seconds.likely)}",
+        columns=("what", "unit", "likely", "80 % interval"),
+        rows=rows,
+        note="Rests on: " + "\n          ".join(answer.basis),
+    )
+
+
+def _row(what: str, unit: str, interval: Interval | None) -> tuple[Cell, ...]:
+    if interval is None:
+        return what, unit, None, None
+    return what, unit, interval.likely, (interval.low, interval.high)
+
+
+def comparison_table(
+    workload: Workload, num_gpus: int, answers: Sequence[tuple[Gpu, Prediction]]
+) -> Table:
+    """Return predictions of one workload on several kinds of GPU, a line each."""
+    columns = (
+        "GPU", Column(title="time", unit="s"), Column(title="80 %", unit="s"),
+        Column(title="minutes per GPU-hour"), Column(title="of peak"),
+        Column(title="memory", unit="GiB"), "fits", Column(title="energy", unit="Wh"),
+        Column(title="cost", unit="$"), Column(title="80 %", unit="$"), "rests on",
+    )  # fmt: skip
+    rows = [_cells(gpu, answer) for gpu, answer in answers]
+    note = "Everything that each line rests on: --json."
+    title = f"{title_of(workload)}, {num_gpus} GPUs each" if num_gpus > 1 else title_of(workload)
+    return Table(title=title, columns=columns, rows=rows, note=note)
+
+
+def _cells(gpu: Gpu, answer: Prediction) -> tuple[Cell, ...]:
+    seconds, usd, rate = answer.seconds, answer.usd, answer.minutes_per_gpu_hour
+    memory = answer.memory
+    fits = "no" if not memory.fits else memory.offload.split(" (")[0] or "yes"
+    return (
+        gpu.name, seconds.likely, (seconds.low, seconds.high), rate.likely if rate else None,
+        answer.share_of_peak, memory.total_gib, fits, answer.wh.likely,
+        usd.likely if usd else None, (usd.low, usd.high) if usd else None,
+        answer.basis[0].split(":")[0].split(" of ")[0].split(" on ")[0],
+    )  # fmt: skip
+
+
+def title_of(workload: Workload) -> str:
+    """Return what is made, in words."""
+    frames = f" x {workload.num_frames}" if workload.model.kind == "video" else ""
+    batch = f", batch {workload.num_images}" if workload.num_images > 1 else ""
+    return (
+        f"{workload.model.name}, {workload.size}{frames}, {workload.num_steps} steps x "
+        f"{workload.forwards_per_step} forwards{batch}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time span as people write it."""
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
+
+
+_FORMULA = """denoise = forwards [ F_linear/(P e_L) + F_attention/(P e_A) + passes bytes/bandwidth ] / GPUs
+        + forwards [ exchange/link + layers latency ]
+seconds = denoise + decoder FLOPs/rate + fixed
+F       = 2 P L + 4 L^2 d N  a forward, a multiply-add counted as two"""
+
+GpuPredictions = Sequence[tuple[Gpu, Prediction]]
+
+
+def write_prediction_page(
+    path: Path, workload: Workload, num_gpus: int, answers: GpuPredictions, origin: str
+) -> None:
+    """Write the page.
+
+    Args:
+        path: The file, overwritten.
+        workload: What is made.
+        num_gpus: GPUs that share one generation.
+        answers: The kinds of GPU and what was predicted of each, at least one.
+        origin: The command that made it.
+
+    Raises:
+        RequestError: The folder is not there, or Plotly is not installed.
+    """
+    gpu, best = min(answers, key=lambda each: each[1].seconds.likely)
+    write_page(
+        path,
+        title=title_of(workload),
+        answer=_sentence(gpu, num_gpus, best),
+        key_figures=_key_figures(best),
+        sections=(
+            Section(title="How sure", parts=(_chart(answers), *_doubts(answers))),
+            Section(
+                title="The figures",
+                parts=(
+                    (comparison_table(workload, num_gpus, answers),)
+                    if len(answers) > 1
+                    else (prediction_table(workload, gpu, num_gpus, best),)
+                ),
+            ),
+            Section(title="The arithmetic", parts=(Formula(text=_FORMULA),)),
+        ),
+        origin=origin,
+    )
+
+
+def _sentence(gpu: Gpu, num_gpus: int, best: Prediction) -> str:
+    seconds = best.seconds
+    first = (
+        f"It takes about {show(seconds.likely)} s on {num_gpus} x {gpu.name}; "
+        f"with 80 % confidence {show(seconds.low)} to {show(seconds.high)} s."
+    )
+    return f"{first} This rests on: {best.basis[0]}."
+
+
+def _key_figures(best: Prediction) -> tuple[KeyFigure, ...]:
+    figures = [_key("seconds", best.seconds), _key("Wh", best.wh)]
+    if best.minutes_per_gpu_hour is not None:
+        figures.append(_key("minutes of video per GPU-hour", best.minutes_per_gpu_hour))
+    if best.usd is not None:
+        figures.append(_key("$", best.usd))
+    return tuple(figures)
+
+
+def _key(label: str, interval: Interval) -> KeyFigure:
+    return KeyFigure(
+        label=label,
+        value=show(interval.likely),
+        uncertainty=f"{show(interval.low)} to {show(interval.high)}",
+    )
+
+
+def _chart(answers: GpuPredictions) -> Chart:
+    """Return the seconds on each GPU with their intervals, the fastest on top."""
+    ordered = sorted(answers, key=lambda each: -each[1].seconds.likely)
+    likely = [answer.seconds.likely for _, answer in ordered]
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": likely,
+        "y": [gpu.name for gpu, _ in ordered],
+        "marker": {"color": colour(0), "size": 9},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [answer.seconds.high - answer.seconds.likely for _, answer in ordered],
+            "arrayminus": [answer.seconds.likely - answer.seconds.low for _, answer in ordered],
+            "color": colour(0),
+        },
+        "hovertemplate": "%{y}: %{x:.3g} s<extra></extra>",
+    }
+    fastest = ordered[-1][0].name
+    return Chart(
+        title=f"{fastest} takes {show(likely[-1])} s",
+        description="Seconds of one generation, logarithmic, with 80 % intervals, by GPU.",
+        figure={
+            "data": [trace],
+            "layout": {"xaxis": {"type": "log", "title": {"text": "seconds"}}, "showlegend": False},
+        },
+        height_px=160 + 26 * len(ordered),
+    )
+
+
+def _doubts(answers: GpuPredictions) -> tuple[str, ...]:
+    """Return what each prediction rests on, in words."""
+    return tuple(f"{gpu.name}: {'; '.join(answer.basis)}." for gpu, answer in answers)

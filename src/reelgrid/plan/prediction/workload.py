@@ -1,0 +1,224 @@
+"""What is made: a model, a size, frames and steps, with the model's defaults filled in.
+
+Not here: on what it is made (`hardware`) and what that takes (`predict`).
+
+FLOPs of a generation by formula, a multiply-add counted as two, as GPUs' peak rates are.
+
+One forward of `N` layers of width `d` over `L` tokens of video and `m` of text, with `P` weights
+that each token is multiplied with:
+
+    joint    2 P (L + m) + 4 (L + m)^2 d N
+    cross    2 P L + 4 L^2 d N + 4 L m d N
+    linear   2 P L + 4 L d^2 N / heads + 4 L m d N     (linear attention, arXiv:2410.10629)
+
+Two matrix products of `2 L^2 d` each make an attention, as in arXiv:2001.08361 section 2.1 for the
+causal case. Left out: codec, text encoder, modulation, normalisation; they count below about four
+steps. Not here: how fast it goes (`calibration`).
+"""
+
+import math
+from dataclasses import dataclass
+
+from reelgrid.catalog import ModelCard
+from reelgrid.errors import RequestError
+from reelgrid.plan.facts.architectures import Architecture, find_architecture
+from reelgrid.spec import MAX_FPS, MAX_STEPS, Request, Size
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardFlops:
+    """FLOPs of one forward of one clip.
+
+    Attributes:
+        linear: Of matrix products with weights.
+        attention: Of attention, the products of activations with each other.
+    """
+
+    linear: float
+    attention: float
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.linear + self.attention
+
+
+def forward_flops(model: Architecture, size: Size, num_frames: int) -> ForwardFlops:
+    """Return the FLOPs of one pass through the denoising network for one clip."""
+    tokens, text = model.video_tokens(size, num_frames), model.text_tokens
+    across = 4 * model.width * model.layers
+    if model.attention == "joint":
+        both = tokens + text
+        return ForwardFlops(2.0 * model.weights_per_token * both, float(across * both * both))
+    linear = 2.0 * model.weights_per_token * tokens
+    to_text = across * tokens * text
+    if model.attention == "linear":
+        return ForwardFlops(linear, float(across * tokens * model.head_dim + to_text))
+    return ForwardFlops(linear, float(across * tokens * tokens + to_text))
+
+
+MAX_FRAMES = 100_000
+MAX_FORWARDS_PER_STEP = 10
+MAX_IMAGES = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One generation: what is made, by which model, in how many passes.
+
+    Attributes:
+        model: The model's architecture.
+        size: Width and height in pixels.
+        num_frames: Frames of the clip; 1 for an image.
+        num_steps: Denoising steps, 1 to 1,000.
+        forwards_per_step: Passes through the network a step; 2 with guidance.
+        fps: Frames a second of the finished clip.
+        num_images: Clips or images made in one batch.
+    """
+
+    model: Architecture
+    size: Size
+    num_frames: int
+    num_steps: int
+    forwards_per_step: int
+    fps: float
+    num_images: int = 1
+
+    def __post_init__(self) -> None:
+        _check_range("steps", self.num_steps, 1, MAX_STEPS)
+        _check_range("frames", self.num_frames, 1, MAX_FRAMES)
+        _check_range("forwards per step", self.forwards_per_step, 1, MAX_FORWARDS_PER_STEP)
+        _check_range("fps", self.fps, 0.1, MAX_FPS)
+        _check_range("batch", self.num_images, 1, MAX_IMAGES)
+
+    @property
+    def num_forwards(self) -> int:
+        """Passes through the network, of the whole batch at once."""
+        return self.num_steps * self.forwards_per_step
+
+    @property
+    def clip_s(self) -> float:
+        """Seconds of video that are made, all clips of the batch together; 0 for images."""
+        return 0.0 if self.model.kind == "image" else self.num_frames / self.fps * self.num_images
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of the denoising network over all steps, the whole batch."""
+        forward = forward_flops(self.model, self.size, self.num_frames)
+        return forward.total * self.num_forwards * self.num_images
+
+
+def workload_of(
+    model: Architecture,
+    *,
+    size: Size | None = None,
+    num_frames: int | None = None,
+    num_steps: int | None = None,
+    forwards_per_step: int | None = None,
+    fps: float | None = None,
+    num_images: int = 1,
+) -> Workload:
+    """Return a workload, the model's defaults filled in.
+
+    Sizes and frames that the model cannot make are counted as the next larger that it can; who has
+    to refuse them calls `check_supported`.
+
+    Raises:
+        RequestError: A number is out of range.
+    """
+    return Workload(
+        model=model,
+        size=size or model.size,
+        num_frames=model.frames if num_frames is None else num_frames,
+        num_steps=model.steps if num_steps is None else num_steps,
+        forwards_per_step=(
+            model.forwards_per_step if forwards_per_step is None else forwards_per_step
+        ),
+        fps=model.fps if fps is None else fps,
+        num_images=num_images,
+    )
+
+
+def check_supported(workload: Workload) -> None:
+    """Refuse a size or a number of frames that the model cannot make.
+
+    Raises:
+        RequestError: It cannot; the message names the nearest that it can.
+    """
+    _check_size(workload.model, workload.size)
+    _check_frames(workload.model, workload.num_frames)
+
+
+def workload_of_request(card: ModelCard, request: Request) -> Workload:
+    """Return the workload of a request to a model of the catalogue.
+
+    Args:
+        card: The model; its architecture has to be known.
+        request: What is wanted; the card's defaults are filled in.
+
+    Raises:
+        RequestError: The architecture is unknown, or the card refuses the request.
+    """
+    model = find_architecture(card.name)
+    whole = card.complete(request)
+    guided = whole.guidance_scale is not None and whole.guidance_scale > 1
+    forwards = model.forwards_per_step if guided else 1
+    assert whole.size is not None
+    assert whole.num_frames is not None
+    assert whole.num_steps is not None
+    assert whole.fps is not None
+    return Workload(
+        model=model,
+        size=whole.size,
+        num_frames=whole.num_frames,
+        num_steps=whole.num_steps,
+        forwards_per_step=forwards,
+        fps=whole.fps,
+    )
+
+
+def _check_size(model: Architecture, size: Size) -> None:
+    """Refuse a size that is not made of whole tokens.
+
+    Raises:
+        RequestError: It is not; the message names the nearest that is.
+    """
+    multiple = model.pixel_multiple
+    if size.width % multiple == 0 == size.height % multiple:
+        return
+    near = "x".join(
+        str(max(multiple, round(side / multiple) * multiple)) for side in (size.width, size.height)
+    )
+    raise RequestError(
+        f"{model.name} cannot make {size}: width and height are multiples of {multiple}; "
+        f"nearest: {near}",
+        param="size",
+    )
+
+
+def _check_frames(model: Architecture, num_frames: int) -> None:
+    """Refuse frames that are no whole chunks of latents.
+
+    Raises:
+        RequestError: They are not; the message names the nearest that are.
+    """
+    if model.kind == "image":
+        if num_frames != 1:
+            raise RequestError(f"{model.name} makes single images, not {num_frames} frames")
+        return
+    apart = 1 if model.first_frame_apart else 0
+    if num_frames >= 1 and (num_frames - apart) % model.vae_time == 0:
+        return
+    below = max(0, (num_frames - apart) // model.vae_time) * model.vae_time + apart
+    rule = f"a multiple of {model.vae_time}" + (" plus 1" if apart else "")
+    nearest = ", ".join(str(each) for each in (below, below + model.vae_time) if each > 0)
+    raise RequestError(
+        f"{model.name} cannot make {num_frames} frames: {rule}; nearest: {nearest}", param="frames"
+    )
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not math.isfinite(value) or not low <= value <= high:
+        raise RequestError(
+            f"{name} {value:g} is out of range: {low:g} to {high:,g}", param=name.split()[0]
+        )

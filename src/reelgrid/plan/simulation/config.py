@@ -1,0 +1,196 @@
+"""The `[simulation]` part of a scenario file: the fleet as it is leased, and how its jobs arrive.
+
+Values only, with the units of the file in their names. Not here: reading the file
+(`plan.scenario`), and turning it into what the engines run (`model`).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from reelgrid.errors import RequestError
+from reelgrid.plan.scenario.rules import Bounds, check_bounds
+
+Estimates = Literal["exact", "mean"]
+
+_Seconds: TypeAlias = Annotated[float, Bounds(at_least=0, at_most=1e9)]
+_Share: TypeAlias = Annotated[float, Bounds(at_least=0, at_most=1)]
+_NotNegative: TypeAlias = Annotated[float, Bounds(at_least=0)]
+_Positive: TypeAlias = Annotated[float, Bounds(above=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePool:
+    """`[[simulation.nodes]]`: workers of one kind in one zone, which are lost together.
+
+    A lost node is leased anew after an absence, so that the pool strives to keep `count`. The time
+    that a node stays is exponential (`hazard_per_h`) or Weibull (`weibull_shape`,
+    `weibull_scale_h`), from the moment that it is ready; with neither it stays for good.
+
+    Attributes:
+        gpu: The name of a GPU of `[[hardware]]`.
+        count: Nodes; each has the GPUs that work on one clip together.
+        zone: Where they stand; a name.
+        num_zones: Zones that the nodes are spread over evenly; each is lost by itself.
+        usd_per_h: Price of a leased GPU; that of `[[hardware]]` where none is given.
+        is_start_up_billed: Whether start-up costs as much as the rest (Salad: no; Akash: yes).
+        hazard_per_h: Losses per node-hour.
+        weibull_shape: Below 1, old nodes are lost more rarely than fresh ones.
+        weibull_scale_h: The scale of that distribution.
+        correlation: Share of the hazard that strikes the whole pool within 3 minutes.
+        shared_loss_share: Share of the pool that such a strike takes.
+        notice_s: How long before a loss it is announced.
+        absence_mean_s: Mean of the exponential time until a lost node is leased anew.
+        startup_median_s: From the lease to the first job: image pull and start of the process.
+        startup_sigma: Standard deviation of its logarithm.
+        load_s: To bring a model into the memory of the GPU.
+        memory_gib: Device memory that a job may use; the GPU's own where none is given.
+        is_trusted: Whether private jobs may run there.
+    """
+
+    gpu: str
+    count: Annotated[int, Bounds(at_least=1, at_most=10_000_000)]
+    zone: str = "one"
+    num_zones: Annotated[int, Bounds(at_least=1, at_most=10_000)] = 1
+    usd_per_h: _NotNegative | None = None
+    is_start_up_billed: bool = True
+    hazard_per_h: Annotated[float, Bounds(at_least=0, at_most=3600)] = 0.0
+    weibull_shape: Annotated[float, Bounds(at_least=0.1, at_most=10)] | None = None
+    weibull_scale_h: Annotated[float, Bounds(at_least=1 / 3600)] | None = None
+    correlation: _Share = 0.0
+    shared_loss_share: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
+    notice_s: _Seconds = 0.0
+    absence_mean_s: _Seconds = 0.0
+    startup_median_s: _Seconds = 0.0
+    startup_sigma: Annotated[float, Bounds(at_least=0, at_most=5)] = 0.0
+    load_s: _Seconds = 0.0
+    memory_gib: _Positive | None = None
+    is_trusted: bool = True
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        if self.num_zones > self.count:
+            raise RequestError(
+                f"expected at most one zone a node, got {self.num_zones}", param="num_zones"
+            )
+        if (self.weibull_shape is None) != (self.weibull_scale_h is None):
+            raise RequestError(
+                "expected weibull_shape and weibull_scale_h together, got one",
+                param="weibull_shape" if self.weibull_scale_h is None else "weibull_scale_h",
+            )
+        if self.weibull_shape is not None and self.hazard_per_h:
+            raise RequestError(
+                "expected hazard_per_h or a Weibull life, got both", param="hazard_per_h"
+            )
+
+    @property
+    def lifetime_shape(self) -> float:
+        """Shape of the Weibull distribution of a node's time; 1 is exponential."""
+        return self.weibull_shape or 1.0
+
+    @property
+    def lifetime_scale_s(self) -> float:
+        """Scale of the Weibull distribution of a node's time; infinite for a node that stays."""
+        if self.weibull_scale_h is not None:
+            return self.weibull_scale_h * 3600
+        return 3600 / self.hazard_per_h if self.hazard_per_h else math.inf
+
+    @property
+    def mean_lifetime_s(self) -> float:
+        """Mean time from ready to lost; infinite for a node that stays."""
+        return self.lifetime_scale_s * math.gamma(1 + 1 / self.lifetime_shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMix:
+    """`[[simulation.jobs]]`: how the jobs of one platform differ; shares are of its arrivals.
+
+    Attributes:
+        platform: The name of a platform of the same file.
+        low: Share of priority low.
+        normal: Share of priority normal.
+        high: Share of priority high.
+        num_owners: Owners, who send equally often; with none each job has an owner of its own.
+        private_share: Share that may run on trusted nodes only.
+        deadline_s: Seconds after its arrival at which a job has to be finished.
+        memory_gib: Device memory that a job needs; with none it fits everywhere.
+    """
+
+    platform: str
+    low: _Share = 0.0
+    normal: _Share = 1.0
+    high: _Share = 0.0
+    num_owners: Annotated[int, Bounds(at_least=1, at_most=100_000_000)] | None = None
+    private_share: _Share = 0.0
+    deadline_s: _Positive | None = None
+    memory_gib: _NotNegative = 0.0
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        total = self.low + self.normal + self.high
+        if not math.isclose(total, 1.0, abs_tol=1e-9):
+            raise RequestError(
+                f"expected low, normal and high that add up to 1, got {total:g}", param="normal"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationConfig:
+    """`[simulation]`: how long, how often, and how the service behaves.
+
+    Attributes:
+        nodes: The fleet.
+        jobs: How the jobs of single platforms differ; of the others nothing is special.
+        hours: Simulated time, from midnight.
+        efficiency: Share of the time at a job that goes into its clip as the speeds have it; the
+            rest is waiting for hosts and networks. Times of jobs are divided by it.
+        warm_up_h: Of this the beginning, whose jobs do not count in waits.
+        seed: The same seed gives the same bytes.
+        runs: Independent runs, for the intervals.
+        checkpoint_every_s: Seconds of work between saves; by default for each pool
+            sqrt(2 x save_s x mean life) (Young 1974; Daly 2006, equation 20, its first term).
+        checkpoint_s: What a save takes from the work.
+        resume_s: To take a saved state up again.
+        has_preemption: Whether running jobs give way to waiting ones.
+        lease_s: Time until the desk notices a node lost without notice (`reelgrid serve`: 20).
+        estimates: What the desk believes a job takes: its own time, or the mean of its kind.
+        is_fleet_ready: Whether all nodes are ready at the beginning, or begin to start up.
+        chart_every_s: Distance of the points of the chart.
+    """
+
+    nodes: tuple[NodePool, ...]
+    jobs: tuple[JobMix, ...] = ()
+    hours: Annotated[float, Bounds(above=0, at_most=24 * 3660)] = 24.0
+    efficiency: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
+    warm_up_h: _NotNegative = 0.0
+    seed: Annotated[int, Bounds(at_least=0)] = 0
+    runs: Annotated[int, Bounds(at_least=1, at_most=10_000)] = 1
+    checkpoint_every_s: Annotated[float, Bounds(at_least=0.001, at_most=1e9)] | None = None
+    checkpoint_s: _Seconds = 0.0
+    resume_s: _Seconds = 0.0
+    has_preemption: bool = True
+    lease_s: _Seconds = 20.0
+    estimates: Estimates = "exact"
+    is_fleet_ready: bool = True
+    chart_every_s: Annotated[float, Bounds(at_least=1)] = 300.0
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        if self.warm_up_h >= self.hours:
+            raise RequestError(
+                f"expected less than the {self.hours:g} hours, got {self.warm_up_h:g}",
+                param="warm_up_h",
+            )
+        if not self.nodes:
+            raise RequestError("expected at least one [[simulation.nodes]]", param="nodes")
+        names = [mix.platform for mix in self.jobs]
+        if len(set(names)) < len(names):
+            raise RequestError("expected one [[simulation.jobs]] a platform, got two", param="jobs")
+
+    def checkpoint_interval_s(self, pool: NodePool) -> float:
+        """Return the seconds of work between saves on a pool; 0 where nothing is ever lost."""
+        if self.checkpoint_every_s is not None:
+            return self.checkpoint_every_s
+        if math.isinf(pool.mean_lifetime_s):
+            return 0.0
+        return max(1.0, math.sqrt(2 * self.checkpoint_s * pool.mean_lifetime_s))

@@ -1,0 +1,314 @@
+"""A comparison as tables, as JSON and as a page: the answer first, then the doubt, then the sums.
+
+Not here: drawing (`cli.tables`, `plan.page`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reelgrid.plan.simulation.experiment import US
+from reelgrid.plan.simulation.result import Gauge, TimeUse
+from reelgrid.plan.simulation.run import Comparison
+from reelgrid.plan.simulation.statistics import IntervalEstimate, RunStatistics
+from reelgrid.report.page import Chart, KeyFigure, Section, colour, number
+from reelgrid.report.table import Cell, Column, Table
+
+_ROWS = {
+    "wait_p50_s": ("wait, half of the jobs at most", "s"),
+    "wait_p95_s": ("wait, 95 % at most", "s"),
+    "took_p95_s": ("from arrival to the end, 95 % at most", "s"),
+    "within_promise_share": ("share that waits no longer than promised", ""),
+    "kept_share": ("share of leased time whose work is kept", ""),
+    "idle_share": ("share of leased time without a job", ""),
+    "lost_gpu_s": ("work that was lost", "GPU-s"),
+    "redone_gpu_s": ("work that was done again", "GPU-s"),
+    "leased_gpu_h": ("leased", "GPU-h"),
+    "usd": ("cost of the leases", "$"),
+    "minutes_made": ("video made", "min"),
+    "minutes_published": ("video published of that", "min"),
+    "usd_per_minute_made": ("cost of a minute made", "$"),
+    "usd_per_minute_published": ("cost of a minute published", "$"),
+    "minutes_per_leased_gpu_hour": ("minutes made per leased GPU-hour", ""),
+}
+_SPENT = {
+    TimeUse.USEFUL: "useful work",
+    TimeUse.REDONE: "work done again",
+    TimeUse.LOST: "work that was lost",
+    TimeUse.CHECKPOINTING: "saving and taking up",
+    TimeUse.LOADING: "loading models",
+    TimeUse.STARTING: "starting up",
+    TimeUse.IDLE: "no job",
+}
+
+
+def as_json(name: str, comparison: Comparison, gpus_counted: int | None) -> dict[str, Any]:
+    """Return everything but how long it took to run: the same seed gives the same text.
+
+    Args:
+        name: Of the scenario.
+        comparison: What the runs say.
+        gpus_counted: What `plan demand` would hold for the scenario; none: it has no answer.
+    """
+    without = comparison.without_checkpoints
+    return {
+        "scenario": name,
+        "hours": comparison.experiment.horizon_us / US / 3600,
+        "seed": comparison.experiment.seed,
+        "num_nodes": comparison.experiment.num_nodes,
+        "num_gpus": _num_gpus(comparison),
+        "num_gpus_by_plan_demand": gpus_counted,
+        "num_events": comparison.num_events,
+        "with_checkpoints": _summary_json(comparison.with_checkpoints),
+        "without_checkpoints": None if without is None else _summary_json(without),
+    }
+
+
+def _summary_json(summary: RunStatistics) -> dict[str, Any]:
+    return {
+        "num_runs": summary.num_runs,
+        "num_jobs": summary.num_jobs,
+        "num_finished": summary.num_finished,
+        "num_unstarted": summary.num_unstarted,
+        "figures": _figures_json(summary.figures),
+        "by_priority": {key: _figures_json(part) for key, part in summary.by_priority.items()},
+        "gpu_hours": dict(summary.gpu_hours),
+        "events": dict(summary.events),
+        "chart": {
+            "every_s": summary.chart_every_s,
+            **{seen.name.lower(): summary.chart[:, seen].tolist() for seen in Gauge},
+        },
+        "digests": list(summary.digests),
+    }
+
+
+def _figures_json(figures: Mapping[str, IntervalEstimate]) -> dict[str, Any]:
+    return {
+        key: {"value": _known(each.value), "low": each.low, "high": each.high}
+        for key, each in figures.items()
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def tables(comparison: Comparison, gpus_counted: int | None) -> list[Table]:
+    """Return the waits, both variants side by side, and where the GPU-hours went."""
+    return [
+        _variants(comparison, gpus_counted),
+        _waits(comparison.with_checkpoints),
+        _hours(comparison),
+    ]
+
+
+def _variants(comparison: Comparison, gpus_counted: int | None) -> Table:
+    """Return the figures of both variants, each with its interval."""
+    summaries = [comparison.with_checkpoints, comparison.without_checkpoints]
+    given = [summary for summary in summaries if summary is not None]
+    titles = ("state saved", "nothing saved")
+    rows = []
+    for key, (words, unit) in _ROWS.items():
+        if key not in comparison.with_checkpoints.figures:
+            continue
+        cells: list[Cell] = [words, unit]
+        for summary in given:
+            cells += [_known(summary.figures[key].value), _interval(summary.figures[key])]
+        rows.append(cells)
+    columns: list[Column | str] = ["figure", "unit"]
+    for title in titles[: len(given)]:
+        columns += [title, "95 % interval"]
+    note = _note(comparison, gpus_counted)
+    return Table(title=_title(comparison), columns=columns, rows=rows, note=note)
+
+
+def _title(comparison: Comparison) -> str:
+    experiment, summary = comparison.experiment, comparison.with_checkpoints
+    hours = experiment.horizon_us / US / 3600
+    runs = "1 run" if summary.num_runs == 1 else f"mean of {summary.num_runs} runs"
+    nodes, gpus = experiment.num_nodes, _num_gpus(comparison)
+    what = (
+        f"{number(nodes)} GPUs" if nodes == gpus else f"{number(nodes)} nodes, {number(gpus)} GPUs"
+    )
+    return f"{what}, {number(hours)} h, {number(round(summary.num_jobs))} jobs ({runs})"
+
+
+def _note(comparison: Comparison, gpus_counted: int | None) -> str:
+    summary = comparison.with_checkpoints
+    lines = [
+        "Every input at its likely value; waits of all hours; cost of the leases, without energy."
+    ]
+    if gpus_counted is not None:
+        lines.append(
+            f"For the busiest hour of the same demand `plan demand` holds {number(gpus_counted)} GPUs."
+        )
+    if summary.num_unstarted:
+        lines.append(
+            f"{number(summary.num_unstarted)} jobs were not started by the end; they count with "
+            "the wait they had."
+        )
+    if summary.figures["wait_p95_s"].low is None:
+        lines.append("One run of a day tells no interval: --runs 5 does.")
+    return " ".join(lines)
+
+
+def _interval(estimate: IntervalEstimate) -> Cell:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return (max(0.0, estimate.low), estimate.high)  # nothing here can be negative
+
+
+def _waits(summary: RunStatistics) -> Table:
+    """Return quantiles of the waits by priority."""
+    columns = ("mean", "p50", "p90", "p95", "p99", "max")
+    classes = {"all": summary.figures, **dict(reversed(list(summary.by_priority.items())))}
+    return Table(
+        title="Wait from arrival to the first start, with saved state",
+        columns=["priority", *(Column(title=key, unit="s") for key in columns)],
+        rows=[
+            [name, *(_known(figures[f"wait_{key}_s"].value) for key in columns)]
+            for name, figures in classes.items()
+        ],
+    )
+
+
+def _hours(comparison: Comparison) -> Table:
+    """Return what the leased GPU-hours went into; the rows add up to the last."""
+    given = [
+        s for s in (comparison.with_checkpoints, comparison.without_checkpoints) if s is not None
+    ]
+    rows: list[list[Cell]] = []
+    for spent, words in _SPENT.items():
+        rows.append([words])
+        for summary in given:
+            hours = summary.gpu_hours[spent.name.lower()]
+            rows[-1] += [hours, hours / _leased_h(summary) * 100]
+    rows.append(["leased"])
+    for summary in given:
+        rows[-1] += [_leased_h(summary), 100.0]
+    columns: list[Column | str] = ["what for"]
+    for title in ("state saved", "nothing saved")[: len(given)]:
+        columns += [Column(title=title, unit="GPU-h"), Column(title="of leased", unit="%")]
+    return Table(
+        title="What the leased hours went into", columns=columns, rows=rows, is_total_last=True
+    )
+
+
+def _leased_h(summary: RunStatistics) -> float:
+    return math.fsum(summary.gpu_hours[spent.name.lower()] for spent in _SPENT) or math.nan
+
+
+def answer(comparison: Comparison) -> str:
+    """Return what a manager wants to know, in two or three sentences."""
+    figures = comparison.with_checkpoints.figures
+    text = (
+        f"With {number(_num_gpus(comparison))} GPUs {_waiting(figures)}. A leased GPU-hour makes "
+        f"{number(figures['minutes_per_leased_gpu_hour'].value)} minutes of video; "
+        f"a minute costs ${number(figures['usd_per_minute_made'].value)} as made, "
+        f"${number(figures['usd_per_minute_published'].value)} as published. "
+    )
+    without = comparison.without_checkpoints
+    if without is None:
+        return text.strip()
+    lost = figures["lost_gpu_s"].value / 3600
+    other = without.figures["lost_gpu_s"].value / 3600
+    return text + (
+        f"With saved state {number(lost)} GPU-hours of work are lost with nodes that go, "
+        f"without it {number(other)}."
+    )
+
+
+def _num_gpus(comparison: Comparison) -> int:
+    return sum(pool.count * pool.num_gpus for pool in comparison.experiment.pools)
+
+
+def _waiting(figures: Mapping[str, IntervalEstimate]) -> str:
+    wait_s = figures["wait_p95_s"].value
+    wait = (
+        f"95 % of the clips wait at most {_span(wait_s)}"
+        if wait_s
+        else "95 % of the clips do not wait"
+    )
+    if "within_promise_share" not in figures:
+        return wait
+    share = figures["within_promise_share"].value
+    return f"{wait}, {number(100 * share)} % no longer than promised"
+
+
+def _span(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    if seconds < 120:
+        return f"{number(seconds)} s"
+    return f"{number(seconds / 60)} min" if seconds < 7200 else f"{number(seconds / 3600)} h"
+
+
+def key_figures(comparison: Comparison) -> list[KeyFigure]:
+    """Return the numbers of the answer."""
+    wanted = {
+        "wait_p95_s": "95 % wait at most [s]",
+        "kept_share": "share of leased time whose work is kept",
+        "minutes_per_leased_gpu_hour": "minutes made per leased GPU-hour",
+        "usd_per_minute_made": "$ a minute made",
+        "usd_per_minute_published": "$ a minute published",
+    }
+    figures = comparison.with_checkpoints.figures
+    return [
+        KeyFigure(label=words, value=number(figures[key].value), uncertainty=_doubt(figures[key]))
+        for key, words in wanted.items()
+    ]
+
+
+def _doubt(estimate: IntervalEstimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{number(max(0.0, estimate.low))} to {number(estimate.high)}"
+
+
+def sections(comparison: Comparison, description: str, gpus_counted: int | None) -> list[Section]:
+    """Return the parts of the page."""
+    variants, waits, hours = tables(comparison, gpus_counted)
+    summary = comparison.with_checkpoints
+    charts = [
+        _chart(summary, (Gauge.UP, Gauge.BUSY), "Nodes that are ready, and those with a job", 1),
+        _chart(summary, (Gauge.WAITING,), "Jobs that wait", 3),
+    ]
+    return [
+        Section(title="The day", parts=[description, *charts] if description else charts),
+        Section(title="How sure", parts=[variants]),
+        Section(title="The sums", parts=[waits, hours, _EXPLANATION]),
+    ]
+
+
+_EXPLANATION = (
+    "Every microsecond of every node is counted once. Work is lost when its node goes before the "
+    "state was saved, and is then done again; useful is what was done for the first time and kept. "
+    "Both columns meet the same jobs and the same losses of nodes."
+)
+
+
+def _chart(summary: RunStatistics, seen: Sequence[Gauge], title: str, first_colour: int) -> Chart:
+    hours = [point * summary.chart_every_s / 3600 for point in range(len(summary.chart))]
+    names = {Gauge.UP: "ready", Gauge.BUSY: "with a job", Gauge.WAITING: "waiting"}
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": names[each],
+            "x": hours,
+            "y": summary.chart[:, each].tolist(),
+            "line": {"color": colour(first_colour + index), "width": 2, "shape": "hv"},
+        }
+        for index, each in enumerate(seen)
+    ]
+    most = max((max(trace["y"], default=0) for trace in data), default=0)
+    layout = {
+        "xaxis": {"title": {"text": "hour"}},
+        "yaxis": {"rangemode": "tozero", "title": {"text": "nodes" if len(seen) > 1 else "jobs"}},
+        "showlegend": len(seen) > 1,
+    }
+    return Chart(
+        title=title,
+        description=f"{title}, by the hour; at most {number(round(most))}.",
+        figure={"data": data, "layout": layout},
+    )

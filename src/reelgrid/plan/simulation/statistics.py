@@ -1,0 +1,245 @@
+"""What outcomes say: waits, use of the GPUs, losses, money, each with a 95 % interval.
+
+Intervals are Student's, over independent runs, or over batches of one run whose demand does not
+change with the hour (Law, "Simulation Modeling and Analysis", 5th edition, sections 9.4 and 9.5).
+One run of a day with a profile has none. Not here: how it is shown (`report`).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelgrid.jobs.policy import Priority
+from reelgrid.plan.simulation.experiment import US, Experiment
+from reelgrid.plan.simulation.result import EventType, RunResult, TimeUse
+
+NUM_BATCHES = 20
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+_HOUR_US = 3600 * US
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalEstimate:
+    """A figure and its 95 % interval, if there are runs or batches enough to tell."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value is in the interval."""
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatistics:
+    """What some runs of one experiment say; of several runs the mean.
+
+    Attributes:
+        num_runs: How many.
+        num_jobs: Jobs that arrived.
+        num_finished: Of these finished by the end.
+        num_unstarted: Of these never started; they count with the wait they had.
+        figures: Estimates by name; times in seconds, see `docs/simulate.md`.
+        by_priority: Waits by class of priority, those that occur.
+        gpu_hours: By what they were spent on.
+        events: How often each event happened.
+        chart: Point in time (row); waiting, busy, up, leased (column).
+        chart_every_s: Distance of its points.
+        digests: Of the log of each run, in hexadecimal.
+    """
+
+    num_runs: int
+    num_jobs: float
+    num_finished: float
+    num_unstarted: float
+    figures: Mapping[str, IntervalEstimate]
+    by_priority: Mapping[str, Mapping[str, IntervalEstimate]]
+    gpu_hours: Mapping[str, float]
+    events: Mapping[str, float]
+    chart: NDArray[np.float64] = field(repr=False)
+    chart_every_s: float
+    digests: tuple[str, ...]
+
+
+def summarize(outcomes: Sequence[RunResult], promise_s: float | None = None) -> RunStatistics:
+    """Return what independent runs of one experiment say.
+
+    Args:
+        outcomes: The runs.
+        promise_s: A wait, for the figure `within_promise_share`.
+    """
+    experiment = outcomes[0].experiment
+    costs = [_costs(outcome) for outcome in outcomes]
+    return RunStatistics(
+        num_runs=len(outcomes),
+        num_jobs=_mean([len(outcome.arrived_us) for outcome in outcomes]),
+        num_finished=_mean([int(outcome.events[EventType.FINISH]) for outcome in outcomes]),
+        num_unstarted=_mean([int((outcome.wait_us < 0).sum()) for outcome in outcomes]),
+        figures=_waits(outcomes, None)
+        | _promise(outcomes, promise_s)
+        | {key: over_runs([cost[key] for cost in costs]) for key in costs[0]},
+        by_priority={
+            priority.name.lower(): _waits(outcomes, priority)
+            for priority in sorted({stream.priority for stream in experiment.streams})
+        },
+        gpu_hours={
+            spent.name.lower(): _mean([_gpu_hours(outcome)[spent] for outcome in outcomes])
+            for spent in TimeUse
+        },
+        events={
+            event.name.lower(): _mean([int(outcome.events[event]) for outcome in outcomes])
+            for event in EventType
+            if event is not EventType.SHARED_LOSS
+        },
+        chart=np.mean([outcome.chart for outcome in outcomes], axis=0),
+        chart_every_s=experiment.chart_every_us / US,
+        digests=tuple(f"{outcome.digest:016x}" for outcome in outcomes),
+    )
+
+
+def over_runs(values: Sequence[float]) -> IntervalEstimate:
+    """Return the mean of independent values, with Student's interval if there are several."""
+    mean, count = _mean(values), len(values)
+    if count < 2 or not all(math.isfinite(value) for value in values):
+        return IntervalEstimate(value=mean)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    half = _student(count - 1) * deviation / math.sqrt(count)
+    return IntervalEstimate(value=mean, low=mean - half, high=mean + half)
+
+
+def _student(freedom: int) -> float:
+    """Return the 97.5th percentile of Student's distribution."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _waits(outcomes: Sequence[RunResult], priority: Priority | None) -> dict[str, IntervalEstimate]:
+    """Return estimates of waits, and of the time to the end, of jobs of one class or of all."""
+    samples = [dict(_samples(outcome, priority)) for outcome in outcomes]
+    return {
+        f"{name}_{key}_s": estimate
+        for name in samples[0]
+        for key, estimate in _estimates([each[name] for each in samples], outcomes[0]).items()
+    }
+
+
+def _promise(outcomes: Sequence[RunResult], promise_s: float | None) -> dict[str, IntervalEstimate]:
+    if promise_s is None:
+        return {}
+    waits = [dict(_samples(outcome, None))["wait"] for outcome in outcomes]
+    shares = [float((wait_s <= promise_s).mean()) if len(wait_s) else math.nan for wait_s in waits]
+    return {"within_promise_share": over_runs(shares)}
+
+
+def _samples(
+    outcome: RunResult, priority: Priority | None
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield waits, and times from arrival to end, in seconds, in the order of arrival."""
+    experiment = outcome.experiment
+    chosen = outcome.arrived_us >= experiment.warm_up_us
+    if priority is not None:
+        is_of = [stream.priority is priority for stream in experiment.streams]
+        chosen &= np.array(is_of)[outcome.stream]
+    so_far_us = experiment.horizon_us - outcome.arrived_us
+    yield "wait", np.where(outcome.wait_us < 0, so_far_us, outcome.wait_us)[chosen] / US
+    yield "took", outcome.turnaround_us[chosen & (outcome.turnaround_us >= 0)] / US
+
+
+def _estimates(samples: list[NDArray[np.float64]], first: RunResult) -> dict[str, IntervalEstimate]:
+    """Return mean, quantiles and maximum of the samples of one run or of several."""
+    rows = [_statistics(sample) for sample in samples]
+    if len(rows) > 1 or not _is_stationary(first.experiment):
+        return {key: over_runs([row[key] for row in rows]) for key in rows[0]}
+    if len(samples[0]) < 10 * NUM_BATCHES:
+        return {key: IntervalEstimate(value=value) for key, value in rows[0].items()}
+    batches = [_statistics(batch) for batch in np.array_split(samples[0], NUM_BATCHES)]
+    return {
+        key: _around(value, over_runs([batch[key] for batch in batches]))
+        for key, value in rows[0].items()
+    }
+
+
+def _statistics(values: NDArray[np.float64]) -> dict[str, float]:
+    if not len(values):
+        return dict.fromkeys(("mean", *QUANTILES, "max"), math.nan)
+    quantiles = np.quantile(values, [*QUANTILES.values(), 1.0])
+    names = (*QUANTILES, "max")
+    return {"mean": float(values.mean())} | dict(zip(names, quantiles.tolist(), strict=True))
+
+
+def _around(value: float, batches: IntervalEstimate) -> IntervalEstimate:
+    """Return the value of the whole with the width that its batches tell."""
+    if batches.low is None or batches.high is None:
+        return IntervalEstimate(value=value)
+    half = (batches.high - batches.low) / 2
+    return IntervalEstimate(value=value, low=value - half, high=value + half)
+
+
+def _is_stationary(experiment: Experiment) -> bool:
+    return all(len(set(stream.jobs_per_h)) == 1 for stream in experiment.streams)
+
+
+def _gpu_hours(outcome: RunResult) -> NDArray[np.float64]:
+    """Return GPU-hours by `TimeUse`."""
+    num_gpus = np.array([pool.num_gpus for pool in outcome.experiment.pools], np.int64)
+    hours: NDArray[np.float64] = (outcome.time_use_us * num_gpus[:, None]).sum(axis=0) / _HOUR_US
+    return hours
+
+
+def _costs(outcome: RunResult) -> dict[str, float]:
+    """Return what a run used and made: over the whole run, its beginning included."""
+    hours = _gpu_hours(outcome)
+    leased_h = float(hours.sum() - hours[TimeUse.ABSENT])
+    working_h = float(hours[TimeUse.USEFUL] + hours[TimeUse.REDONE] + hours[TimeUse.LOST])
+    made, published = _minutes(outcome)
+    usd = _usd(outcome)
+    return {
+        "leased_gpu_h": leased_h,
+        "useful_share": _ratio(float(hours[TimeUse.USEFUL]), leased_h),
+        "kept_share": _ratio(float(hours[TimeUse.USEFUL] + hours[TimeUse.REDONE]), leased_h),
+        "working_share": _ratio(working_h, leased_h),
+        "idle_share": _ratio(float(hours[TimeUse.IDLE]), leased_h),
+        "lost_gpu_s": float(hours[TimeUse.LOST]) * 3600,
+        "redone_gpu_s": float(hours[TimeUse.REDONE]) * 3600,
+        "minutes_made": made,
+        "minutes_published": published,
+        "minutes_per_leased_gpu_hour": _ratio(made, leased_h),
+        "usd": usd,
+        "usd_per_minute_made": _ratio(usd, made),
+        "usd_per_minute_published": _ratio(usd, published),
+    }
+
+
+def _ratio(value: float, by: float) -> float:
+    return value / by if by else math.nan
+
+
+def _minutes(outcome: RunResult) -> tuple[float, float]:
+    """Return minutes of video of the jobs that were finished, and of these the published ones."""
+    finished = outcome.stream[outcome.turnaround_us >= 0]
+    counts = np.bincount(finished, minlength=len(outcome.experiment.streams))
+    streams = outcome.experiment.streams
+    made = [count * each.clip_s / 60 for count, each in zip(counts.tolist(), streams, strict=True)]
+    shares = [stream.published_share for stream in streams]
+    return math.fsum(made), math.fsum(map(math.prod, zip(made, shares, strict=True)))
+
+
+def _usd(outcome: RunResult) -> float:
+    """Return the price of the leased hours, start-up where it is billed."""
+    total = []
+    for pool, time_use_us in zip(outcome.experiment.pools, outcome.time_use_us, strict=True):
+        leased_us = int(time_use_us.sum()) - int(time_use_us[TimeUse.ABSENT])
+        if not pool.is_start_up_billed:
+            leased_us -= int(time_use_us[TimeUse.STARTING])
+        total.append(leased_us / _HOUR_US * pool.num_gpus * pool.usd_per_h)
+    return math.fsum(total)

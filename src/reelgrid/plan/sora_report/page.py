@@ -1,0 +1,326 @@
+"""The Sora compute report recomputed, as tables, as JSON and as a page.
+
+Not here: the sums (`calculation`, `contradictions`, `today`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reelgrid.plan.demand.throughput import Facts
+from reelgrid.plan.sora_report import calculation
+from reelgrid.plan.sora_report.calculation import Figure
+from reelgrid.plan.sora_report.contradictions import (
+    Contradiction,
+    contradictions,
+    follow_one_sum,
+    stated_total_minutes_per_day,
+)
+from reelgrid.plan.sora_report.today import ModelToday, predicted, published
+from reelgrid.plan.uncertainty import Listener
+from reelgrid.plan.wording import rough, with_interval
+from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, write_page
+from reelgrid.report.table import Cell, Column, Table
+
+_ONE_SUM = (
+    "gpus = minutes_per_day * candidates * peak_to_mean / (24 * minutes_per_gpu_hour * utilisation)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole: the report's figures, what does not hold, what today's models make of it."""
+
+    figures: tuple[Figure, ...]
+    contradictions: tuple[Contradiction, ...]
+    published: tuple[ModelToday, ...]
+    predicted: tuple[ModelToday, ...]
+
+
+def report(facts: Facts, listener: Listener | None = None) -> Report:
+    """Return the report, recomputed.
+
+    Args:
+        facts: What is known of models and GPUs.
+        listener: Told how many predictions are made, of how many.
+    """
+    return Report(
+        figures=calculation.figures(),
+        contradictions=contradictions(),
+        published=published(facts),
+        predicted=predicted(facts, listener),
+    )
+
+
+def figures_table(found: Report) -> Table:
+    """Return every figure with its formula, and what the report printed."""
+    rows: list[list[Cell]] = [
+        [
+            figure.step,
+            figure.formula,
+            " - ".join(exact(value) for value in figure.values),
+            figure.unit,
+            figure.shown,
+            figure.printed,
+            figure.is_reproduced,
+        ]
+        for figure in found.figures
+    ]
+    printed = [figure for figure in found.figures if figure.printed]
+    num_right = sum(bool(figure.is_reproduced) for figure in printed)
+    return Table(
+        title=f"{calculation.read_facts()['title']} (March 2024), recomputed",
+        columns=("step", "formula", "value", "unit", "as printed here", "in the report", "same"),
+        rows=rows,
+        note=f"{num_right} of {len(printed)} printed figures come out to the last printed digit.",
+    )
+
+
+def exact(value: float) -> str:
+    """Return a value with five digits; the largest as powers of ten."""
+    if abs(value) >= 1e10:
+        return f"{value:.4e}".replace("e+", "e")
+    return f"{value:,.0f}" if value >= 1e3 else f"{value:.5g}"
+
+
+def contradiction_table(number: int, doubt: Contradiction) -> Table:
+    """Return the figures of one point that does not hold."""
+    return Table(
+        title=f"{number}. {doubt.title}",
+        columns=("what", "formula or source", "value", "unit"),
+        rows=[[line.what, line.formula, exact(line.value), line.unit] for line in doubt.lines],
+        note=doubt.why + (f" Source: {doubt.source}." if doubt.source else ""),
+    )
+
+
+def today_table(title: str, rows: Sequence[ModelToday]) -> Table:
+    """Return what models and GPUs make of the report's demand."""
+    return Table(
+        title=title,
+        columns=(
+            "model", "GPU", "clip", "minutes of video per GPU-hour", "GPUs at peak",
+            "times the report's", Column(title="cost", unit="million $/month"),
+            Column(title="power", unit="MW"), "it rests on",
+        ),
+        rows=[
+            [
+                row.model,
+                row.gpu,
+                row.clip,
+                with_interval(row.minutes_per_gpu_hour),
+                with_interval(row.gpus_at_peak),
+                row.times_the_report,
+                None if row.usd_per_month is None else rough(row.usd_per_month / 1e6),
+                rough(row.mw),
+                row.basis + (f"; {row.note}" if row.note else ""),
+            ]
+            for row in rows
+        ],
+        note="10.7M minutes a day, 2 clips for one kept, 2 times the mean at peak; no factor for "
+        "utilisation, which a measured speed has in it. In brackets 80 % intervals.",
+    )  # fmt: skip
+
+
+def later_table() -> Table:
+    """Return figures published since, to compare scenarios with."""
+    rows = calculation.read_facts()["world"]["later"]
+    return Table(
+        title="Published since",
+        columns=("what", "value", "source"),
+        rows=[[row["what"], row["value"], row["source"]] for row in rows],
+    )
+
+
+def tables(found: Report) -> list[Table]:
+    """Return all tables in the order of reading."""
+    return [
+        figures_table(found),
+        *(
+            contradiction_table(number, doubt)
+            for number, doubt in enumerate(found.contradictions, 1)
+        ),
+        today_table("The same demand at published speeds", found.published),
+        today_table("The same demand at predicted speeds", found.predicted),
+        later_table(),
+    ]
+
+
+def as_json(found: Report) -> dict[str, Any]:
+    """Return the report with all digits, for machines."""
+    facts = calculation.read_facts()
+    figures = [asdict(figure) | {"is_reproduced": figure.is_reproduced} for figure in found.figures]
+    return {
+        "title": facts["title"],
+        "constants": facts["constants"],
+        "one_sum": _ONE_SUM,
+        "figures": figures,
+        "doubts": [asdict(doubt) for doubt in found.contradictions],
+        "published": [asdict(row) for row in found.published],
+        "predicted": [asdict(row) for row in found.predicted],
+        "later": facts["world"]["later"],
+    }
+
+
+def sentence(found: Report) -> str:
+    """Return the answer in three sentences."""
+    total = stated_total_minutes_per_day()
+    spread = sorted(row.gpus_at_peak.likely for row in (*found.published, *found.predicted))
+    return (
+        "The report's 720,000 H100s at peak follow from its own figures, step by step. With the "
+        f"rates it states they would be {rough(calculation.peak_h100s(total))}, with operations counted "
+        "alike twice as many. What today's models would take of the same demand lies between "
+        f"{rough(spread[0])} and {rough(spread[-1])} GPUs: which model is served matters more than "
+        "which GPU serves it."
+    )
+
+
+def write_sora_page(path: Path, found: Report, origin: str) -> None:
+    """Write the page: the answer, then the doubt, then the arithmetic.
+
+    Args:
+        path: The file, overwritten.
+        found: From `report`.
+        origin: The command that made it.
+
+    Raises:
+        RequestError: The folder is not there, or Plotly is not installed.
+    """
+    by_key = calculation.values()
+    write_page(
+        path,
+        title="How many GPUs would Sora have taken?",
+        answer=sentence(found),
+        key_figures=(
+            KeyFigure(label="H100s at peak, as printed", value="720,000", uncertainty="at 10.7M minutes a day"),
+            KeyFigure(
+                label="with the stated rates",
+                value=rough(calculation.peak_h100s(stated_total_minutes_per_day())),
+                uncertainty="at 14.95M minutes a day",
+            ),
+            KeyFigure(
+                label="minutes of video per H100-hour",
+                value=f"{by_key['minutes_per_h100_hour'][0]:.2f}",
+                uncertainty="measured since: 0.19 to 150",
+            ),
+            KeyFigure(
+                label="H100s to train it in a month",
+                value="4,200 to 10,500",
+                uncertainty="twice that, operations counted alike",
+            ),
+        ),
+        sections=_sections(found),
+        origin=origin,
+    )  # fmt: skip
+
+
+def _sections(found: Report) -> list[Section]:
+    doubtful_parts: list[str | Table | Chart | Formula] = [bounds_chart(found)]
+    doubtful_parts += [
+        contradiction_table(number, each) for number, each in enumerate(found.contradictions, 1)
+    ]
+    return [
+        Section(title="Where it does not hold", parts=doubtful_parts),
+        Section(
+            title="Today's models and GPUs",
+            parts=(
+                today_chart(found),
+                today_table("At published speeds", found.published),
+                today_table("At predicted speeds", found.predicted),
+                later_table(),
+            ),
+        ),
+        Section(
+            title="The arithmetic",
+            parts=(
+                Formula(
+                    text=_ONE_SUM,
+                    note=f"Nothing rounded on the way it gives {follow_one_sum().value:,.0f} for "
+                    "the report's figures; the report rounds 5.03 to 5 and 89k to 90k.",
+                ),
+                figures_table(found),
+                _constants_table(),
+            ),
+        ),
+    ]
+
+
+def _constants_table() -> Table:
+    rows = calculation.read_facts()["constants"].items()
+    return Table(
+        title="Constants",
+        columns=("name", "value", "source"),
+        rows=[[name, exact(float(each["value"])), each["source"]] for name, each in rows],
+    )
+
+
+def bounds_chart(found: Report) -> Chart:
+    """Return H100s at peak by what one believes."""
+    total = calculation.constants()["total_minutes_per_day"]
+    tiktok = found.contradictions[4].lines[-1].value
+    bars = [
+        ("as printed", calculation.values()["h100s_at_peak"][0]),
+        ("with the stated rates", calculation.peak_h100s(stated_total_minutes_per_day())),
+        ("operations counted alike", 2 * calculation.peak_h100s(total)),
+        ("TikTok as measured", tiktok),
+    ]
+    return Chart(
+        title="H100s at peak: 0.72 million as printed, 0.71 to 1.76 million by what one corrects",
+        description="Bars: " + ", ".join(f"{name} {rough(value)}" for name, value in bars),
+        figure={
+            "data": [
+                {
+                    "type": "bar",
+                    "x": [name for name, _ in bars],
+                    "y": [value for _, value in bars],
+                    "text": [rough(value) for _, value in bars],
+                    "marker": {"color": [colour(0), colour(1), colour(1), colour(1)]},
+                }
+            ],
+            "layout": {"yaxis": {"title": {"text": "H100s at peak"}}, "showlegend": False},
+        },
+    )
+
+
+def today_chart(found: Report) -> Chart:
+    """Return GPUs at peak by model and GPU, on a scale of powers of ten."""
+    models = list(dict.fromkeys(row.model for row in found.predicted))
+    gpus = list(dict.fromkeys(row.gpu for row in found.predicted))
+    data = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": gpu,
+            "x": [row.gpus_at_peak.likely for row in found.predicted if row.gpu == gpu],
+            "y": models,
+            "error_x": {
+                "type": "data",
+                "symmetric": False,
+                "array": [
+                    row.gpus_at_peak.high - row.gpus_at_peak.likely
+                    for row in found.predicted
+                    if row.gpu == gpu
+                ],
+                "arrayminus": [
+                    row.gpus_at_peak.likely - row.gpus_at_peak.low
+                    for row in found.predicted
+                    if row.gpu == gpu
+                ],
+            },
+            "marker": {"color": colour(1 + index % 8), "size": 10},
+        }
+        for index, gpu in enumerate(gpus)
+    ]
+    return Chart(
+        title="GPUs at peak for the report's demand: the model decides, then the GPU",
+        description="A point with its 80 % interval for each model and GPU; GPUs at peak across, "
+        "on a scale of powers of ten.",
+        figure={
+            "data": data,
+            "layout": {
+                "xaxis": {"title": {"text": "GPUs at peak"}, "type": "log"},
+                "yaxis": {"automargin": True},
+            },
+        },
+        height_px=440,
+    )

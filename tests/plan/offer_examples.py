@@ -1,0 +1,39 @@
+"""Orders and offers for tests: rates are given, so that nothing hangs on predictions."""
+
+from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.offers.choice import problem_of
+from reelgrid.plan.offers.milp import Problem
+from reelgrid.plan.offers.offer import Offer
+from reelgrid.plan.offers.order import LeaseDemand, LeaseLimits, LeaseTerms, PeakWorkload
+
+FACTS = shipped_facts()
+RATES = {"RTX 4090": 1.0, "L40S": 2.0, "H100 SXM": 5.0}
+PLAIN = LeaseTerms(hours=1e6, load_s=0.0, utilisation=1.0)
+
+
+def offer(gpu="L40S", count=10, usd_per_h=1.0, provider="p", zone="z", **more) -> Offer:
+    return Offer(gpu=gpu, count=count, usd_per_h=usd_per_h, provider=provider, zone=zone, **more)
+
+
+def job(name="clips", minutes_per_h=10.0, rates=None, **more) -> PeakWorkload:
+    return PeakWorkload(
+        name=name,
+        model="wan2.1-t2v-1.3b",
+        minutes_per_h=minutes_per_h,
+        minutes_per_gpu_hour=RATES if rates is None else rates,
+        **more,
+    )
+
+
+def order(*jobs: PeakWorkload, lease=PLAIN, limits=None, **more) -> LeaseDemand:
+    return LeaseDemand(
+        title="test",
+        workloads=jobs or (job(),),
+        lease=lease,
+        limits=limits or LeaseLimits(),
+        **more,
+    )
+
+
+def problem(offers, *jobs: PeakWorkload, **more) -> Problem:
+    return problem_of(order(*jobs, **more), offers, FACTS)

@@ -1,0 +1,86 @@
+"""The world: what is drawn, and what is kept from training."""
+
+from collections import Counter
+
+import torch
+
+from reelgrid.train import detection, synthetic
+from reelgrid.train.synthetic import SyntheticClip
+
+
+def clips(num, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return [synthetic.draw_clip(rng) for _ in range(num)]
+
+
+def test_the_same_clip_is_the_same_pixels():
+    drawn = clips(3)
+    first, _ = synthetic.render(drawn, side=64, num_frames=5)
+    again, _ = synthetic.render(drawn[::-1], side=64, num_frames=5)
+    assert torch.equal(first, again.flip(0))
+
+
+def test_some_frames_of_a_clip_are_those_frames_of_the_whole():
+    clip = clips(1)
+    whole, cover = synthetic.render(clip, side=64, num_frames=17)
+    part, part_cover = synthetic.render(clip, side=64, num_frames=17, frames=slice(5, 9))
+    assert torch.equal(part, whole[:, :, 5:9])
+    assert torch.equal(part_cover, cover[:, :, 5:9])
+
+
+def test_an_object_covers_the_area_of_its_shape():
+    ball = SyntheticClip("red", "ball", "still", "studio", "large")
+    box = SyntheticClip("red", "box", "still", "studio", "large")
+    _, cover = synthetic.render([ball, box], side=128, num_frames=1)
+    radius = synthetic.RADII["large"]
+    areas = cover.mean((1, 2, 3, 4))
+    expected = torch.tensor([torch.pi * radius**2, (2 * 0.88 * radius) ** 2])
+    assert torch.allclose(areas, expected, rtol=0.01)
+
+
+def test_opposite_motions_are_mirror_images_in_time():
+    time, reach = torch.linspace(0, 1, 9), torch.tensor(1.1)
+    pairs: tuple[tuple[synthetic.Motion, synthetic.Motion], ...]
+    pairs = (("right", "left"), ("up", "down"), ("grow", "shrink"))
+    for one, other in pairs:
+        there = synthetic.trajectory(one, time, reach)
+        back = synthetic.trajectory(other, time, reach)
+        assert all(
+            torch.allclose(a, b.flip(0), atol=1e-6) for a, b in zip(there, back, strict=True)
+        )
+
+
+def test_held_out_combinations_are_a_tenth_and_spread_over_all_values():
+    triples = [
+        (c, s, m) for c in synthetic.COLOURS for s in synthetic.SHAPES for m in synthetic.MOTIONS
+    ]
+    held = [triple for triple in triples if synthetic.is_held_out(triple)]
+    assert len(held) == len(triples) // 10
+    for place, values in enumerate((synthetic.COLOURS, synthetic.SHAPES, synthetic.MOTIONS)):
+        counts = Counter(triple[place] for triple in held)
+        assert set(counts) == set(values)
+        assert max(counts.values()) <= 2 * min(counts.values())
+
+
+def test_detectors_read_98_of_100_of_the_renderers_own_clips():
+    drawn = clips(100, seed=1)
+    rows = []
+    for clip in drawn:
+        video, _ = synthetic.render([clip], side=128, num_frames=17)
+        rows.append(detection.read(video[0]).matches(clip))
+    assert detection.mean_score(rows)["all"] >= 0.98
+
+
+def test_detectors_see_no_object_in_an_empty_scene():
+    empty = synthetic.background("meadow", 128)[:, None].expand(3, 17, 128, 128)
+    reading = detection.read(empty)
+    assert reading == detection.Detection(None, None, None, "meadow")
+
+
+def test_detectors_call_a_motion_by_its_path_and_refuse_a_jumble():
+    clip = SyntheticClip("red", "ball", "right", "studio", "medium")
+    video, _ = synthetic.render([clip], side=128, num_frames=17)
+    order = torch.randperm(17, generator=torch.Generator().manual_seed(0))
+    assert detection.read(video[0]).motion == "right"
+    assert detection.read(video[0].flip(1)).motion == "left"
+    assert detection.read(video[0, :, order]).motion is None
