@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from reelgrid.errors import ReelgridError
 from reelgrid.spec import Request, Size
+from reelgrid.version import __version__
 
 if TYPE_CHECKING:
     from reelgrid.local import Clip, generate
 
-__version__ = "0.1.0"
 __all__ = ["Clip", "ReelgridError", "Request", "Size", "__version__", "generate"]
 
 

@@ -4,6 +4,7 @@ import io
 import sys
 
 from reelgrid.cli.app import run
+from reelgrid.startup import prepare_process
 
 
 def main() -> None:
@@ -11,6 +12,7 @@ def main() -> None:
 
     Python has no `sys.stdout` where a shell closed it (`>&-`): what is printed then goes nowhere.
     """
+    prepare_process()
     sys.stdout = sys.stdout or io.StringIO()
     sys.stderr = sys.stderr or io.StringIO()
     sys.exit(run())

@@ -3,5 +3,3 @@
 Import from its files: `generation` for the iterator, `state` for its file, `hook` for how a
 family's own blocks are run step by step. Not here: jobs, clips on disk, the command line.
 """
-
-import reelgrid.models  # noqa: F401  # before anything else imports torch

@@ -19,11 +19,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-import reelgrid
 from reelgrid.engine.snapshot import Tensors
 from reelgrid.errors import CheckpointError
 from reelgrid.spec import Request
 from reelgrid.store import atomic_write
+from reelgrid.version import __version__
 
 FORMAT = "reelgrid-generation-1"
 
@@ -135,7 +135,7 @@ def check_compatible(
 def current_software(device: torch.device, dtype: torch.dtype) -> Mapping[str, str]:
     """Return what has to be equal for a generation to go on with equal bits."""
     return {
-        "reelgrid": reelgrid.__version__,
+        "reelgrid": __version__,
         "torch": torch.__version__,
         "diffusers": version("diffusers"),
         "device": device_class(device),

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import reelgrid
 from reelgrid import catalog
 from reelgrid.errors import RequestError
 from reelgrid.media import Provenance, read_provenance
 from reelgrid.spec import Request
+from reelgrid.version import __version__
 
 
 def model_label(name: str) -> str:
@@ -24,7 +24,7 @@ def provenance_of(model_name: str, request: Request) -> Provenance:
         negative_prompt=request.negative_prompt,
         seed=request.seed,
         model=model_label(model_name),
-        software=f"reelgrid {reelgrid.__version__}",
+        software=f"reelgrid {__version__}",
         extra=_settings(request),
     )
 

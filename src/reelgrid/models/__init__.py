@@ -3,5 +3,3 @@
 Not here: what is generated with them (`engine`), and what is known of models that are not loaded
 (`catalog`).
 """
-
-import reelgrid.models.imports  # noqa: F401  # before anything else imports torch

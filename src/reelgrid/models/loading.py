@@ -26,7 +26,6 @@ from transformers.utils import logging as transformers_logging
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import ModelError
 from reelgrid.models.card import derive_card
-from reelgrid.models.imports import collection_paused
 from reelgrid.models.placement import (
     GROUP_OFFLOAD,
     choose_device,
@@ -182,7 +181,7 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
     Raises:
         ModelError: A file is missing or broken.
     """
-    with _quiet_libraries(), collection_paused():
+    with _quiet_libraries():
         try:
             blocks = _own_blocks(folder)
             if blocks is not None:

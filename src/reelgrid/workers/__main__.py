@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from reelgrid import logs
 from reelgrid.errors import ReelgridError
+from reelgrid.startup import finish_imports, prepare_process
 from reelgrid.workers import standby
 from reelgrid.workers.pipes import ParentWatch, Signs
 from reelgrid.workers.pulse import Watchdog
@@ -17,6 +18,7 @@ from reelgrid.workers.shutdown import GracefulShutdown
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code of a worker's life."""
+    prepare_process()
     said = list(sys.argv[1:] if arguments is None else arguments)
     ends = standby.read_ends(said)
     if ends is None:
@@ -52,6 +54,8 @@ def _live(started: Started, signs: Signs, watchdog: Watchdog) -> int:
         ParentWatch(started.ends.lifeline, departure.wake.set, departure.ask)
 
     from reelgrid.workers.main import live
+
+    finish_imports()
 
     live(started, signs, watchdog, departure)
     return 0

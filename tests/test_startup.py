@@ -1,0 +1,29 @@
+"""Importing Reelgrid leaves the process of whoever imports it as it was."""
+
+import os
+import subprocess
+import sys
+
+SHOW = """
+import gc, os
+{before}
+print(sorted(os.environ), gc.get_threshold(), gc.isenabled(), gc.get_freeze_count())
+"""
+
+
+def process_after(statement: str) -> str:
+    words = [sys.executable, "-c", SHOW.format(before=statement)]
+    hidden = {"OMP_WAIT_POLICY", "DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    return subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout
+
+
+def test_importing_reelgrid_changes_neither_environment_nor_garbage_collector():
+    libraries = "import torch, transformers, diffusers.modular_pipelines.modular_pipeline"
+    assert process_after("import reelgrid; reelgrid.generate") == process_after(libraries)
+
+
+def test_a_main_sets_them_up():
+    said = process_after("from reelgrid.startup import prepare_process; prepare_process()")
+    assert "OMP_WAIT_POLICY" in said
+    assert said != process_after("pass")
