@@ -12,7 +12,7 @@ from reelgrid.jobs.sql.sql_queue import SqlJobQueue
 
 CLOCK = "(SELECT now_s FROM test_clock)"
 START_S = 1_800_000_000.0  # noon or so of a day, far from midnight UTC
-TABLES = ("job", "worker", "usage", "tally", "profile", "notice", "api_key")
+TABLES = ("job", "worker", "usage", "counter", "profile", "outbox", "api_key")
 
 
 def new_job(**values: Any) -> NewJob:

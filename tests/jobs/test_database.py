@@ -23,11 +23,11 @@ def test_what_was_admitted_is_there_after_kill_9_and_half_a_transaction_is_not(
 import os, signal, sys
 from pathlib import Path
 from reelgrid.jobs import schema
-from reelgrid.jobs.sql.sql_queue import open_desk
+from reelgrid.jobs.sql.sql_queue import open_job_queue
 from tests.jobs.builders import new_job
-desk = open_desk(Path(sys.argv[1]))
-print(desk.submit(new_job()).id, flush=True)
-with desk.database.write() as connection:
+job_queue = open_job_queue(Path(sys.argv[1]))
+print(job_queue.submit(new_job()).id, flush=True)
+with job_queue.database.write() as connection:
     connection.execute(schema.job.update().values(phase="paused"))
     connection.execute(schema.usage.delete())
     os.kill(os.getpid(), signal.SIGKILL)
@@ -107,16 +107,16 @@ def test_a_log_that_may_not_grow_is_one_clear_error(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 from reelgrid.errors import ReelgridError
-from reelgrid.jobs.sql.sql_queue import open_desk
+from reelgrid.jobs.sql.sql_queue import open_job_queue
 from tests.jobs.builders import new_job
-desk = open_desk(Path(sys.argv[1]))
+job_queue = open_job_queue(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 size = Path(sys.argv[1] + "-wal").stat().st_size + 20_000
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 admitted = []
 try:
     while len(admitted) < 1_000:
-        admitted.append(desk.submit(new_job()).id)
+        admitted.append(job_queue.submit(new_job()).id)
 except ReelgridError as error:
     print(len(admitted), type(error).__name__, error, flush=True)
 """

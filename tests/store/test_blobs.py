@@ -247,13 +247,13 @@ def test_a_missing_package_is_one_line(monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from reelgrid.errors import FullError
+from reelgrid.errors import StorageFullError
 from reelgrid.store import Blobs
 blobs = Blobs(sys.argv[1])
 blobs.put("video_1/a", b"before")
 try:
     blobs.put("video_1/a", Path(sys.argv[2]) if len(sys.argv) > 2 else bytes(100_000))
-except FullError as error:
+except StorageFullError as error:
     print(error)
 """
 

@@ -9,8 +9,8 @@ from reelgrid.store import is_locked, lock_file
 HOLDER = """
 import sys, time
 from pathlib import Path
-from reelgrid.store import hold
-with hold(Path(sys.argv[1])):
+from reelgrid.store import lock_file
+with lock_file(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

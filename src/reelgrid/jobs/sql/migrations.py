@@ -150,11 +150,27 @@ CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL
 
 _WHERE_WORKERS_WERE_LOST = "ALTER TABLE job ADD COLUMN spots TEXT NOT NULL DEFAULT '{}'"
 
+_STANDARD_NAMES = """
+ALTER TABLE job RENAME COLUMN turn_s TO fair_start_s;
+ALTER TABLE job RENAME COLUMN furthest TO progress_mark;
+ALTER TABLE job RENAME COLUMN spots TO losses_at;
+ALTER TABLE job RENAME COLUMN wanted TO requested;
+ALTER TABLE job RENAME COLUMN states TO checkpoints;
+ALTER TABLE tally RENAME TO counter;
+ALTER TABLE notice RENAME TO outbox;
+DROP INDEX notice_due;
+CREATE INDEX outbox_due ON outbox (due_at);
+UPDATE counter SET name = 'checkpoints' WHERE name = 'saves';
+UPDATE counter SET name = 'workers_lost' WHERE name = 'lost';
+UPDATE counter SET name = 'released' WHERE name = 'given_back';
+UPDATE counter SET name = 'checkpoints_refused' WHERE name = 'states_refused'
+"""
+
 STEPS: tuple[str, ...] = (
     _FIRST,
     _INDEXES_FOR_LONG_QUEUES,
     _WHERE_WORKERS_WERE_LOST,
-    "ALTER TABLE job RENAME COLUMN turn_s TO fair_start_s;ALTER TABLE job RENAME COLUMN furthest TO progress_mark;ALTER TABLE job RENAME COLUMN spots TO losses_at;ALTER TABLE job RENAME COLUMN wanted TO requested;ALTER TABLE job RENAME COLUMN states TO checkpoints;ALTER TABLE tally RENAME TO counter;ALTER TABLE notice RENAME TO outbox;DROP INDEX notice_due;CREATE INDEX outbox_due ON outbox (due_at);UPDATE counter SET name = 'checkpoints' WHERE name = 'saves';UPDATE counter SET name = 'workers_lost' WHERE name = 'lost';UPDATE counter SET name = 'released' WHERE name = 'given_back';UPDATE counter SET name = 'checkpoints_refused' WHERE name = 'states_refused'",
+    _STANDARD_NAMES,
 )
 """Step n brings a database from version n to version n + 1."""
 
