@@ -1,7 +1,11 @@
 import json
+import subprocess
+import sys
+from dataclasses import asdict
 
 import pytest
 
+from reelgrid.errors import RequestError
 from reelgrid.measurement import (
     BenchRecord,
     append_records,
@@ -50,10 +54,67 @@ def test_records_come_back_as_they_were_appended(tmp_path):
     assert read_records(path) == (RECORD, RECORD)
 
 
-def test_a_line_with_an_unknown_key_is_refused():
-    line = json.dumps({**json.loads(RECORD.to_json()), "colour": "red"})
-    with pytest.raises(TypeError):
-        BenchRecord.from_json(line)
+def without(name):
+    return json.dumps({key: value for key, value in asdict(RECORD).items() if key != name})
+
+
+BAD_LINES = {
+    "torn": RECORD.to_json()[:-40],
+    "of a newer version": json.dumps({**asdict(RECORD), "colour": "red"}),
+    "of an older version": without("fps"),
+    "without steps": without("step_s"),
+    "a list": "[1, 2]",
+    "a number": "7",
+    "a text for a number": json.dumps({**asdict(RECORD), "width": "wide"}),
+    "a rate of 0": json.dumps({**asdict(RECORD), "fps": 0}),
+    "no number": json.dumps({**asdict(RECORD), "load_s": float("nan")}),
+    "bytes that are no text": "\udcff",
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_a_line_that_is_no_record_is_skipped_with_one_warning(tmp_path, caplog, name):
+    path = tmp_path / "bench.jsonl"
+    lines = "\n".join((RECORD.to_json(), BAD_LINES[name], RECORD.to_json(), ""))
+    path.write_bytes(lines.encode(errors="surrogateescape"))
+    assert read_records(path) == (RECORD, RECORD)
+    assert [entry.getMessage().partition(": ")[0] for entry in caplog.records] == [
+        f"{path}, line 2 is skipped"
+    ]
+
+
+def test_a_record_after_a_torn_line_begins_a_new_line(tmp_path):
+    path = tmp_path / "bench.jsonl"
+    path.write_text(RECORD.to_json() + "\n" + RECORD.to_json()[:99], encoding="utf-8")
+    append_records(path, [RECORD])
+    assert read_records(path) == (RECORD, RECORD)
+
+
+def test_records_are_appended_in_one_write_of_whole_lines(tmp_path):
+    """The system's own limit on a file's size cuts the write short; nothing is hidden."""
+    path = tmp_path / "bench.jsonl"
+    append_records(path, [RECORD])
+    words = [sys.executable, "-c", APPEND, str(path), str(path.stat().st_size + 99)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "OSError: [Errno 28] No space left on device" in done.stderr
+    append_records(path, [RECORD])
+    assert read_records(path) == (RECORD, RECORD)
+
+
+APPEND = """
+import resource, sys
+from pathlib import Path
+from reelgrid.measurement import append_records, read_records
+
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+append_records(path, read_records(path))
+"""
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(RequestError, match="cannot be read: Is a directory"):
+        read_records(tmp_path)
 
 
 def test_the_processor_has_a_name():

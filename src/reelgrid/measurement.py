@@ -1,22 +1,26 @@
-"""What was measured, on which machine and when: one JSON object a line, for planning to read.
+"""Benchmark records: what `reelgrid bench` measured, when and on which machine, as JSON lines."""
 
-Not here: the measuring itself, which is the engine's and `reelgrid bench`'s.
-"""
-
+import errno
 import json
+import logging
+import math
 import os
 import platform
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from reelgrid.errors import RequestError
+
+_log = logging.getLogger(__name__)
 
 
 def minutes_per_gpu_hour(clip_s: float, busy_s: float, num_gpus: int = 1) -> float:
-    """Return minutes of video made in an hour of one GPU that works without pause.
+    """Return minutes of video that one GPU makes in an hour of work without a pause.
 
     Args:
         clip_s: Seconds of video made.
-        busy_s: Seconds it took from prompt to frames, the loading of the model left out.
+        busy_s: Seconds from prompt to frames, without loading the model.
         num_gpus: GPUs that worked together.
     """
     return (clip_s / 60) / (busy_s * num_gpus / 3600)
@@ -24,19 +28,19 @@ def minutes_per_gpu_hour(clip_s: float, busy_s: float, num_gpus: int = 1) -> flo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRecord:
-    """One generation, measured by stages; times in seconds of wall clock.
+    """One measured generation, stage by stage; times in seconds of wall clock.
 
     Attributes:
         measured_at: UTC, ISO 8601.
         machine: The device and processor by name, such as `NVIDIA H200` or `2 x AMD EPYC 7B13`.
-        software: Package versions that shape the speed.
-        run: Which of `num_runs` this is, from 1; later ones find everything warm.
-        load_s: To load the model, the same for all runs of one process.
-        encode_s: To encode the prompt.
-        denoise_s: All steps together.
-        step_s: Each step.
-        decode_s: Latents to frames.
-        peak_memory_gib: Largest use of the device's memory, of the process on a CPU.
+        software: Versions of the packages that the speed depends on.
+        run: Which of `num_runs` this is, from 1; later ones run with warm caches.
+        load_s: Time to load the model, the same for all runs of one process.
+        encode_s: Time to encode the prompt.
+        denoise_s: Time of all steps together.
+        step_s: Time of each step.
+        decode_s: Time from latents to frames.
+        peak_memory_gib: Peak memory of the device; of the process on a CPU.
     """
 
     measured_at: str
@@ -62,7 +66,7 @@ class BenchRecord:
 
     @property
     def minutes_per_gpu_hour(self) -> float:
-        """Minutes of video an hour of this device makes."""
+        """Minutes of video that this device makes in an hour."""
         busy_s = self.encode_s + self.denoise_s + self.decode_s
         return minutes_per_gpu_hour(self.num_frames / self.fps, busy_s)
 
@@ -72,27 +76,78 @@ class BenchRecord:
 
     @classmethod
     def from_json(cls, line: str) -> "BenchRecord":
-        """Read one line; an unknown or missing key is a TypeError."""
+        """Return the record of one line.
+
+        Raises:
+            ValueError: The line is not JSON, or a number is not finite, negative or 0 by mistake.
+            TypeError: It is no object, a key is unknown or missing, or a value has another type.
+        """
         values = json.loads(line)
+        if not isinstance(values, dict) or not isinstance(values.get("step_s"), list):
+            raise TypeError("it is no record")
         values["step_s"] = tuple(values["step_s"])
-        return cls(**values)
+        record = cls(**values)
+        for field in fields(cls):
+            if field.type in (int, float):
+                _check_number(field.name, getattr(record, field.name))
+        for step_s in record.step_s:
+            _check_number("step_s", step_s)
+        return record
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} {value!r} is no number")
+    least = 0 if name.endswith(("_s", "_gib", "_scale")) and name != "denoise_s" else 1e-9
+    if not math.isfinite(value) or value < least:
+        raise ValueError(f"{name} {value} is out of range")
 
 
 def append_records(path: Path, records: Iterable[BenchRecord]) -> None:
-    """Append records to a file of JSON lines, made if missing."""
+    """Append records to a file of JSON lines, made if missing, in one write of whole lines.
+
+    A line that a crash or a full disk cut short stays alone: the next record begins a new line.
+
+    Raises:
+        OSError: The disk is full or refuses.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(record.to_json() + "\n" for record in records)
+    content = "".join(record.to_json() + "\n" for record in records).encode()
+    with path.open("a+b", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            content = content if file.read(1) == b"\n" else b"\n" + content
+        if file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read_records(path: Path) -> tuple[BenchRecord, ...]:
-    """Return all records of a file of JSON lines, oldest first."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return tuple(BenchRecord.from_json(line) for line in lines if line.strip())
+    """Return the records of a file of JSON lines, oldest first.
+
+    A line that is no record of this version, such as one cut short, is skipped with a warning.
+
+    Raises:
+        RequestError: The file cannot be read.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}", param="path") from None
+    return tuple(_records_in(path, content))
+
+
+def _records_in(path: Path, content: str) -> Iterator[BenchRecord]:
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield BenchRecord.from_json(line)
+        except (ValueError, TypeError) as error:
+            _log.warning("%s, line %d is skipped: %s", path, number, error)
 
 
 def processor_name() -> str:
-    """Return this machine's processor, such as `2 x AMD EPYC 7B13`."""
+    """Return the name of this machine's processor, such as `2 x AMD EPYC 7B13`."""
     cpuinfo = Path("/proc/cpuinfo")
     names = [
         line.partition(":")[2].strip()

@@ -87,6 +87,14 @@ def test_a_measurement_in_the_data_folder_is_used_and_named(plan, tmp_path):
     assert answer["basis"][0].startswith("measured")
 
 
+def test_a_torn_line_among_the_measurements_ends_no_command(plan, tmp_path):
+    path = tmp_path / "data" / "bench.jsonl"
+    append_records(path, [record()])
+    path.write_text(path.read_text(encoding="utf-8") + '{"measured_at": "20', encoding="utf-8")
+    code, out, _ = plan("predict", *CLIP, "--gpu", "l40s", "--json")
+    assert (code, json.loads(out)["basis"][0].split()[0]) == (0, "measured")
+
+
 def test_measurements_of_another_file_are_used(plan, tmp_path):
     append_records(tmp_path / "mine.jsonl", [record()])
     words = ("--measurements", tmp_path / "mine.jsonl", "--json")
@@ -114,7 +122,7 @@ def test_ones_own_gpus_and_models_are_used(plan, tmp_path):
         (("--gpu", "h100", "--model", "wan-14b", "--steps", "0"), "steps 0 is out of range"),
         (("--gpu", "h100", "--model", "wan-14b", "--gpus", "0"), "0 GPUs are out of range"),
         (("--gpu", "h100", "--model", "wan-14b", "--kernel", "x"), "no kernel is called 'x'"),
-        (("--gpu", "h100", "--model", "wan-14b", "--measurements", "no"), "holds no records"),
+        (("--gpu", "h100", "--model", "wan-14b", "--measurements", "no"), "no cannot be read"),
         (("--gpu", "h100", "--model", "wan-14b", "--models-file", "no"), "no cannot be read"),
         (
             ("--gpu", "t4", "--model", "wan-14b", "--size", "8000x8000", "--frames", "801"),

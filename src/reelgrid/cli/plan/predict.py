@@ -141,14 +141,14 @@ def _records(path: Path) -> "tuple[BenchRecord, ...]":
     """Return the records of a file.
 
     Raises:
-        RequestError: It is not there, or not one of records.
+        RequestError: It cannot be read, or holds none.
     """
     from reelgrid.measurement import read_records
 
-    try:
-        return read_records(path)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RequestError(f"{path} holds no records of reelgrid bench: {error}") from None
+    records = read_records(path)
+    if not records:
+        raise RequestError(f"{path} holds no records of reelgrid bench")
+    return records
 
 
 def _gpus(names: list[str], hardware: "Mapping[str, Gpu]") -> "list[Gpu]":
