@@ -20,6 +20,7 @@ from reelgrid.plan.prediction.formula import Case, Design, gradient
 from reelgrid.plan.prediction.observations import Stack, read_ml_energy
 from reelgrid.plan.prediction.power import fit_power, read_power
 from reelgrid.plan.prediction.workload import workload_of
+from reelgrid.plan.uncertainty import Z_80
 from reelgrid.spec import Size
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -184,7 +185,7 @@ def test_errors_and_widening_by_hand():
     assert errors.median == pytest.approx(0.05)
     assert errors.coverage == pytest.approx(0.8)
     assert errors.bias == pytest.approx(0.05)
-    assert check.widening(guesses) == pytest.approx(math.log(1.3) / 0.1 / check.Z_80)
+    assert check.widening(guesses) == pytest.approx(math.log(1.3) / 0.1 / Z_80)
 
 
 def test_every_gpu_of_a_generation_is_in_order():

@@ -15,7 +15,8 @@ from reelgrid.plan.demand.queueing import servers_for_promise
 from reelgrid.plan.demand.tables import as_json
 from reelgrid.plan.demand.throughput import shipped_facts, throughputs
 from reelgrid.plan.facts.hardware import find_gpu
-from reelgrid.plan.prediction.predict import predict, workload_of
+from reelgrid.plan.prediction.predict import predict
+from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.uncertainty import likely
 from tests.plan.scenarios import PLAIN, changed, scenario_of
 

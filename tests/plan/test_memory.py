@@ -7,8 +7,8 @@ from reelgrid.plan.facts.hardware import find_gpu, read_hardware
 from reelgrid.plan.prediction.memory import activations_gib, decoder_gib, memory_need
 from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.spec import Size
+from reelgrid.units import GIB
 
-GIB = 2**30
 CLIP = workload_of(find_architecture("wan2.1-t2v-14b"), size=Size(832, 480))
 
 

@@ -14,8 +14,8 @@ from reelgrid.plan.facts.hardware import find_gpu, read_hardware
 from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.formula import Case
 from reelgrid.plan.prediction.observations import KERNELS, Stack
-from reelgrid.plan.prediction.predict import predict, workload_of
-from reelgrid.plan.prediction.workload import check_supported
+from reelgrid.plan.prediction.predict import predict
+from reelgrid.plan.prediction.workload import check_supported, workload_of
 from reelgrid.spec import Size
 
 HARDWARE = read_hardware()

@@ -25,7 +25,9 @@ from reelgrid.measurement import BenchRecord
 from reelgrid.plan.facts.architectures import Architecture, find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
 from reelgrid.plan.prediction.memory import activations_gib, decoder_gib
-from reelgrid.plan.prediction.predict import Z_80, Workload, predict, total_flops
+from reelgrid.plan.prediction.predict import predict
+from reelgrid.plan.prediction.workload import Workload
+from reelgrid.plan.uncertainty import Z_80
 
 PROFILE_AGE_S = 5.0
 _LEAST_SIGMA = 0.05
@@ -208,7 +210,7 @@ def _guessed(order: JobRequest, card: ModelCard) -> tuple[float, float, str]:
         forwards = 2 if (order.request.guidance_scale or 0) > 1 else 1
         flops = 2e9 * card.params_b * tokens * order.num_steps * forwards
     else:
-        flops = total_flops(workload)
+        flops = workload.flops
     return flops / _GUESS_FLOPS_PER_S, _GUESS_SIGMA, _GUESS
 
 

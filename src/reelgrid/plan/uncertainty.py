@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.prediction.predict import Interval
 
 Draws = NDArray[np.float64]
 
@@ -34,6 +33,26 @@ MAX_SIZE = 1e30
 
 MAX_SIGMA = 5.0
 """A log-normal of a larger sigma spans more than 13 powers of ten between its 0.1 % ends."""
+
+
+Z_80 = 1.2815515594600038
+"""Standard normal deviate of the 90th percentile: between -z and z lie 80 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An 80 % interval: the 10th, 50th and 90th percentile."""
+
+    low: float
+    likely: float
+    high: float
+
+    def __post_init__(self) -> None:
+        assert self.low <= self.likely <= self.high
+
+    def times(self, factor: float) -> "Interval":
+        """Return the interval in another unit; `factor` is positive."""
+        return Interval(self.low * factor, self.likely * factor, self.high * factor)
 
 
 @dataclass(frozen=True, slots=True)

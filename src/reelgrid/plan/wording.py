@@ -5,7 +5,7 @@ Not here: tables, which line numbers up (`table`).
 
 import math
 
-from reelgrid.plan.prediction.predict import Interval
+from reelgrid.plan.uncertainty import Interval
 from reelgrid.report.table import decimals_of
 
 _SCALES = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"))

@@ -47,8 +47,9 @@ def _table(models: "Iterable[Architecture]") -> "Table":
 
 
 def _row(model: "Architecture") -> "tuple[Cell, ...]":
-    from reelgrid.plan.prediction.memory import GIB, activations_gib
+    from reelgrid.plan.prediction.memory import activations_gib
     from reelgrid.plan.prediction.workload import workload_of
+    from reelgrid.units import GIB
 
     workload = workload_of(model)
     clip = f" x {model.frames}" if model.kind == "video" else ""

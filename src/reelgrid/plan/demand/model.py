@@ -30,12 +30,12 @@ from reelgrid.plan.demand.throughput import (
 )
 from reelgrid.plan.demand.training import TrainingRun, training_outcome, training_runs
 from reelgrid.plan.facts.hardware import Gpu
-from reelgrid.plan.prediction.predict import Interval
 from reelgrid.plan.scenario import Platform, Scenario
 from reelgrid.plan.uncertainty import (
     Draws,
     Influence,
     Inputs,
+    Interval,
     Listener,
     Quantity,
     Values,

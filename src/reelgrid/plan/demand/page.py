@@ -10,8 +10,7 @@ from typing import Any
 from reelgrid.plan.demand import tables as tables
 from reelgrid.plan.demand.model import DemandAnswer
 from reelgrid.plan.demand.outcome import KindOutcome
-from reelgrid.plan.prediction.predict import Interval
-from reelgrid.plan.uncertainty import Influence
+from reelgrid.plan.uncertainty import Influence, Interval
 from reelgrid.plan.wording import percent, rough, with_interval
 from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, write_page
 

@@ -19,7 +19,8 @@ from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.facts.architectures import Architecture, find_architecture, read_architectures
 from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
-from reelgrid.plan.prediction.predict import Prediction, predict, workload_of
+from reelgrid.plan.prediction.predict import Prediction, predict
+from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.scenario import Clip, Hardware, Platform, Scenario, Speed
 from reelgrid.plan.scenario.reading import Location, find_at
 from reelgrid.plan.uncertainty import Draws, Exact, LogNormal, Quantity, Triangular, Values, likely

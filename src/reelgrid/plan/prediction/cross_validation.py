@@ -14,9 +14,7 @@ from reelgrid.plan.prediction.calibration import Calibration, has_own_kernels
 from reelgrid.plan.prediction.fit import case_of, fit
 from reelgrid.plan.prediction.formula import Case
 from reelgrid.plan.prediction.observations import Observation, Stack
-
-Z_80 = 1.2815515594600038
-"""Standard normal deviate of the 90th percentile: between -z and z lie 80 %."""
+from reelgrid.plan.uncertainty import Z_80
 
 Key = Callable[[Observation], str]
 

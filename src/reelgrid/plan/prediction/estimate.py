@@ -12,8 +12,9 @@ from reelgrid.catalog import ModelCard
 from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
-from reelgrid.plan.prediction.predict import Z_80, Interval, predict
+from reelgrid.plan.prediction.predict import predict
 from reelgrid.plan.prediction.workload import workload_of_request
+from reelgrid.plan.uncertainty import Z_80, Interval
 from reelgrid.spec import Request
 
 _CARRIED_SIGMA = 0.25  # a measurement scaled by pixels and steps, no architecture known

@@ -16,11 +16,11 @@ from reelgrid.plan.facts.architectures import Architecture
 from reelgrid.plan.facts.hardware import Gpu
 from reelgrid.plan.prediction.observations import Offload
 from reelgrid.plan.prediction.workload import Workload
+from reelgrid.units import GIB
 
 USABLE = 0.95
 """Share of a card's memory that weights and activations can have: a rule of thumb."""
 
-GIB = 2**30
 _BYTES = 2
 _STREAM_WIDTHS = 8
 _FEED_FORWARD_SIDES = 2

@@ -26,7 +26,8 @@ from reelgrid.plan.prediction.formula import Case, is_unheard_of
 from reelgrid.plan.prediction.memory import MemoryNeed, memory_need
 from reelgrid.plan.prediction.observations import Observation, Stack, kernel_class, read_latencies
 from reelgrid.plan.prediction.power import read_power
-from reelgrid.plan.prediction.workload import Workload, workload_of
+from reelgrid.plan.prediction.workload import Workload
+from reelgrid.plan.uncertainty import Z_80, Interval
 from reelgrid.spec import Size
 
 _REPEAT_SIGMA = 0.03  # of one measurement repeated on the same machine
@@ -189,36 +190,7 @@ def _latencies() -> tuple[Observation, ...]:
     return read_latencies()
 
 
-__all__ = [
-    "Interval",
-    "MemoryNeed",
-    "Prediction",
-    "Workload",
-    "predict",
-    "total_flops",
-    "workload_of",
-]
-
-Z_80 = 1.2815515594600038
-"""Standard normal deviate of the 90th percentile: between -z and z lie 80 %."""
-
 _LOW_BIT_OVER_PEAK = 2.0  # 8-bit matrix rates are twice the 16-bit ones
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An 80 % interval: the 10th, 50th and 90th percentile."""
-
-    low: float
-    likely: float
-    high: float
-
-    def __post_init__(self) -> None:
-        assert self.low <= self.likely <= self.high
-
-    def times(self, factor: float) -> "Interval":
-        """Return the interval in another unit; `factor` is positive."""
-        return Interval(self.low * factor, self.likely * factor, self.high * factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,11 +216,6 @@ class Prediction:
     wh: Interval
     usd: Interval | None
     basis: tuple[str, ...]
-
-
-def total_flops(workload: Workload) -> float:
-    """Return the FLOPs of the denoising network over all steps, the whole batch."""
-    return workload.flops
 
 
 def predict(

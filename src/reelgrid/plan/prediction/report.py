@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reelgrid.plan.facts.hardware import Gpu
-from reelgrid.plan.prediction.predict import Interval, Prediction
+from reelgrid.plan.prediction.predict import Prediction
 from reelgrid.plan.prediction.workload import Workload
+from reelgrid.plan.uncertainty import Interval
 from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, write_page
 from reelgrid.report.table import Cell, Column, Table, show
 

@@ -26,10 +26,10 @@ from reelgrid.plan.scenario.rules import (
 from reelgrid.plan.scenario.supply import Energy, Hardware, Speed, Training
 from reelgrid.plan.uncertainty import Exact, Quantity
 from reelgrid.spec import Size
+from reelgrid.units import HOURS_PER_DAY
 
 T = TypeVar("T")
 
-HOURS_A_DAY = 24
 _ONE = Exact(1.0)
 _NOTHING = Exact(0.0)
 
@@ -113,9 +113,9 @@ class Platform:
             raise RequestError(
                 "expected peak_to_mean or profile_by_hour, got both", param="profile_by_hour"
             )
-        if len(profile) != HOURS_A_DAY:
+        if len(profile) != HOURS_PER_DAY:
             raise RequestError(
-                f"expected {HOURS_A_DAY} numbers, one an hour, got {len(profile)}",
+                f"expected {HOURS_PER_DAY} numbers, one an hour, got {len(profile)}",
                 param="profile_by_hour",
             )
         if not math.fsum(profile) > 0:
@@ -126,7 +126,7 @@ class Platform:
         """Demand of each hour over the mean; none where only the peak is known."""
         if self.profile_by_hour is None:
             return None
-        mean = math.fsum(self.profile_by_hour) / HOURS_A_DAY
+        mean = math.fsum(self.profile_by_hour) / HOURS_PER_DAY
         return tuple(weight / mean for weight in self.profile_by_hour)
 
 

@@ -14,8 +14,10 @@ from reelgrid.plan.demand.pools import gpus_needed
 from reelgrid.plan.demand.throughput import Facts
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
-from reelgrid.plan.prediction.predict import Interval, predict, workload_of
+from reelgrid.plan.prediction.predict import predict
+from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.sora_report import calculation
+from reelgrid.plan.uncertainty import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
