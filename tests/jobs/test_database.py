@@ -22,7 +22,7 @@ def test_what_was_admitted_is_there_after_kill_9_and_half_a_transaction_is_not(
     script = """
 import os, signal, sys
 from pathlib import Path
-from reelgrid.jobs import schema
+from reelgrid.jobs.sql import schema
 from reelgrid.jobs.sql.sql_queue import open_job_queue
 from tests.jobs.builders import new_job
 job_queue = open_job_queue(Path(sys.argv[1]))

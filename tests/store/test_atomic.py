@@ -1,6 +1,9 @@
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 
-from reelgrid.store import atomic_write, atomic_write_folder
+from reelgrid.store import atomic, atomic_write, atomic_write_folder
 from tests.files import names
 
 
@@ -40,6 +43,36 @@ def test_a_folder_replaces_the_one_before_it(tmp_path):
     with atomic_write_folder(folder) as temporary:
         (temporary / "new").touch()
     assert names(folder) == ["new"]
+    assert names(tmp_path) == ["frames"]
+
+
+def test_a_folder_that_is_replaced_is_never_missing(tmp_path, monkeypatch):
+    """Killed before any step of the replacement, the name shows the old folder or the new one."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "old").touch()
+    steps = []
+
+    def rename(self, target):
+        steps.append(self)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return really_rename(self, target)
+
+    really_rename = Path.rename
+    monkeypatch.setattr(Path, "rename", rename)
+    with suppress(KeyboardInterrupt), atomic_write_folder(folder) as temporary:
+        (temporary / "new").touch()
+    assert names(folder) in (["old"], ["new"])
+
+
+def test_without_a_system_call_that_swaps_names_a_folder_is_replaced_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange", lambda new, path: False)
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "old").touch()
+    with atomic_write_folder(tmp_path / "frames") as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path / "frames") == ["new"]
     assert names(tmp_path) == ["frames"]
 
 

@@ -1,5 +1,6 @@
 """One contract for every kind of store; `REELGRID_TEST_BLOBS` adds a URL to it, such as S3's."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reelgrid.errors import RequestError, StorageFullError
-from reelgrid.store import Blobs
+from reelgrid.store import DISK_FULL, Blobs, is_transient
 
 KINDS = ["folder", "memory", "dir::memory"]
 if extra := os.environ.get("REELGRID_TEST_BLOBS"):
@@ -247,20 +248,19 @@ def test_a_missing_package_is_one_line(monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from reelgrid.errors import StorageFullError
-from reelgrid.store import Blobs
+from reelgrid.store import Blobs, is_transient
 blobs = Blobs(sys.argv[1])
 blobs.put("video_1/a", b"before")
 try:
     blobs.put("video_1/a", Path(sys.argv[2]) if len(sys.argv) > 2 else bytes(100_000))
-except StorageFullError as error:
-    print(error)
+except OSError as error:
+    print(error.strerror, is_transient(error))
 """
 
 
 @pytest.mark.parametrize("is_path", [False, True])
-def test_a_disk_that_takes_no_more_is_one_error_and_nothing_half(tmp_path, is_path):
-    """A real refusal by the system: files may not grow beyond a limit."""
+def test_a_file_size_limit_is_no_full_disk_and_leaves_the_old_blob(tmp_path, is_path):
+    """A real refusal by the system, which waiting does not change."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -276,17 +276,38 @@ def test_a_disk_that_takes_no_more_is_one_error_and_nothing_half(tmp_path, is_pa
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr
-    assert "video_1/a could not be stored: File too large; nothing was left there" in done.stdout
+    assert done.stdout == "File too large False\n"
     blobs = Blobs(tmp_path / "blobs")
     assert blobs.read("video_1/a") == b"before"
     assert [path.name for path in (tmp_path / "blobs").rglob("*")] == ["video_1", "a"]
 
 
-def test_no_space_left_is_the_same_error(folder, monkeypatch):
+@pytest.mark.parametrize("reason", sorted(DISK_FULL))
+def test_a_full_disk_is_one_error_that_passes_and_nothing_half(folder, monkeypatch, reason):
     def full(*args):
-        raise OSError(28, "No space left on device")
+        raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StorageFullError, match="No space left on device"):
+    with pytest.raises(
+        StorageFullError, match=f"{os.strerror(reason)}; nothing was left"
+    ) as refused:
         folder.put("a", b"1")
+    assert is_transient(refused.value)
     assert folder.list() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (OSError(errno.ENOSPC, "full"), True),
+        (ConnectionError("the store is out of reach"), True),
+        (TimeoutError("no answer"), True),
+        (OSError(errno.EFBIG, "too large for this file system"), False),
+        (OSError(errno.EROFS, "read-only"), False),
+        (PermissionError("Access Denied"), False),  # what s3fs makes of a revoked key
+        (FileNotFoundError("The specified bucket does not exist"), False),
+        (ValueError("a mistake of the program"), False),
+    ],
+)
+def test_only_what_passes_by_itself_is_worth_waiting_for(error, passes):
+    assert is_transient(error) is passes

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -32,5 +33,24 @@ def test_a_lock_is_seen_while_its_process_lives_and_gone_when_it_is_killed(tmp_p
         assert is_locked(path)
 
 
-def test_what_does_not_exist_is_not_held(tmp_path):
+def test_looking_at_a_lock_never_stands_in_the_way_of_taking_it(tmp_path, monkeypatch):
+    """The looker is stopped where it has looked and has not let go of the file yet."""
+    path = tmp_path / "lock"
+    path.touch()
+    taken = []
+
+    def close(handle):
+        if not taken:
+            taken.append(handle)
+            with lock_file(path):
+                taken.append("locked")
+        really_close(handle)
+
+    really_close = os.close
+    monkeypatch.setattr(os, "close", close)
+    assert not is_locked(path)
+    assert taken[1:] == ["locked"]
+
+
+def test_what_does_not_exist_is_not_locked(tmp_path):
     assert not is_locked(tmp_path / "none")

@@ -3,6 +3,7 @@
 Not to be imported: whatever goes wrong here is a refusal there, so nothing is caught.
 """
 
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from reelgrid.media.media_type import MediaType
 from reelgrid.media.upload import UploadLimits
-from reelgrid.store.blobs import FULL
+from reelgrid.store.blobs import DISK_FULL
 
 
 class UploadRefused(Exception):  # noqa: N818  # an answer, not an error
@@ -35,7 +36,7 @@ def main() -> None:
     except UploadRefused as refusal:
         said = {"refusal": str(refusal)}
     except OSError as error:
-        if error.errno not in FULL:  # the picture's fault, not the disk's
+        if error.errno not in {*DISK_FULL, errno.EFBIG}:  # the picture's fault, not the disk's
             raise
         said = {"full": error.strerror}
     sys.stdout.write(json.dumps(said))

@@ -1,7 +1,7 @@
-"""Finished files and saved states by name: in a local folder, in memory or in an object store.
+"""Blob storage: finished files and checkpoints by name, in a local folder, in memory or an object store.
 
 A blob is there whole or not at all, and its name is a few plain words, never a path of the caller's
-choosing. Not here: which blobs are still needed (`jobs`).
+choosing. Which blobs are still needed is decided by `jobs.retention`.
 """
 
 import errno
@@ -22,8 +22,10 @@ from reelgrid.store.atomic import atomic_write, sync
 
 _NAME: Final = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*(\.[a-z0-9]+)?")
 _MAX_NAME_CHARS: Final = 200
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Why a system refuses to write what it may write no more of."""
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a full disk or quota: they pass as soon as something is removed."""
+
+_PERMANENT: Final = frozenset({errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG})
 
 # Where an object appears at once or never, so that no temporary name is needed.
 _OBJECT_STORES: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "memory", "dir"})
@@ -69,7 +71,7 @@ class Blobs:
         Raises:
             RequestError: The name will not do.
             StorageFullError: There is no room; the store is as it was.
-            OSError: The store refuses for another reason.
+            OSError: The store refuses for another reason; `is_transient` tells whether to try again.
         """
         path = self._path(name)
         try:
@@ -78,7 +80,7 @@ class Blobs:
             else:
                 self._put_remote(path, content)
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in DISK_FULL:
                 raise
             raise StorageFullError(
                 f"{name} could not be stored: {error.strerror}; nothing was left there"
@@ -119,7 +121,7 @@ class Blobs:
         A local blob that is deleted or replaced meanwhile is still read to its end as it was.
 
         Yields:
-            At most a megabyte of bytes, never none.
+            At most a megabyte of bytes, never an empty piece.
 
         Raises:
             FileNotFoundError: There is no such blob.
@@ -133,7 +135,7 @@ class Blobs:
 
     @contextmanager
     def as_file(self, name: str) -> Iterator[Path]:
-        """Yield a path that holds the blob, to be read only: its own, or a copy while it lasts.
+        """Yield a path to read the blob from: its own, or a copy that lasts as long as the block.
 
         Yields:
             The path; its suffix is the name's.
@@ -165,7 +167,7 @@ class Blobs:
         return int(self._files.info(path)["size"])
 
     def find(self, name: str) -> Blob | None:
-        """Return what is known of a blob, if there is one."""
+        """Return a blob's name, size and time, or `None` if there is no such blob."""
         path = self._path(name)
         try:
             if not isinstance(path, Path):
@@ -195,26 +197,26 @@ class Blobs:
     def list(self, prefix: str = "") -> list[Blob]:
         """Return the blobs whose names begin with `prefix`, in the order of their names.
 
-        No other folder is looked into than the one that the prefix names.
+        Only the folder that the prefix names is searched.
         """
         below = prefix.rpartition("/")[0]
         found = self._list_local(below) if self._folder else self._list_remote(below)
-        wanted = (blob for blob in found if blob.name.startswith(prefix))
-        return sorted(wanted, key=lambda blob: blob.name)
+        matching = (blob for blob in found if blob.name.startswith(prefix))
+        return sorted(matching, key=lambda blob: blob.name)
 
     def total_bytes(self) -> int:
         """Return how many bytes all blobs have together."""
         return sum(blob.size_bytes for blob in self.list())
 
     def free_bytes(self) -> int | None:
-        """Return how many bytes can still be stored; none where the store has no end."""
+        """Return how many bytes can still be stored; `None` for an object store."""
         return None if self._folder is None else shutil.disk_usage(self._folder).free
 
     def remove_leftovers(self, older_than_s: float) -> int:
-        """Remove what killed writers left: hidden temporary files and empty folders.
+        """Remove what killed writers left behind: hidden temporary files and empty folders.
 
         Args:
-            older_than_s: Seconds that nobody has written to it; more than any write takes.
+            older_than_s: Seconds since the last write to it; more than any write takes.
 
         Returns:
             How many were removed.
@@ -232,7 +234,10 @@ class Blobs:
 
     def _path(self, name: str) -> Path | str:
         if len(name) > _MAX_NAME_CHARS or not _NAME.fullmatch(name):
-            raise RequestError(f"{name[:80]!r} is no name of a blob", param="name")
+            raise RequestError(
+                f"{name[:80]!r} is no name of a blob: a name has a-z, 0-9, _, -, / and at most one suffix",
+                param="name",
+            )
         return f"{self._root}/{name}" if self._folder is None else self._folder / name
 
     def _read_remote(self, path: str, name: str, start: int, stop: int | None) -> bytes:
@@ -272,6 +277,20 @@ class Blobs:
                 yield Blob(name, int(known["size"]), _modified_s(known))
 
 
+def is_transient(error: BaseException) -> bool:
+    """Return whether a store that refused a write may accept the same write later, unchanged.
+
+    A full disk, a quota and a network that is down pass by themselves. A limit on the size of one file
+    (`EFBIG`), a read-only store, a missing bucket and refused credentials stay until an operator
+    changes something.
+    """
+    if isinstance(error, StorageFullError):
+        return True
+    if isinstance(error, PermissionError | FileNotFoundError):
+        return False
+    return isinstance(error, OSError) and error.errno not in _PERMANENT
+
+
 def _local_folder(url: str) -> Path | None:
     if url.startswith("file://"):
         return Path(url.removeprefix("file://"))
@@ -299,7 +318,7 @@ def _open_remote(url: str) -> tuple[Any, str]:
 def _put_local(path: Path, content: Path | bytes) -> None:
     try:
         _write_local(path, content)
-    except FileNotFoundError:  # the folder was empty and somebody tidied it away
+    except FileNotFoundError:  # the folder was empty and was removed meanwhile
         _write_local(path, content)
 
 
@@ -331,17 +350,17 @@ def _remove_leftover(path: Path, before_s: float) -> bool:
         if not path.name.startswith("."):
             return False
         path.unlink()
-    except OSError:  # not empty, or somebody was quicker
+    except OSError:  # not empty, or already removed
         return False
     return True
 
 
 def _modified_s(known: dict[str, Any]) -> float:
-    """Return when an object was stored, by whichever field its file system has for it."""
+    """Return when an object was stored; each file system has its own name for the field."""
     for field in ("LastModified", "mtime", "last_modified", "created", "updated"):
         moment = known.get(field)
         if isinstance(moment, datetime):
             return moment.timestamp()
         if isinstance(moment, int | float):
             return float(moment)
-    raise AssertionError(f"no time of change among {sorted(known)}")
+    raise AssertionError(f"no modification time among {sorted(known)}")
