@@ -36,7 +36,7 @@ def test_csv_and_json_hold_the_same_offers(tmp_path):
     ("text", "message"),
     [
         (f"{HEAD}\nL40S,four,1,p,z\n", ":2: count: expected a whole number"),
-        (f"{HEAD}\nL40S,4,1,p,z\nL40S,-1,1,p,z\n", ":3: count: expected a number from 0"),
+        (f"{HEAD}\nL40S,4,1,p,z\nL40S,-1,1,p,z\n", ":3: count: expected a whole number from 0"),
         (f"{HEAD}\nL40S,4,nan,p,z\n", ":2: usd_per_h: expected a number"),
         (f"{HEAD}\nL40S,4,-2,p,z\n", ":2: usd_per_h: expected a number from 0"),
         (f"{HEAD}\nL40S,4,,p,z\n", "expected the key 'usd_per_h'"),

@@ -24,7 +24,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from reelgrid.errors import RequestError
+from reelgrid.user_files import FieldError
 
 Draws = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ class Triangular:
         _check_finite(low=self.low, likely=self.likely, high=self.high)
         for smaller, larger in (("low", "likely"), ("likely", "high")):
             if getattr(self, smaller) > getattr(self, larger):
-                raise RequestError(
+                raise FieldError(
                     f"expected low <= likely <= high, got {smaller} {getattr(self, smaller):g} "
                     f"above {larger} {getattr(self, larger):g}",
                     param=smaller,
@@ -156,15 +156,15 @@ class LogNormal:
     def __post_init__(self) -> None:
         _check_finite(median=self.median, sigma=self.sigma, at_least=self.at_least)
         if math.isnan(self.at_most):
-            raise RequestError("expected a number, got nan", param="at_most")
+            raise FieldError("expected a number, got nan", param="at_most")
         if self.median <= 0:
-            raise RequestError(f"expected a median above 0, got {self.median:g}", param="median")
+            raise FieldError(f"expected a median above 0, got {self.median:g}", param="median")
         if not 0 <= self.sigma <= MAX_SIGMA:
-            raise RequestError(
+            raise FieldError(
                 f"expected a sigma from 0 to {MAX_SIGMA:g}, got {self.sigma:g}", param="sigma"
             )
         if not self.at_least <= self.median <= self.at_most:
-            raise RequestError(
+            raise FieldError(
                 f"expected at_least <= median <= at_most, got {self.at_least:g}, "
                 f"{self.median:g}, {self.at_most:g}",
                 param="median",
@@ -221,9 +221,9 @@ Quantity: TypeAlias = Exact | Triangular | LogNormal
 def _check_finite(**values: float) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
-            raise RequestError(f"expected a finite number, got {value}", param=name)
+            raise FieldError(f"expected a finite number, got {value}", param=name)
         if value and not 1 / MAX_SIZE <= abs(value) <= MAX_SIZE:
-            raise RequestError(
+            raise FieldError(
                 f"expected a number between {1 / MAX_SIZE:g} and {MAX_SIZE:g}, got {value:g}",
                 param=name,
             )

@@ -22,8 +22,8 @@ from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
 from reelgrid.plan.prediction.predict import Prediction, predict
 from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.scenario import Clip, Hardware, Platform, Scenario, Speed
-from reelgrid.plan.scenario.reading import Location, find_at
 from reelgrid.plan.uncertainty import Draws, Exact, LogNormal, Quantity, Triangular, Values, likely
+from reelgrid.user_files import Location, find_at
 
 _NODES = np.array([0.0005, 0.02, 0.15, 0.5, 0.85, 0.98, 0.9995])
 

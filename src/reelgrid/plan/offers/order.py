@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from reelgrid.errors import RequestError
+from pydantic import Field
+
 from reelgrid.plan.demand.throughput import (
     Facts,
     Throughput,
@@ -23,16 +24,14 @@ from reelgrid.plan.demand.throughput import (
 )
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import find_gpu
-from reelgrid.plan.offers.offer import read_json, read_text
 from reelgrid.plan.scenario import Platform, Scenario, read_scenario
-from reelgrid.plan.scenario.reading import Location, find_at, read_table, read_toml
-from reelgrid.plan.scenario.rules import Bounds, check_bounds
-from reelgrid.spec import Size
+from reelgrid.plan.scenario.rules import PixelSize
+from reelgrid.user_files import FieldError, Location, find_at, parse, read_json, read_toml
 
-Share = Annotated[float, Bounds(at_least=0, at_most=1)]
-PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
-Seconds = Annotated[float, Bounds(at_least=0, at_most=1e7)]
-Count = Annotated[int, Bounds(at_least=0, at_most=10_000_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, le=1e7)]
+Count = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,27 +56,21 @@ class PeakWorkload:
 
     name: str
     model: str
-    minutes_per_h: Annotated[float, Bounds(above=0, at_most=1e9)]
+    minutes_per_h: Annotated[float, Field(gt=0, le=1e9)]
     mean_to_peak: PositiveShare = 1.0
-    size: Size | None = None
-    num_frames: Annotated[int, Bounds(at_least=2, at_most=100_000)] | None = None
-    fps: Annotated[float, Bounds(above=0, at_most=240)] | None = None
-    num_steps: Annotated[int, Bounds(at_least=1, at_most=1000)] | None = None
-    forwards_per_step: Annotated[int, Bounds(at_least=1, at_most=10)] | None = None
-    within_s: Annotated[float, Bounds(above=0, at_most=1e7)] | None = None
+    size: PixelSize | None = None
+    num_frames: Annotated[int, Field(ge=2, le=100_000)] | None = None
+    fps: Annotated[float, Field(gt=0, le=240)] | None = None
+    num_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    forwards_per_step: Annotated[int, Field(ge=1, le=10)] | None = None
+    within_s: Annotated[float, Field(gt=0, le=1e7)] | None = None
     trusted_share: Share = 0.0
-    gpus_per_clip: tuple[Annotated[int, Bounds(at_least=1, at_most=1024)], ...] = (1,)
-    minutes_per_gpu_hour: dict[str, Annotated[float, Bounds(above=0)]] = field(default_factory=dict)
+    gpus_per_clip: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (1,)
+    minutes_per_gpu_hour: dict[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_bounds(self)
         if not self.gpus_per_clip:
-            raise RequestError("expected at least one number", param="gpus_per_clip")
-        for rate in self.minutes_per_gpu_hour.values():
-            if not 0 < rate < float("inf"):
-                raise RequestError(
-                    f"expected a number above 0, got {rate:g}", param="minutes_per_gpu_hour"
-                )
+            raise FieldError("expected at least one number", param="gpus_per_clip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +85,11 @@ class LeaseTerms:
         utilisation: Busy share of the GPUs at peak: the rest keeps queues short.
     """
 
-    hours: Annotated[float, Bounds(above=0, at_most=1e6)] = 168.0
+    hours: Annotated[float, Field(gt=0, le=1e6)] = 168.0
     load_s: Seconds = 60.0
-    checkpoint_every_s: Annotated[float, Bounds(above=0, at_most=1e7)] = 60.0
+    checkpoint_every_s: Annotated[float, Field(gt=0, le=1e7)] = 60.0
     save_s: Seconds = 10.0
     utilisation: PositiveShare = 0.85
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +107,10 @@ class LeaseLimits:
 
     gpus_per_provider: Count | None = None
     gpus_per_zone: Count | None = None
-    providers: dict[str, int] = field(default_factory=dict)
-    zones: dict[str, int] = field(default_factory=dict)
+    providers: dict[str, Count] = field(default_factory=dict)
+    zones: dict[str, Count] = field(default_factory=dict)
     survive_share: Share = 0.0
-    spare_share: Annotated[float, Bounds(at_least=0, at_most=10)] = 0.0
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        for name in ("providers", "zones"):
-            if any(cap < 0 for cap in getattr(self, name).values()):
-                raise RequestError("expected a number of at least 0", param=name)
+    spare_share: Annotated[float, Field(ge=0, le=10)] = 0.0
 
     def provider_cap(self, provider: str) -> int | None:
         """Return how many GPUs may be of a provider; none is any number."""
@@ -150,15 +134,14 @@ class LeaseDemand:
     workloads: tuple[PeakWorkload, ...]
     lease: LeaseTerms = field(default_factory=LeaseTerms)
     limits: LeaseLimits = field(default_factory=LeaseLimits)
-    sureness: Annotated[float, Bounds(at_least=0.01, at_most=0.99)] = 0.5
+    sureness: Annotated[float, Field(ge=0.01, le=0.99)] = 0.5
 
     def __post_init__(self) -> None:
-        check_bounds(self)
         names = [job.name for job in self.workloads]
         if not names:
-            raise RequestError("expected at least one", param="workloads")
+            raise FieldError("expected at least one", param="workloads")
         if len(set(names)) < len(names):
-            raise RequestError("expected a name of its own for each", param="workloads")
+            raise FieldError("expected a name of its own for each", param="workloads")
 
 
 def read_lease_demand(path: Path, facts: Facts | None = None) -> LeaseDemand:
@@ -172,12 +155,8 @@ def read_lease_demand(path: Path, facts: Facts | None = None) -> LeaseDemand:
         RequestError: It cannot be read; the message has the file, the line, the key and what was
             expected.
     """
-    if path.suffix.lower() == ".json":
-        root = Location(str(path), {})
-        order = read_table(LeaseDemand, read_json(read_text(path), str(path)), root)
-    else:
-        tables, root = read_toml(path)
-        order = read_table(LeaseDemand, tables, root)
+    tables, root = read_json(path) if path.suffix.lower() == ".json" else read_toml(path)
+    order = parse(LeaseDemand, tables, root)
     if facts is not None:
         _check_names(order, root / "workloads", facts)
     return order

@@ -1,50 +1,48 @@
-"""What a scenario file holds, as values: who wants which clips, and what is promised.
+"""Values of a scenario file: who wants which clips, on which GPUs, how sure.
 
 The names of the fields are the keys of the file, units included; `docs/demand.md` explains each.
-Not here: what meets the demand (`supply`), reading a file (`reading`, `file`), and what follows
-from a scenario (`plan.demand`).
+`read_scenario` reads a file strictly; what follows from it is computed by `plan.demand` and
+`plan.simulation`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, TypeVar
 
-from reelgrid.errors import RequestError
-from reelgrid.plan.scenario.reading import Location, read_table
+from pydantic import Field
+
 from reelgrid.plan.scenario.rules import (
     MAX_PARTS,
     AtLeastOne,
-    Bounds,
+    Growing,
+    NotNegative,
+    PixelSize,
     Positive,
     PositiveShare,
-    check_bounds,
+    StepCount,
+    check_distinct,
     check_name,
+    check_one_of,
     check_sum,
-    check_unlike,
 )
-from reelgrid.plan.scenario.supply import Energy, Hardware, Speed, Training
 from reelgrid.plan.uncertainty import Exact, Quantity
-from reelgrid.spec import Size
 from reelgrid.units import HOURS_PER_DAY
+from reelgrid.user_files import FieldError, Location, parse, read_toml
 
 T = TypeVar("T")
 
 _ONE = Exact(1.0)
 _NOTHING = Exact(0.0)
 
-Growing = Annotated[Quantity, Bounds(above=-1, at_most=10)]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """`[promise]`: this share of clips waits at most so long before work on it begins."""
 
-    wait_s: Annotated[float, Bounds(at_least=0)]
-    share: Annotated[float, Bounds(above=0, at_most=0.999999)] = 0.95
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
+    wait_s: Annotated[float, Field(ge=0)]
+    share: Annotated[float, Field(gt=0, le=0.999999)] = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +52,22 @@ class Clip:
     Attributes:
         model: Name of a model that `reelgrid plan models` knows, or that `[[speeds]]` describes.
         share: Of the platform's minutes that are made so.
-        size: Width and height; the model's own where none is given.
-        clip_s: Seconds of a clip; the model's own where none are given.
-        fps: Frames a second; the model's own where none are given.
-        steps: Denoising steps; the model's own where none are given.
+        size: Width and height; the model's own where it is `None`.
+        clip_s: Seconds of a clip; the model's own where it is `None`.
+        fps: Frames a second; the model's own where it is `None`.
+        steps: Denoising steps; the model's own where it is `None`.
         forwards_per_step: Passes through the network a step; 2 with guidance.
         work_cv: Standard deviation over mean of the work of single clips about their mean.
     """
 
     model: str
     share: PositiveShare = _ONE
-    size: Size | None = None
+    size: PixelSize | None = None
     clip_s: Positive | None = None
-    fps: Annotated[float, Bounds(above=0, at_most=240)] | None = None
-    steps: Annotated[Quantity, Bounds(at_least=1, at_most=1000)] | None = None
-    forwards_per_step: Annotated[int, Bounds(at_least=1, at_most=8)] | None = None
-    work_cv: Annotated[float, Bounds(at_least=0, at_most=20)] = 0.0
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
+    fps: Annotated[float, Field(gt=0, le=240)] | None = None
+    steps: StepCount | None = None
+    forwards_per_step: Annotated[int, Field(ge=1, le=8)] | None = None
+    work_cv: Annotated[float, Field(ge=0, le=20)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +82,8 @@ class Platform:
         clips_per_kept: Clips generated for one that is published.
         peak_to_mean: Demand of the busiest hour over the mean.
         profile_by_hour: In its place 24 weights, from midnight on.
-        growth_per_month: 0.05 is five per cent; that of `[growth]` where none is given.
-        promise: Its own; that of the scenario where none is given.
+        growth_per_month: 0.05 is five per cent; that of `[growth]` where it is `None`.
+        promise: Its own; that of the scenario where it is `None`.
     """
 
     name: str
@@ -97,12 +92,11 @@ class Platform:
     share_made_by_ai: PositiveShare = _ONE
     clips_per_kept: AtLeastOne = _ONE
     peak_to_mean: AtLeastOne | None = None
-    profile_by_hour: Annotated[tuple[float, ...], Bounds(at_least=0)] | None = None
+    profile_by_hour: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     growth_per_month: Growing | None = None
     promise: Promise | None = None
 
     def __post_init__(self) -> None:
-        check_bounds(self)
         check_name(self.name)
         check_sum("clips", self.clips)
         if self.profile_by_hour is not None:
@@ -110,16 +104,16 @@ class Platform:
 
     def _check_profile(self, profile: Sequence[float]) -> None:
         if self.peak_to_mean is not None:
-            raise RequestError(
+            raise FieldError(
                 "expected peak_to_mean or profile_by_hour, got both", param="profile_by_hour"
             )
         if len(profile) != HOURS_PER_DAY:
-            raise RequestError(
+            raise FieldError(
                 f"expected {HOURS_PER_DAY} numbers, one an hour, got {len(profile)}",
                 param="profile_by_hour",
             )
         if not math.fsum(profile) > 0:
-            raise RequestError("expected weights above 0, got only 0", param="profile_by_hour")
+            raise FieldError("expected weights above 0, got only 0", param="profile_by_hour")
 
     @property
     def demand_by_hour(self) -> tuple[float, ...] | None:
@@ -135,26 +129,130 @@ class Growth:
     """`[growth]`: how demand grows, month by month; 0.05 is five per cent."""
 
     per_month: Growing = _NOTHING
-    months: Annotated[int, Bounds(at_least=0, at_most=120)] = 12
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
+    months: Annotated[int, Field(ge=0, le=120)] = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table of the file that another room reads, with its own dataclass."""
+    """A table of the file that another package reads, with its own dataclass."""
 
     table: Mapping[str, object]
     location: Location
 
     def read(self, kind: type[T]) -> T:
-        """Return the part as a `kind`.
+        """Return the table as a `kind`.
 
         Raises:
-            RequestError: It holds something else.
+            RequestError: It describes something else.
         """
-        return read_table(kind, self.table, self.location)
+        return parse(kind, self.table, self.location)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """`[[hardware]]`: GPUs of one kind that take a share of the minutes.
+
+    Attributes:
+        gpu: A name that `reelgrid plan hardware` knows.
+        utilisation: Share of a leased hour that goes into clips when counting by averages.
+        share: Of all minutes that these GPUs make.
+        usd_per_h: Price of a GPU; between the table's lowest and highest where it is `None`.
+        availability: Share of leased hours in which a GPU is up; the rest is start-up and loss.
+        gpus_per_clip: How many work on one clip together.
+        kernel: Attention kernel; the usual one where it is `None`.
+        power_w: Of a GPU at work; predicted where it is `None`.
+        idle_w: Of a GPU without work.
+    """
+
+    gpu: str
+    utilisation: PositiveShare
+    share: PositiveShare = _ONE
+    usd_per_h: Positive | None = None
+    availability: PositiveShare = _ONE
+    gpus_per_clip: Annotated[int, Field(ge=1, le=1024)] = 1
+    kernel: str | None = None
+    power_w: Positive | None = None
+    idle_w: NotNegative = _NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """`[[speeds]]`: how fast a GPU makes clips of a model, where that is known and not predicted.
+
+    Attributes:
+        model: As in `[[platforms.clips]]`.
+        gpu: As in `[[hardware]]`.
+        seconds_per_clip: Time from prompt to frames, on all `gpus_per_clip` GPUs together.
+        minutes_per_gpu_hour: In its place minutes of video an hour of one GPU.
+        source: Where that is from.
+    """
+
+    model: str
+    gpu: str
+    seconds_per_clip: Positive | None = None
+    minutes_per_gpu_hour: Positive | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        check_one_of(self, ("seconds_per_clip", "minutes_per_gpu_hour"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """`[[training]]`: a model that is trained first.
+
+    Attributes:
+        name: Its own.
+        gpu: A name that `reelgrid plan hardware` knows.
+        flop: Compute of the run; or
+        params, tokens: instead 6 FLOP a parameter and token (Kaplan et al. 2020,
+            arXiv:2001.08361, section 2.1); or
+        gpu_hours: instead hours of one GPU, measured or published.
+        utilisation: FLOPs done over those that the GPU could do, dense bf16; with `gpu_hours` 1.
+        days: Time that it may take; or
+        num_gpus: instead GPUs that it may use.
+        usd_per_h: Price of a GPU; the table's where it is `None`.
+        source: Where that is from.
+    """
+
+    name: str
+    gpu: str
+    flop: Positive | None = None
+    params: Positive | None = None
+    tokens: Positive | None = None
+    gpu_hours: Positive | None = None
+    utilisation: PositiveShare | None = None
+    days: Positive | None = None
+    num_gpus: Positive | None = None
+    usd_per_h: Positive | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_one_of(self, ("flop", "params", "gpu_hours"))
+        check_one_of(self, ("days", "num_gpus"))
+        if (self.params is None) != (self.tokens is None):
+            raise FieldError("expected params and tokens together, got one", param="tokens")
+        if (self.utilisation is None) != (self.gpu_hours is not None):
+            wanted = "no utilisation with gpu_hours" if self.utilisation else "utilisation"
+            raise FieldError(
+                f"expected {wanted}: GPU-hours follow from FLOPs by it", param="utilisation"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """`[energy]`: what stands behind the GPUs.
+
+    Attributes:
+        pue: Power usage effectiveness: energy of the site over that of the GPUs.
+        usd_per_kwh: To be paid beside the price of the GPU; none where that includes it.
+        kg_co2_per_kwh: Emissions of the supply.
+    """
+
+    pue: AtLeastOne = _ONE
+    usd_per_kwh: NotNegative | None = None
+    kg_co2_per_kwh: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +295,13 @@ class Scenario:
         for key in ("platforms", "training", "speeds"):
             num_parts, least = len(getattr(self, key)), int(key == "platforms")
             if not least <= num_parts <= MAX_PARTS:
-                raise RequestError(
+                raise FieldError(
                     f"expected {least} to {MAX_PARTS} [[{key}]], got {num_parts}", param=key
                 )
-        check_unlike("platforms", (platform.name for platform in self.platforms))
-        check_unlike("hardware", (f"{part.gpu} {part.kernel or ''}" for part in self.hardware))
-        check_unlike("training", (run.name for run in self.training))
-        check_unlike("speeds", (f"{speed.model} on {speed.gpu}" for speed in self.speeds))
+        check_distinct("platforms", (platform.name for platform in self.platforms))
+        check_distinct("hardware", (f"{part.gpu} {part.kernel or ''}" for part in self.hardware))
+        check_distinct("training", (run.name for run in self.training))
+        check_distinct("speeds", (f"{speed.model} on {speed.gpu}" for speed in self.speeds))
 
     def promise_of(self, platform: Platform) -> Promise | None:
         """Return the promise that holds for a platform."""
@@ -218,3 +316,18 @@ class Scenario:
     def growth_of(self, platform: Platform) -> Quantity:
         """Return the growth a month that holds for a platform."""
         return platform.growth_per_month or self.growth.per_month
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Return the scenario of a TOML file; its table `[simulation]` is kept unread, as a `Part`.
+
+    Raises:
+        RequestError: It describes something else; the message has the line, the key and what is
+            expected.
+    """
+    tables, root = read_toml(path)
+    if not tables:
+        raise root.error("expected [[platforms]] and [[hardware]], got an empty file")
+    simulation = tables.pop("simulation", None)
+    part = None if simulation is None else Part(simulation, root / "simulation")
+    return replace(parse(Scenario, tables, root), simulation=part, location=root)

@@ -8,15 +8,16 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from reelgrid.errors import RequestError
-from reelgrid.plan.scenario.rules import Bounds, check_bounds
+from pydantic import Field
+
+from reelgrid.user_files import FieldError
 
 Estimates = Literal["exact", "mean"]
 
-_Seconds: TypeAlias = Annotated[float, Bounds(at_least=0, at_most=1e9)]
-_Share: TypeAlias = Annotated[float, Bounds(at_least=0, at_most=1)]
-_NotNegative: TypeAlias = Annotated[float, Bounds(at_least=0)]
-_Positive: TypeAlias = Annotated[float, Bounds(above=0)]
+_Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
+_Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+_NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
+_Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,37 +50,36 @@ class NodePool:
     """
 
     gpu: str
-    count: Annotated[int, Bounds(at_least=1, at_most=10_000_000)]
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
     zone: str = "one"
-    num_zones: Annotated[int, Bounds(at_least=1, at_most=10_000)] = 1
+    num_zones: Annotated[int, Field(ge=1, le=10_000)] = 1
     usd_per_h: _NotNegative | None = None
     is_start_up_billed: bool = True
-    hazard_per_h: Annotated[float, Bounds(at_least=0, at_most=3600)] = 0.0
-    weibull_shape: Annotated[float, Bounds(at_least=0.1, at_most=10)] | None = None
-    weibull_scale_h: Annotated[float, Bounds(at_least=1 / 3600)] | None = None
+    hazard_per_h: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    weibull_shape: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    weibull_scale_h: Annotated[float, Field(ge=1 / 3600)] | None = None
     correlation: _Share = 0.0
-    shared_loss_share: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
+    shared_loss_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     notice_s: _Seconds = 0.0
     absence_mean_s: _Seconds = 0.0
     startup_median_s: _Seconds = 0.0
-    startup_sigma: Annotated[float, Bounds(at_least=0, at_most=5)] = 0.0
+    startup_sigma: Annotated[float, Field(ge=0, le=5)] = 0.0
     load_s: _Seconds = 0.0
     memory_gib: _Positive | None = None
     is_trusted: bool = True
 
     def __post_init__(self) -> None:
-        check_bounds(self)
         if self.num_zones > self.count:
-            raise RequestError(
+            raise FieldError(
                 f"expected at most one zone a node, got {self.num_zones}", param="num_zones"
             )
         if (self.weibull_shape is None) != (self.weibull_scale_h is None):
-            raise RequestError(
+            raise FieldError(
                 "expected weibull_shape and weibull_scale_h together, got one",
                 param="weibull_shape" if self.weibull_scale_h is None else "weibull_scale_h",
             )
         if self.weibull_shape is not None and self.hazard_per_h:
-            raise RequestError(
+            raise FieldError(
                 "expected hazard_per_h or a Weibull life, got both", param="hazard_per_h"
             )
 
@@ -120,16 +120,15 @@ class JobMix:
     low: _Share = 0.0
     normal: _Share = 1.0
     high: _Share = 0.0
-    num_owners: Annotated[int, Bounds(at_least=1, at_most=100_000_000)] | None = None
+    num_owners: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     private_share: _Share = 0.0
     deadline_s: _Positive | None = None
     memory_gib: _NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        check_bounds(self)
         total = self.low + self.normal + self.high
         if not math.isclose(total, 1.0, abs_tol=1e-9):
-            raise RequestError(
+            raise FieldError(
                 f"expected low, normal and high that add up to 1, got {total:g}", param="normal"
             )
 
@@ -160,32 +159,31 @@ class SimulationConfig:
 
     nodes: tuple[NodePool, ...]
     jobs: tuple[JobMix, ...] = ()
-    hours: Annotated[float, Bounds(above=0, at_most=24 * 3660)] = 24.0
-    efficiency: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
+    hours: Annotated[float, Field(gt=0, le=24 * 3660)] = 24.0
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
     warm_up_h: _NotNegative = 0.0
-    seed: Annotated[int, Bounds(at_least=0)] = 0
-    runs: Annotated[int, Bounds(at_least=1, at_most=10_000)] = 1
-    checkpoint_every_s: Annotated[float, Bounds(at_least=0.001, at_most=1e9)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    runs: Annotated[int, Field(ge=1, le=10_000)] = 1
+    checkpoint_every_s: Annotated[float, Field(ge=0.001, le=1e9)] | None = None
     checkpoint_s: _Seconds = 0.0
     resume_s: _Seconds = 0.0
     has_preemption: bool = True
     lease_s: _Seconds = 20.0
     estimates: Estimates = "exact"
     is_fleet_ready: bool = True
-    chart_every_s: Annotated[float, Bounds(at_least=1)] = 300.0
+    chart_every_s: Annotated[float, Field(ge=1)] = 300.0
 
     def __post_init__(self) -> None:
-        check_bounds(self)
         if self.warm_up_h >= self.hours:
-            raise RequestError(
+            raise FieldError(
                 f"expected less than the {self.hours:g} hours, got {self.warm_up_h:g}",
                 param="warm_up_h",
             )
         if not self.nodes:
-            raise RequestError("expected at least one [[simulation.nodes]]", param="nodes")
+            raise FieldError("expected at least one [[simulation.nodes]]", param="nodes")
         names = [mix.platform for mix in self.jobs]
         if len(set(names)) < len(names):
-            raise RequestError("expected one [[simulation.jobs]] a platform, got two", param="jobs")
+            raise FieldError("expected one [[simulation.jobs]] a platform, got two", param="jobs")
 
     def checkpoint_interval_s(self, pool: NodePool) -> float:
         """Return the seconds of work between saves on a pool; 0 where nothing is ever lost."""

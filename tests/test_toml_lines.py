@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelgrid.plan.scenario.toml_lines import key_lines
+from reelgrid.toml_lines import key_lines
 
 
 def paths(value, path=()):
