@@ -135,7 +135,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
         keys = ApiKeys(job_queue.database)
         woken: list[None] = []
         parts: dict[str, Any] = {
-            "desk": job_queue,
+            "job_queue": job_queue,
             "blobs": blobs,
             "models": ServedModels((EMBEDDED,)),  # type: ignore[arg-type]  # asserted above
             "authenticator": Authenticator(keys, may_be_open=is_open),

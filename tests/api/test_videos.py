@@ -206,7 +206,7 @@ def test_an_idempotency_key_gives_one_job_and_another_body_a_conflict(
 
 def test_after_the_insert_nothing_fails(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     house = build()
-    monkeypatch.setattr(house.job_queue, "place_of", fail_later(house.job_queue.position_for))
+    monkeypatch.setattr(house.job_queue, "position_for", fail_later(house.job_queue.position_for))
     with house.client() as client:
         answer = client.post("/v1/videos", json=BODY)
     assert answer.status_code == 200, answer.text
