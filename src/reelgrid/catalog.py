@@ -1,7 +1,7 @@
-"""What is known of each model without loading it: sizes, defaults, rules, licence, memory need.
+"""The model catalogue: sizes, defaults, rules, licence and memory need of each model, without loading it.
 
-The entries are in `catalog.toml`, each with its source. Not here: loading (`models`), and cards of
-models that are not in the catalogue, which `models` derives from their own repositories.
+The entries are in `catalog.toml`, each with its source. `models.card` makes the card of a model that
+is not in the catalogue from its repository.
 """
 
 import difflib
@@ -9,12 +9,12 @@ import functools
 import itertools
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any, Literal
 
 from reelgrid.errors import RequestError
-from reelgrid.spec import MAX_SIDE_PX, Request, Size
+from reelgrid.spec import MAX_SIDE_PX, CompleteRequest, Request, Size
 
 GIB = 2**30
 _BF16_BYTES = 2
@@ -24,7 +24,7 @@ _WORKING_SHARE = 1.25  # weights and activations over weights: a rule of thumb, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDefaults:
-    """What a model makes when nothing is asked for."""
+    """The values of a request's fields that a model uses when the request leaves them out."""
 
     size: Size
     num_frames: int
@@ -35,22 +35,22 @@ class ModelDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """One model: what it is, what it needs, and what it can be asked for.
+    """One model: what it is, what it needs, and which requests it can carry out.
 
     Attributes:
         name: Its name in the catalogue, such as `wan2.1-t2v-1.3b`.
-        repository: Its hub id; none for the embedded model and for local folders.
+        repository: Its hub id; `None` for the embedded model and for local folders.
         params_b: Parameters of all components together, in billions.
         download_gib: What a first use downloads.
         memory_gib: GPU memory in bf16, all components on the GPU, at the default size.
-        default: What it makes when nothing is asked for.
+        default: What it uses where a request leaves a field out.
         frames_multiple: `num_frames` is a multiple of this, plus one.
         allowed_frames: The only frame counts it can make, where they are few.
         size_multiple: Width and height are multiples of this, in pixels.
         allowed_sizes: The only sizes it can make, where they are few.
-        can_first_frame: Whether it can continue a given image.
-        needs_first_frame: Whether it can do nothing without one.
-        max_sequence_length: Prompt tokens it reads; none leaves it to the pipeline.
+        can_first_frame: Whether it can begin a clip with a given image.
+        needs_first_frame: Whether it needs one.
+        max_sequence_length: Prompt tokens it reads; `None` leaves it to the pipeline.
         source: Where the values come from, with the date.
         unverified: The fields that the source does not settle.
     """
@@ -77,27 +77,28 @@ class ModelCard:
     source: str = ""
     unverified: tuple[str, ...] = ()
 
-    def complete(self, request: Request) -> Request:
+    def complete(self, request: Request, *, has_first_frame: bool | None = None) -> CompleteRequest:
         """Return the request with this model's defaults filled in.
+
+        Args:
+            request: What to generate.
+            has_first_frame: Whether the clip will begin with an image, where that image is not (yet)
+                the file `request.first_frame`.
 
         Raises:
             RequestError: The model cannot do it; the message names the nearest that it can.
         """
-        whole = request.with_(
-            size=request.size or self.default.size,
-            num_frames=request.num_frames or self.default.num_frames,
-            fps=request.fps or self.default.fps,
-            num_steps=request.num_steps or self.default.num_steps,
-            guidance_scale=_first(request.guidance_scale, self.default.guidance_scale),
-        )
-        assert whole.size is not None
-        assert whole.num_frames is not None
-        assert whole.fps is not None
-        self._check_size(whole.size)
-        self._check_frames(whole.num_frames)
-        self._check_fps(whole.fps)
-        self._check_first_frame(whole)
-        return whole
+        values = {each.name: getattr(request, each.name) for each in fields(request)}
+        for each in fields(self.default):
+            if values[each.name] is None:
+                values[each.name] = getattr(self.default, each.name)
+        complete = CompleteRequest(**values)
+        self._check_size(complete.size)
+        self._check_frames(complete.num_frames)
+        self._check_fps(complete.fps)
+        is_given = request.first_frame is not None if has_first_frame is None else has_first_frame
+        self._check_first_frame(is_given=is_given)
+        return complete
 
     def frames_for(self, clip_s: float, fps: float | None = None) -> int:
         """Return the possible frame count nearest to `clip_s` seconds.
@@ -177,24 +178,20 @@ class ModelCard:
                 param="fps",
             )
 
-    def _check_first_frame(self, request: Request) -> None:
-        given = request.first_frame
-        if given is None and self.needs_first_frame:
+    def _check_first_frame(self, *, is_given: bool) -> None:
+        if self.needs_first_frame and not is_given:
             raise RequestError(
-                f"{self.name} continues an image: give one with --first-frame",
-                param="first_frame",
+                f"{self.name} continues an image: give it a first frame", param="first_frame"
             )
-        if given is not None and not self.can_first_frame:
+        if is_given and not self.can_first_frame:
             raise RequestError(
                 f"{self.name} takes no first frame; these do: {_listed(_first_frame_names())}",
                 param="first_frame",
             )
-        if given is not None and not given.is_file():
-            raise RequestError(f"no image file at {given}", param="first_frame")
 
 
 def find(name: str) -> ModelCard | None:
-    """Return the card of a catalogue name or hub id, upper or lower case, or none."""
+    """Return the card of a catalogue name or hub id in any case, or `None`."""
     wanted = name.lower()
     for card in all_models():
         if wanted == card.name or (card.repository and wanted == card.repository.lower()):
@@ -203,7 +200,7 @@ def find(name: str) -> ModelCard | None:
 
 
 def similar_names(name: str) -> list[str]:
-    """Return the catalogue's names most like `name`, the likeliest first; none when none is."""
+    """Return the catalogue's names most like `name`, the likeliest first; possibly empty."""
     names = [card.name for card in all_models()]
     begun = [each for each in names if name and each.startswith(name.lower())]
     return (begun or difflib.get_close_matches(name.lower(), names))[:3]
@@ -253,10 +250,6 @@ def _nearest_sizes(size: Size, multiple: int) -> list[Size]:
 
 def _apart(one: Size, other: Size) -> int:
     return (one.width - other.width) ** 2 + (one.height - other.height) ** 2
-
-
-def _first(given: float | None, default: float) -> float:
-    return default if given is None else given
 
 
 def _listed(values: Iterable[object]) -> str:

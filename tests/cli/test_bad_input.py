@@ -71,7 +71,7 @@ def test_a_prompts_file_without_prompts_is_refused(reelgrid, here):
     (here / "p.txt").write_text("# nothing\n\n", encoding="utf-8")
     code, _, err = reelgrid("generate", "--prompts-file", "p.txt")
     assert code == 2
-    assert "holds no prompts" in err
+    assert "contains no prompts" in err
 
 
 def test_a_full_disk_is_one_line_and_exit_1(reelgrid, here, monkeypatch):

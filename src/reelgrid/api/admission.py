@@ -56,7 +56,6 @@ def check_caps(service: Service, caller: Caller, order: JobRequest) -> None:
         ApiError: It names the limit.
     """
     request = order.request
-    assert request.size is not None
     asked = {
         "max_pixels": request.size.width * request.size.height,
         "max_frames": request.num_frames or 1,
@@ -212,8 +211,6 @@ class KeyLimitError(ApiError):
 def made_s(order: JobRequest) -> float:
     """Return the seconds of video that are made; an extension's first frame is there already."""
     request = order.request
-    assert request.num_frames is not None
-    assert request.fps is not None
     return (request.num_frames - (order.extends is not None)) / request.fps
 
 

@@ -207,7 +207,7 @@ def _guessed(order: JobRequest, card: ModelCard) -> tuple[float, float, str]:
     workload = _workload(order, card)
     if workload is None:
         tokens = _volume(order.workload) / 4 / card.size_multiple**2
-        forwards = 2 if (order.request.guidance_scale or 0) > 1 else 1
+        forwards = 2 if order.request.guidance_scale > 1 else 1
         flops = 2e9 * card.params_b * tokens * order.num_steps * forwards
     else:
         flops = workload.flops
@@ -255,8 +255,6 @@ def _volume(workload: str) -> float:
 
 def _workload(order: JobRequest, card: ModelCard) -> Workload | None:
     request = order.request
-    if request.size is None or request.num_frames is None or request.num_steps is None:
-        return None
     architecture = _architecture(card.name)
     if architecture is None:
         return None
@@ -265,8 +263,8 @@ def _workload(order: JobRequest, card: ModelCard) -> Workload | None:
         size=request.size,
         num_frames=request.num_frames,
         num_steps=request.num_steps,
-        forwards_per_step=2 if (request.guidance_scale or 0) > 1 else 1,
-        fps=request.fps or 1.0,
+        forwards_per_step=2 if request.guidance_scale > 1 else 1,
+        fps=request.fps,
         num_images=order.num_images,
     )
 

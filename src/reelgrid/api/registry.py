@@ -2,12 +2,12 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reelgrid.api.errors import ApiError
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import RequestError
-from reelgrid.spec import Request, Size
+from reelgrid.spec import CompleteRequest, Request, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def choose_frames(
     return card.frames_for(float(seconds), fps)
 
 
-def complete(card: ModelCard, request: Request, *, has_first_frame: bool) -> Request:
+def complete(card: ModelCard, request: Request, *, has_first_frame: bool) -> CompleteRequest:
     """Return the request with the model's defaults, or refuse what the model cannot do.
 
     Raises:
@@ -109,7 +109,7 @@ def complete(card: ModelCard, request: Request, *, has_first_frame: bool) -> Req
         raise UnsupportedError(
             card, "begin from nothing", "give input_reference", "input_reference"
         )
-    return replace(card, needs_first_frame=False).complete(request)
+    return card.complete(request, has_first_frame=has_first_frame)
 
 
 def _alternatives(name: str, cards: Sequence[ModelCard]) -> str:

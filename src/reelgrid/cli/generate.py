@@ -1,29 +1,33 @@
 """`reelgrid generate`: prompts to files."""
 
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reelgrid import catalog
 from reelgrid.catalog import ModelCard
-from reelgrid.cli import naming, options
+from reelgrid.cli import options
 from reelgrid.cli.local_run import load_and_report, read_settings, run_with_progress
 from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
-from reelgrid.spec import Request, Size
+from reelgrid.spec import Request
 
 if TYPE_CHECKING:
     from reelgrid.models.loading import LoadedModel
     from reelgrid.settings import Settings
 
 MAX_COUNT = 10_000
+_MAX_NAME_BYTES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class OutputRequest:
-    """One file that is wanted: a request and where its file goes."""
+    """One file to make: a request and the path of its file."""
 
     request: Request
     output: Path
@@ -31,95 +35,115 @@ class OutputRequest:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("generate")(generate)
+    app.command("generate")(options.with_request(generate))
 
 
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="What is to be seen.")] = None,
-    model: Annotated[
-        str, typer.Option(help="Catalogue name, hub id, or local folder.")
-    ] = "embedded",
-    size: options.Size = None,
+    model: options.Model = "embedded",
     seconds: Annotated[float | None, typer.Option(help="Length of the clip.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second.")] = None,
-    frames: options.Frames = None,
-    steps: options.Steps = None,
-    guidance_scale: options.Guidance = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None,
-    seed: options.Seed = 0,
     count: Annotated[
-        int, typer.Option(help="How many, with seeds from --seed on; made ones are skipped.")
+        int, typer.Option(help="How many, with seeds from --seed on; existing files are skipped.")
     ] = 1,
     image: Annotated[bool, typer.Option("--image", help="One frame, as PNG.")] = False,
-    first_frame: Annotated[
-        Path | None, typer.Option("--first-frame", help="Image file that the clip begins with.")
-    ] = None,
     output: options.Output = None,
     prompts_file: Annotated[
         Path | None,
-        typer.Option(help="One prompt a line; made ones are skipped on a second run."),
+        typer.Option(help="One prompt a line; a second run skips the files that exist."),
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     as_json: options.Json = False,
+    **fields: Any,
 ) -> None:
     """Make a video, or an image, of a prompt."""
-    if image:
-        _check_still(frames, output)
-    is_image = image or (frames is None and output is not None and output.suffix.lower() == ".png")
-    if not 1 <= count <= MAX_COUNT:
-        raise RequestError(f"count {count} is out of range: 1 to {MAX_COUNT:,}", param="count")
-    prompts = _prompts(prompt, prompts_file)
+    is_image = _is_image(fields["num_frames"], output, is_asked=image)
+    prompts = _prompts(fields["prompt"], prompts_file)
     settings = read_settings()
     card, loaded = catalog.find(model), None
     if card is None and seconds is not None:
-        loaded = load_and_report(model, device, dtype)  # it alone knows its rate and its rule
+        loaded = load_and_report(model, device, dtype)  # only the model knows its fps and its rule
         card = loaded.card
-    length = _num_frames(card, seconds, fps, 1 if is_image else frames)
-
-    def request(text: str, number: int) -> Request:
-        return Request(
-            prompt=text,
-            negative_prompt=negative_prompt,
-            size=Size.parse(size) if size else None,
-            num_frames=length,
-            fps=fps,
-            num_steps=steps,
-            guidance_scale=guidance_scale,
-            seed=seed + number,
-            first_frame=first_frame,
-        )
-
-    namer = naming.Namer(
-        output=output,
-        suffix=".png" if is_image else ".mp4",
-        count=count,
-        is_many=prompts_file is not None,
-    )
-    wishes = [
-        OutputRequest(request(text, number), namer.path(text, number))
-        for text in prompts
-        for number in range(count)
-    ]
-    _refuse_early(card, wishes)
-    if prompts_file is not None or count > 1:
-        wishes = _still_to_make(model, card, wishes)
-    if wishes:
+    num_frames = 1 if is_image else fields["num_frames"]
+    fields["num_frames"] = _num_frames(card, seconds, fields["fps"], num_frames)
+    names = OutputNames(output, ".png" if is_image else ".mp4", count, prompts_file is not None)
+    files = _files(fields, prompts, names)
+    _refuse_early(card, files)
+    if len(files) > 1 or prompts_file is not None:
+        files = _missing(files, model, card)
+    if files:
         loaded = loaded or load_and_report(model, device, dtype)
-        _make_all(wishes, model, loaded, settings, as_json=as_json)
+        _make_all(files, model, loaded, settings, as_json=as_json)
 
 
-def _check_still(frames: int | None, output: Path | None) -> None:
-    """Refuse what contradicts a single image."""
-    if frames not in (None, 1):
+@dataclass(frozen=True, slots=True)
+class OutputNames:
+    """The paths of the files that one command makes.
+
+    Attributes:
+        output: What the user gave: a file, or the folder for many prompts.
+        suffix: Of names that are made up here.
+        count: Files of each prompt.
+        is_many: Whether there may be many prompts.
+    """
+
+    output: Path | None
+    suffix: str
+    count: int
+    is_many: bool
+
+    def path(self, prompt: str, number: int) -> Path:
+        """Return the path of the `number`-th file of a prompt, counted from 0."""
+        words = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-").encode()
+        stem = words[:_MAX_NAME_BYTES].decode(errors="ignore").rstrip("-") or "clip"
+        if self.is_many:
+            digest = hashlib.sha256(prompt.encode()).hexdigest()[:6]  # tells prompts apart
+            path = (self.output or Path()) / f"{stem}-{digest}{self.suffix}"
+        else:
+            path = self.output or Path(f"{stem}{self.suffix}")
+        if self.count == 1:
+            return path
+        digits = len(str(self.count))
+        return path.with_name(f"{path.stem}-{number + 1:0{digits}}{path.suffix}")
+
+
+def _files(
+    fields: Mapping[str, Any], prompts: Sequence[str], names: OutputNames
+) -> list[OutputRequest]:
+    """Return the files to make: `names.count` of each prompt, with seeds that count up."""
+    if not 1 <= names.count <= MAX_COUNT:
         raise RequestError(
-            f"--image is one frame, --frames {frames} is not: leave one of them out", param="frames"
+            f"count {names.count} is out of range: 1 to {MAX_COUNT:,}", param="count"
         )
-    if output is not None and output.suffix.lower() in {".mp4", ".webm"}:
+    asked = Request.from_json({**fields, "prompt": prompts[0]})
+    return [
+        OutputRequest(
+            asked.with_(prompt=prompt, seed=asked.seed + number), names.path(prompt, number)
+        )
+        for prompt in prompts
+        for number in range(names.count)
+    ]
+
+
+def _is_image(num_frames: int | None, output: Path | None, *, is_asked: bool) -> bool:
+    """Return whether to make one still image: by `--image`, or by the name of the output.
+
+    Raises:
+        RequestError: Another option contradicts `--image`.
+    """
+    suffix = "" if output is None else output.suffix.lower()
+    if not is_asked:
+        return num_frames is None and suffix == ".png"
+    if num_frames not in (None, 1):
+        raise RequestError(
+            f"--image is one frame, --frames {num_frames} is not: leave one of them out",
+            param="num_frames",
+        )
+    if suffix in {".mp4", ".webm"}:
         raise RequestError(
             f"{output}: --image makes a picture: give a .png, .webp or .gif, or leave out --image",
             param="output",
         )
+    return True
 
 
 def _num_frames(
@@ -139,7 +163,7 @@ def _num_frames(
 def _prompts(prompt: str | None, prompts_file: Path | None) -> list[str]:
     if prompts_file is None:
         if prompt is None:
-            raise RequestError("the prompt is missing: say what is to be seen", param="prompt")
+            raise RequestError("the prompt is missing: say what the video shows", param="prompt")
         return [prompt]
     if prompt is not None:
         raise RequestError("give a prompt or --prompts-file, not both", param="prompt")
@@ -151,72 +175,74 @@ def _prompts(prompt: str | None, prompts_file: Path | None) -> list[str]:
         ) from None
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:
-        raise RequestError(f"{prompts_file} holds no prompts", param="prompts_file")
+        raise RequestError(f"{prompts_file} contains no prompts", param="prompts_file")
     return found
 
 
-def _refuse_early(card: ModelCard | None, wishes: list[OutputRequest]) -> None:
+def _refuse_early(card: ModelCard | None, files: Sequence[OutputRequest]) -> None:
     """Refuse what is known to be impossible before anything is made."""
     from reelgrid.media import check_output
 
-    for wish in wishes:
-        request = card.complete(wish.request) if card else wish.request
-        check_output(wish.output, request.num_frames or 1)
+    for file in files:
+        request = card.complete(file.request) if card else file.request
+        check_output(file.output, request.num_frames or 1)
+        if request.first_frame is not None and not request.first_frame.is_file():
+            raise RequestError(f"no image file at {request.first_frame}", param="first_frame")
 
 
-def _still_to_make(
-    model: str, card: ModelCard | None, wishes: list[OutputRequest]
+def _missing(
+    files: Sequence[OutputRequest], model: str, card: ModelCard | None
 ) -> list[OutputRequest]:
+    """Return the files that do not exist yet, or were made by another request."""
     from reelgrid.local.request_provenance import is_already_made
 
-    rest = [
-        wish
-        for wish in wishes
+    missing = [
+        file
+        for file in files
         if not is_already_made(
-            wish.output, model, card.complete(wish.request) if card else wish.request
+            file.output, model, card.complete(file.request) if card else file.request
         )
     ]
-    if len(rest) < len(wishes):
-        say(f"{len(wishes) - len(rest)} of {len(wishes)} are made already")
-    return rest
+    if len(missing) < len(files):
+        say(f"{len(files) - len(missing)} of {len(files)} are made already")
+    return missing
 
 
 def _make_all(
-    wishes: list[OutputRequest],
+    files: Sequence[OutputRequest],
     model: str,
     loaded: "LoadedModel",
     settings: "Settings",
     *,
     as_json: bool,
 ) -> None:
-    """Make them in turn; when the work is stopped, say how many were not begun.
+    """Make the files in turn; when the work is stopped, print how many were not begun.
 
     Raises:
-        Exit: It was stopped.
+        Exit: The user stopped the work.
     """
-    for number, wish in enumerate(wishes, start=1):
+    for number, file in enumerate(files, start=1):
         try:
-            _make(wish, model, loaded, settings, as_json=as_json)
+            _make(file, model, loaded, settings, as_json=as_json)
         except typer.Exit:
-            if number < len(wishes):
-                left = len(wishes) - number
-                say(f"{left} more not begun: the same command makes what is missing")
+            if number < len(files):
+                say(f"{len(files) - number} more not begun: the same command makes what is missing")
             raise
 
 
 def _make(
-    wish: OutputRequest, model: str, loaded: "LoadedModel", settings: "Settings", *, as_json: bool
+    file: OutputRequest, model: str, loaded: "LoadedModel", settings: "Settings", *, as_json: bool
 ) -> None:
     from reelgrid.local import RunSpec, generate_file
 
-    loaded.card.complete(wish.request)  # a refusal comes before any advice
-    for notice in loaded.prompt_notices(wish.request.prompt):
+    loaded.card.complete(file.request)  # a refusal comes before any advice
+    for notice in loaded.prompt_notices(file.request.prompt):
         say(notice)
-    order = RunSpec(
+    spec = RunSpec(
         model=model,
-        request=wish.request,
-        output=wish.output,
+        request=file.request,
+        output=file.output,
         device=str(loaded.device),
         dtype=str(loaded.dtype).removeprefix("torch."),
     )
-    run_with_progress(settings, lambda watch: generate_file(order, loaded, watch), as_json=as_json)
+    run_with_progress(settings, lambda hooks: generate_file(spec, loaded, hooks), as_json=as_json)

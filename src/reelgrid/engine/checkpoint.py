@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from reelgrid.engine.snapshot import Tensors
 from reelgrid.errors import CheckpointError
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest
 from reelgrid.store import atomic_write
 from reelgrid.version import __version__
 
@@ -47,7 +47,7 @@ class Checkpoint:
     model: str
     fingerprint: str
     software: dict[str, str]
-    request: Request
+    request: CompleteRequest
     position: dict[str, Any]
     trees: dict[str, Any]
     tensors: Tensors
@@ -89,14 +89,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         model=header["model"],
         fingerprint=header["fingerprint"],
         software=header["software"],
-        request=Request.from_json(header["request"]),
+        request=CompleteRequest.from_json(header["request"]),
         position=header["position"],
         trees=header["trees"],
         tensors=tensors,
     )
 
 
-def read_request(path: Path) -> tuple[str, Request]:
+def read_request(path: Path) -> tuple[str, CompleteRequest]:
     """Return the model's name and the request of a saved generation, without its tensors.
 
     Raises:
@@ -104,7 +104,7 @@ def read_request(path: Path) -> tuple[str, Request]:
     """
     header = _read_header(path)
     try:
-        return str(header["model"]), Request.from_json(header["request"])
+        return str(header["model"]), CompleteRequest.from_json(header["request"])
     except (KeyError, TypeError, AttributeError):
         raise CheckpointError(f"{path} is not a saved generation: it names no request") from None
 

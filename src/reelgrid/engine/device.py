@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from reelgrid.models.loading import LoadedModel
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest
 
 GIB = 2**30
 
@@ -121,14 +121,13 @@ def num_threads(count: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def choose_num_threads(model: LoadedModel, request: Request) -> int:
+def choose_num_threads(model: LoadedModel, request: CompleteRequest) -> int:
     """Return how many threads a generation is worth: one for a small clip of a small model.
 
     Its products are too small to share. On two quiet cores the embedded model took 0.13 s with one
     thread and 0.23 s with two that sleep while they wait (docs/log.md); two that spin took 0.10 s,
     and 1.8 s beside other work.
     """
-    assert request.size is not None
     num_pixels = request.size.width * request.size.height * (request.num_frames or 1)
     is_small = model.card.params_b < SMALL_PARAMS_B and num_pixels <= SMALL_CLIP_PIXELS
     return 1 if is_small and model.device.type == "cpu" else torch.get_num_threads()

@@ -39,7 +39,7 @@ from reelgrid.engine.snapshot import capture_state, restore_state
 from reelgrid.engine.stepped_pipeline import SteppedPipeline
 from reelgrid.errors import CheckpointError, DeviceMemoryError, GenerationError
 from reelgrid.models.loading import LoadedModel
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest, Request
 
 Stage = Literal["encode", "denoise", "decode"]
 
@@ -116,12 +116,12 @@ class Generation(Iterator[Progress]):
         complete = model.card.complete(request)
         passage = SteppedPipeline(model.pipeline, pipeline_inputs(model, complete))
         # Text blocks of some families fail when they find guidance off: it is set after them.
-        if complete.guidance_scale is not None and complete.guidance_scale > GUIDANCE_OFF:
+        if complete.guidance_scale > GUIDANCE_OFF:
             set_guidance(passage.components, model, complete)
         self._begin(model, complete, passage, exact)
 
     def _begin(
-        self, model: LoadedModel, request: Request, passage: SteppedPipeline, exact: bool
+        self, model: LoadedModel, request: CompleteRequest, passage: SteppedPipeline, exact: bool
     ) -> None:
         self.model = model
         self.request = request

@@ -18,18 +18,17 @@ from PIL import Image, ImageOps
 from reelgrid.engine.stepped_pipeline import input_names
 from reelgrid.errors import GenerationError, RequestError
 from reelgrid.models.loading import LoadedModel
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest
 
 GUIDANCE_OFF = 1.0
 
 
-def pipeline_inputs(model: LoadedModel, request: Request) -> dict[str, Any]:
+def pipeline_inputs(model: LoadedModel, request: CompleteRequest) -> dict[str, Any]:
     """Return the pipeline's inputs for a complete request.
 
     Raises:
         RequestError: The pipeline has no input for something that was asked for.
     """
-    assert request.size is not None
     known = input_names(model.pipeline)
     wanted: dict[str, Any] = {
         "prompt": request.prompt,
@@ -56,14 +55,13 @@ def pipeline_inputs(model: LoadedModel, request: Request) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in known and value is not None}
 
 
-def set_guidance(components: ModularPipeline, model: LoadedModel, request: Request) -> None:
+def set_guidance(components: ModularPipeline, model: LoadedModel, request: CompleteRequest) -> None:
     """Set the guidance of these components to the request's.
 
     The model's default goes to the first guider only: experts are tuned apart (Wan 2.2 makes its
     last steps with 3.0 where the first have 4.0). Any other value was asked for, and goes to all.
     Below 1 is off, as in diffusers' ordinary pipelines: a guider told 0 would leave out the prompt.
     """
-    assert request.guidance_scale is not None
     guiders = [guider for guider in guiders_of(components) if hasattr(guider, "guidance_scale")]
     is_default = request.guidance_scale == model.card.default.guidance_scale
     for guider in guiders[:1] if is_default else guiders:
@@ -91,10 +89,9 @@ def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:
             yield component
 
 
-def _read_image(request: Request) -> Image.Image:
+def _read_image(request: CompleteRequest) -> Image.Image:
     """Return the first frame, cut about its centre and scaled to the clip's size."""
     assert request.first_frame is not None
-    assert request.size is not None
     try:
         with Image.open(request.first_frame) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")

@@ -12,7 +12,7 @@ import torch
 from reelgrid.engine.pipeline_io import frames_of
 from reelgrid.engine.stepped_pipeline import SteppedPipeline
 from reelgrid.errors import GenerationError
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest
 
 MAX_LATENT_SIDE = 16
 MAX_CLIP_PX = 2**19  # a clip this small is decoded whole
@@ -20,7 +20,7 @@ MAX_CLIP_PX = 2**19  # a clip this small is decoded whole
 _EPSILON = 1e-6
 
 
-def preview_image(passage: SteppedPipeline, request: Request) -> np.ndarray:
+def preview_image(passage: SteppedPipeline, request: CompleteRequest) -> np.ndarray:
     """Return the middle frame as it would end from here, uint8 [h, w, 3].
 
     Raises:
@@ -30,8 +30,6 @@ def preview_image(passage: SteppedPipeline, request: Request) -> np.ndarray:
         raise GenerationError("there is nothing to preview before the first step")
     clean = predicted_clean(passage)
     fork = passage.fork({"latents": clean})
-    assert request.size is not None
-    assert request.num_frames is not None
     pixels = request.size.width * request.size.height * request.num_frames
     if pixels > MAX_CLIP_PX:
         fork.components.vae = SmallDecode(fork.components.vae)

@@ -1,14 +1,13 @@
-"""What the desk keeps as a job's `request`: the API writes it, the worker reads it.
+"""The JSON that a job's row holds as its `request`: the API writes it, the worker reads it.
 
-Files are named by their blobs, never by paths. Not here: what a model can do (`catalog`), and
-where a job stands (`job`).
+Files are named by their blobs, never by paths.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest
 
 MAX_IMAGES = 10
 MAX_PARTIAL_IMAGES = 3
@@ -18,11 +17,11 @@ ImageFormat = Literal["png", "webp", "jpeg"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What a worker is to make.
+    """What a worker generates.
 
     Attributes:
-        request: Completed by the model's card; its `first_frame` is empty.
-        first_frame: Blob of the picture that the clip begins with.
+        request: Completed by the model's card; its `first_frame` is `None`.
+        first_frame: Blob of the image with which the clip begins.
         extends: Blob of the video that the clip goes on from: its last frame is the first frame of
             what is made, and it goes before it in the finished file.
         extends_s: Seconds of that video.
@@ -32,7 +31,7 @@ class JobRequest:
         num_partial_images: Pictures on the way to each image, kept as `partial_blob` names them.
     """
 
-    request: Request
+    request: CompleteRequest
     first_frame: str | None = None
     extends: str | None = None
     extends_s: float = 0.0
@@ -42,8 +41,6 @@ class JobRequest:
     num_partial_images: int = 0
 
     def __post_init__(self) -> None:
-        if self.request.num_frames is None or self.request.num_steps is None:
-            raise ValueError("a job's request is completed by its model's card first")
         if self.request.first_frame is not None:
             raise ValueError("a job's first frame is named by its blob, not by a path")
         if self.first_frame is not None and self.extends is not None:
@@ -58,13 +55,12 @@ class JobRequest:
     @property
     def num_steps(self) -> int:
         """Denoising steps in all."""
-        assert self.request.num_steps is not None
         return self.request.num_steps * self.num_images
 
     @property
     def workload(self) -> str:
         """What step times are comparable for, such as `832x480x81`; see `messages.Timing`."""
-        guided = "" if (self.request.guidance_scale or 0) > 1 else " unguided"
+        guided = "" if self.request.guidance_scale > 1 else " unguided"
         return f"{self.request.size}x{self.request.num_frames}{guided}"
 
     @property
@@ -85,7 +81,7 @@ class JobRequest:
             ValueError: The values exclude each other.
             RequestError: A value is out of range.
         """
-        return cls(**{**fields, "request": Request.from_json(fields["request"])})
+        return cls(**{**fields, "request": CompleteRequest.from_json(fields["request"])})
 
 
 def file_variant(number: int) -> str:

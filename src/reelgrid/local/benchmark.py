@@ -27,11 +27,6 @@ def measure(model: LoadedModel, request: Request, num_runs: int) -> Iterator[Ben
 
 def _record(generation: Generation, run: int, num_runs: int) -> BenchRecord:
     request, model, timings = generation.request, generation.model, generation.timings
-    assert request.size is not None
-    assert request.num_frames is not None
-    assert request.fps is not None
-    assert request.num_steps is not None
-    assert request.guidance_scale is not None
     return BenchRecord(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=_machine(model),

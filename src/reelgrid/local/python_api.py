@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from reelgrid.engine.generation import Generation
 from reelgrid.local.request_provenance import provenance_of
 from reelgrid.media import Provenance, write_clip
 from reelgrid.models.loading import LoadedModel
-from reelgrid.spec import Request, Size
+from reelgrid.spec import Request, RequestOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +38,32 @@ def generate(
     prompt: str,
     *,
     model: str | LoadedModel = "embedded",
-    negative_prompt: str | None = None,
-    size: Size | str | None = None,
-    num_frames: int | None = None,
-    fps: float | None = None,
-    num_steps: int | None = None,
-    guidance_scale: float | None = None,
-    seed: int = 0,
-    first_frame: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    **fields: Unpack[RequestOptions],
 ) -> Clip:
-    """Return the clip of a prompt; what is left out is the model's own default.
+    """Return the clip of a prompt.
 
     Args:
-        prompt: What is to be seen.
-        model: Catalogue name, hub id, local folder, or a model that is loaded already; the last
-            named one stays loaded for the next call.
-        negative_prompt: What is not to be seen.
-        size: Such as `832x480`.
-        num_frames: 1 is a still image.
-        fps: Frames a second.
-        num_steps: Denoising steps.
-        guidance_scale: Classifier-free guidance; 1 is off.
-        seed: Of the initial noise; the same seed gives the same clip on the same machine.
-        first_frame: An image file that the clip begins with.
+        prompt: What the clip shows.
+        model: Catalogue name, hub id, local folder, or a loaded model; the last named model stays
+            loaded for the next call.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `auto`, `float32`, `bfloat16`, `float16`.
+        **fields: Other fields of `reelgrid.spec.Request`, such as `size="832x480"` or `num_steps=20`;
+            what is left out is the model's own default.
 
     Raises:
         RequestError: The request cannot be carried out; the message says what would be right.
         ModelError: The model will not load.
         GenerationError: It began and failed.
     """
-    request = Request(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        size=Size.parse(size) if isinstance(size, str) else size,
-        num_frames=num_frames,
-        fps=fps,
-        num_steps=num_steps,
-        guidance_scale=guidance_scale,
-        seed=seed,
-        first_frame=Path(first_frame) if first_frame else None,
-    )
+    request = Request.from_json({"prompt": prompt, **fields})
     loaded = _load(model, device, dtype) if isinstance(model, str) else model
     with Generation(loaded, request) as generation:
         for _ in generation:
             pass
         complete = generation.request
-        assert complete.fps is not None
         return Clip(generation.frames, complete.fps, provenance_of(loaded.card.name, complete))
 
 

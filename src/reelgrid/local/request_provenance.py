@@ -1,5 +1,6 @@
 """What a file will say of how it was made, and whether an existing one says the same."""
 
+import dataclasses
 from pathlib import Path
 
 from reelgrid import catalog
@@ -48,13 +49,9 @@ def is_already_made(path: Path, model_name: str, request: Request) -> bool:
 
 
 def _settings(request: Request) -> dict[str, object]:
-    reference = request.first_frame
-    settings = {
-        "size": str(request.size) if request.size else None,
-        "num_frames": request.num_frames,
-        "fps": request.fps,
-        "num_steps": request.num_steps,
-        "guidance_scale": request.guidance_scale,
-        "first_frame": reference.name if reference else None,
-    }
+    """Return the fields that `Provenance` does not name itself; a file goes by its name alone."""
+    own = {each.name for each in dataclasses.fields(Provenance)}
+    settings = {name: value for name, value in request.to_json().items() if name not in own}
+    if request.first_frame is not None:
+        settings["first_frame"] = request.first_frame.name
     return {name: value for name, value in settings.items() if value is not None}

@@ -121,7 +121,6 @@ def _finish(generation: Generation, entry: UnfinishedRun, watch: RunHooks) -> Ru
 def _write(generation: Generation, entry: UnfinishedRun) -> RunReport:
     start = time.perf_counter()
     request = generation.request
-    assert request.fps is not None
     provenance = provenance_of(entry.model, request)
     write_clip(generation.frames, entry.output, fps=request.fps, provenance=provenance)
     return run_report(generation, entry.output, time.perf_counter() - start)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reelgrid.engine.generation import Generation
 from reelgrid.measurement import minutes_per_gpu_hour
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class RunReport:
     model: str
     device: str
     dtype: str
-    request: Request
+    request: CompleteRequest
     load_s: float
     encode_s: float
     denoise_s: float
@@ -53,14 +53,7 @@ class RunReport:
             "model": self.model,
             "device": self.device,
             "dtype": self.dtype,
-            "prompt": self.request.prompt,
-            "negative_prompt": self.request.negative_prompt,
-            "seed": self.request.seed,
-            "size": str(self.request.size),
-            "num_frames": self.request.num_frames,
-            "fps": self.request.fps,
-            "num_steps": self.request.num_steps,
-            "guidance_scale": self.request.guidance_scale,
+            **self.request.to_json(),
             "load_s": round(self.load_s, 4),
             "encode_s": round(self.encode_s, 4),
             "denoise_s": round(self.denoise_s, 4),

@@ -143,5 +143,4 @@ class Iteration:
         return None
 
     def _before(self, number: int) -> int:
-        assert self.order.request.num_steps is not None
         return number * self.order.request.num_steps

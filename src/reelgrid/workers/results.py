@@ -105,7 +105,6 @@ class Delivery:
 
     def _write_clip(self, folder: Path, frames: Frames, provenance: Provenance) -> Path:
         fps = self._order.request.fps
-        assert fps is not None
         clip = folder / "video.mp4"
         if self._order.extends is None:
             write_clip(frames, clip, fps=fps, provenance=provenance)

@@ -13,7 +13,7 @@ from reelgrid.jobs.messages import Claim
 from reelgrid.jobs.request import JobRequest
 from reelgrid.media import Provenance, last_frame, media_type_of, write_image
 from reelgrid.models.loading import LoadedModel
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest
 from reelgrid.workers.context import WorkerContext
 from reelgrid.workers.resuming import take_up
 
@@ -49,7 +49,7 @@ class Opening:
         else:
             generation.close()
 
-    def request(self, number: int) -> Request:
+    def request(self, number: int) -> CompleteRequest:
         """Return the request of image `number`, 0 for a clip, but for its first frame."""
         return self._order.request.with_(seed=self._order.request.seed + number)
 
@@ -74,7 +74,6 @@ class Opening:
 
     @property
     def _order_steps(self) -> int:
-        assert self._order.request.num_steps is not None
         return self._order.request.num_steps
 
     @contextmanager

@@ -15,7 +15,7 @@ from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
 from reelgrid.plan.prediction.predict import predict
 from reelgrid.plan.prediction.workload import workload_of_request
 from reelgrid.plan.uncertainty import Z_80, Interval
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest, Request
 
 _CARRIED_SIGMA = 0.25  # a measurement scaled by pixels and steps, no architecture known
 _LEAST_SIGMA = 0.05
@@ -63,7 +63,7 @@ def estimate(
 
 
 def _foreseen(
-    card: ModelCard, whole: Request, gpu: Gpu, measurements: Sequence[BenchRecord]
+    card: ModelCard, whole: CompleteRequest, gpu: Gpu, measurements: Sequence[BenchRecord]
 ) -> Estimate | None:
     try:
         workload = workload_of_request(card, whole)
@@ -74,12 +74,9 @@ def _foreseen(
 
 
 def _scaled(
-    card: ModelCard, whole: Request, device: str, measurements: Sequence[BenchRecord]
+    card: ModelCard, whole: CompleteRequest, device: str, measurements: Sequence[BenchRecord]
 ) -> Estimate | None:
     """Return a measurement of the same model and machine, scaled by pixels and steps."""
-    assert whole.size is not None
-    assert whole.num_frames is not None
-    assert whole.num_steps is not None
     pixels = whole.size.width * whole.size.height * whole.num_frames
     own = [
         record

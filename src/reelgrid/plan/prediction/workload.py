@@ -161,12 +161,7 @@ def workload_of_request(card: ModelCard, request: Request) -> Workload:
     """
     model = find_architecture(card.name)
     whole = card.complete(request)
-    guided = whole.guidance_scale is not None and whole.guidance_scale > 1
-    forwards = model.forwards_per_step if guided else 1
-    assert whole.size is not None
-    assert whole.num_frames is not None
-    assert whole.num_steps is not None
-    assert whole.fps is not None
+    forwards = model.forwards_per_step if whole.guidance_scale > 1 else 1
     return Workload(
         model=model,
         size=whole.size,
