@@ -1,4 +1,4 @@
-"""The `reelgrid` command: its subcommands, and what becomes of errors."""
+"""The `reelgrid` command line: registers the commands, turns errors into exit codes."""
 
 import sys
 from collections.abc import Sequence
@@ -20,7 +20,6 @@ from reelgrid.cli import (
     simulate,
     train,
     verify,
-    webhooks,
 )
 from reelgrid.errors import ReelgridError
 
@@ -28,7 +27,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 app = typer.Typer(
     name="reelgrid",
-    help="Text to video on every GPU you can get.",
+    help="Generate, serve and plan text-to-video.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -41,7 +40,6 @@ bench.register(app)
 train.register(app)
 sign.register(app)
 verify.register(app)
-webhooks.register(app)
 serve.register(app)
 jobs.register(app)
 keys.register(app)
@@ -50,14 +48,14 @@ simulate.register(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit code of a command line that was run; errors become one line on stderr.
+    """Return the exit code of a command line after running it; errors become one line on stderr.
 
     Args:
-        arguments: Those after the command's name; the process's own where none are given.
+        arguments: Words after the command's name; `None` takes those of the process.
     """
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        return int(app(words or ["--help"], standalone_mode=False) or 0)
+        arguments = list(sys.argv[1:] if arguments is None else arguments)
+        return int(app(arguments or ["--help"], standalone_mode=False) or 0)
     except typer.BadParameter as error:
         return _say(f"{error.format_message()}; see reelgrid --help", error.exit_code)
     except typer.TyperException as error:
@@ -69,7 +67,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except OSError as error:  # the machine refuses: a full disk, a folder that is read-only
+    except OSError as error:  # from the system: a full disk, a folder that is read-only
         return _say(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
 
 
@@ -80,8 +78,8 @@ def _say(message: str, exit_code: int) -> int:
     return exit_code
 
 
-def _print_version(*, is_wanted: bool) -> None:
-    if is_wanted:
+def _print_version(*, is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"reelgrid {reelgrid.__version__}")
         raise typer.Exit
 
@@ -93,9 +91,9 @@ def _global_options(
         typer.Option(
             "--version",
             is_eager=True,
-            callback=lambda value: _print_version(is_wanted=value),
-            help="Print the version and leave.",
+            callback=lambda value: _print_version(is_requested=value),
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
-    """Text to video on every GPU you can get."""
+    """Generate, serve and plan text-to-video."""

@@ -8,7 +8,8 @@ import typer
 
 from reelgrid import catalog
 from reelgrid.cli import options
-from reelgrid.cli.local_run import load_and_report, read_settings
+from reelgrid.cli.local_run import load_and_report
+from reelgrid.cli.options import read_settings
 from reelgrid.cli.output import rate, say
 from reelgrid.errors import RequestError
 from reelgrid.spec import Request, Size

@@ -12,7 +12,8 @@ import typer
 from reelgrid import catalog
 from reelgrid.catalog import ModelCard
 from reelgrid.cli import options
-from reelgrid.cli.local_run import load_and_report, read_settings, run_with_progress
+from reelgrid.cli.local_run import load_and_report, run_with_progress
+from reelgrid.cli.options import read_settings
 from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 from reelgrid.spec import Request

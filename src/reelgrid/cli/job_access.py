@@ -1,8 +1,6 @@
-"""The desk as the commands reach it: on the local database, or a server's over HTTP.
+"""Access to jobs for the commands: in a database, or over HTTP at a server.
 
-Both give a job as the same plain dictionary, in the words of the videos API.
-
-A server's jobs over HTTP, with the standard library: a command needs no client to be installed.
+Both return a job as the JSON object of the videos API (`reelgrid.api.responses`).
 """
 
 import json
@@ -10,14 +8,11 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import typer
-
-from reelgrid.cli.local_run import read_settings
+from reelgrid.cli.options import read_settings
 from reelgrid.errors import (
     BusyError,
     ConflictError,
@@ -26,22 +21,143 @@ from reelgrid.errors import (
     RequestError,
 )
 
+if TYPE_CHECKING:
+    from reelgrid.jobs.job import Job
+    from reelgrid.jobs.sql.sql_queue import SqlJobQueue
+
+JobJson = dict[str, Any]
+
 KEY_VARIABLE = "REELGRID_API_KEY"
 _TIMEOUT_S = 30.0
-_MAX_ANSWER_BYTES = 64 * 2**20
-_PAGE = 100
-_KINDS: dict[int, type[ReelgridError]] = {
+_MAX_RESPONSE_BYTES = 64 * 2**20
+_HTTP_PAGE = 100
+_DATABASE_PAGE = 1_000
+_ERRORS: dict[int, type[ReelgridError]] = {
     404: NotFoundError,
     409: ConflictError,
     429: BusyError,
     503: BusyError,
 }
 
-View = dict[str, Any]
+
+class JobAccess(Protocol):
+    """What the commands need: list, get and change jobs."""
+
+    def list(self, limit: int, status: str | None = None) -> list[JobJson]:
+        """Return the newest jobs of one status, or of all."""
+        ...
+
+    def get(self, job_id: str) -> JobJson:
+        """Return one job."""
+        ...
+
+    def act(self, action: str, job_id: str) -> JobJson:
+        """Cancel, pause or resume a job."""
+        ...
+
+    def operator_fields(self, job_id: str) -> JobJson:
+        """Return what only an operator sees of a job."""
+        ...
+
+
+@contextmanager
+def open_queue(database: str | None, *, must_exist: bool = False) -> "Iterator[SqlJobQueue]":
+    """Open the job queue while a command runs.
+
+    Args:
+        database: URL or file; `None` is the database of the settings.
+        must_exist: Whether to refuse to create a new one.
+
+    Yields:
+        The queue.
+
+    Raises:
+        ReelgridError: A package that it needs is not installed.
+    """
+    try:
+        from reelgrid.jobs.sql.sql_queue import open_job_queue
+    except ImportError as error:
+        raise ReelgridError(
+            f'the job queue needs the package {error.name}: pip install "reelgrid[serve]"'
+        ) from None
+    job_queue = open_job_queue(database or read_settings().database_url, must_exist=must_exist)
+    try:
+        yield job_queue
+    finally:
+        job_queue.close()
+
+
+@contextmanager
+def job_access(database: str | None, url: str | None) -> Iterator[JobAccess]:
+    """Open the jobs of the server at `url`, or of the database if there is no `url`.
+
+    Yields:
+        The jobs.
+    """
+    if url is not None:
+        yield HttpJobs(url)
+        return
+    with open_queue(database, must_exist=True) as job_queue:
+        yield DatabaseJobs(job_queue)
+
+
+class DatabaseJobs:
+    """Jobs of all owners in a database that this process can open."""
+
+    def __init__(self, job_queue: "SqlJobQueue") -> None:
+        self._job_queue = job_queue
+
+    def list(self, limit: int, status: str | None = None) -> list[JobJson]:
+        """See `JobAccess`."""
+        found: list[Job] = []
+        last_id: str | None = None
+        while len(found) < limit:
+            page = self._job_queue.list(
+                after=last_id, limit=limit if status is None else _DATABASE_PAGE
+            )
+            found += [job for job in page.jobs if status in {None, str(job.status)}]
+            if not page.has_more:
+                break
+            last_id = page.jobs[-1].id
+        return [self._json(job) for job in found[:limit]]
+
+    def get(self, job_id: str) -> JobJson:
+        """See `JobAccess`."""
+        return self._json(self._job_queue.get(job_id))
+
+    def act(self, action: str, job_id: str) -> JobJson:
+        """See `JobAccess`."""
+        acts = {
+            "cancel": self._job_queue.cancel,
+            "pause": self._job_queue.pause,
+            "resume": self._job_queue.resume,
+        }
+        return self._json(acts[action](job_id))
+
+    def operator_fields(self, job_id: str) -> JobJson:
+        """See `JobAccess`."""
+        job = self._job_queue.get(job_id)
+        return {
+            "owner": job.owner,
+            "worker": job.worker,
+            "claims": job.epoch,
+            "workers_lost": job.losses,
+            "reason": job.reason,
+            "checkpoint_step": None if job.checkpoint is None else job.checkpoint.step,
+            "files": dict(job.files),
+        }
+
+    def _json(self, job: "Job") -> JobJson:
+        from reelgrid.api import responses
+        from reelgrid.jobs.job import Phase
+
+        is_waiting = job.phase is Phase.WAITING
+        position = self._job_queue.queue_position(job.id) if is_waiting else None
+        return responses.video(job, position) | {"object": str(job.kind)}
 
 
 class HttpJobs:
-    """The jobs of the owner whose key is in REELGRID_API_KEY, at a server.
+    """Jobs of a server, over HTTP: those of the API key in REELGRID_API_KEY.
 
     Args:
         url: The server's address, with or without the `/v1` at its end.
@@ -50,16 +166,16 @@ class HttpJobs:
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise RequestError(f"{url!r} is no address such as http://host:8000", param="url")
+            raise RequestError(f"{url!r} is not an address such as http://host:8000", param="url")
         self._root = url.rstrip("/").removesuffix("/v1")
         self._key = os.environ.get(KEY_VARIABLE, "")
 
-    def list(self, limit: int, status: str | None = None) -> list[View]:
-        """Return the newest jobs, of one status or of all."""
-        found: list[View] = []
+    def list(self, limit: int, status: str | None = None) -> list[JobJson]:
+        """See `JobAccess`."""
+        found: list[JobJson] = []
         query: dict[str, Any] = {}
         while len(found) < limit:
-            query["limit"] = min(_PAGE, limit - len(found)) if status is None else _PAGE
+            query["limit"] = min(_HTTP_PAGE, limit - len(found)) if status is None else _HTTP_PAGE
             page = self._ask("GET", f"/v1/videos?{urllib.parse.urlencode(query)}")
             found += [each for each in page["data"] if status in {None, each["status"]}]
             if not page["has_more"]:
@@ -67,15 +183,20 @@ class HttpJobs:
             query["after"] = page["last_id"]
         return found[:limit]
 
-    def get(self, job_id: str) -> View:
-        """Return one job."""
-        return self._ask("GET", _place_of(job_id))
+    def get(self, job_id: str) -> JobJson:
+        """See `JobAccess`."""
+        return self._ask("GET", _path_of(job_id))
 
-    def act(self, action: str, job_id: str) -> View:
-        """Cancel, pause or resume a job."""
-        return self._ask("POST", f"{_place_of(job_id)}/{action}")
+    def act(self, action: str, job_id: str) -> JobJson:
+        """See `JobAccess`."""
+        return self._ask("POST", f"{_path_of(job_id)}/{action}")
 
-    def _ask(self, method: str, path: str) -> View:
+    def operator_fields(self, job_id: str) -> JobJson:
+        """Return nothing: a server does not show them."""
+        del job_id
+        return {}
+
+    def _ask(self, method: str, path: str) -> JobJson:
         headers = {"Accept": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -83,195 +204,41 @@ class HttpJobs:
             self._root + path, method=method, headers=headers
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-                return _read(answer.read(_MAX_ANSWER_BYTES))
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+                return _read(response.read(_MAX_RESPONSE_BYTES))
         except urllib.error.HTTPError as error:
             raise _explain(error) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", None) or error
-            raise ReelgridError(f"{self._root} does not answer: {reason}") from None
+            raise ReelgridError(f"{self._root} does not respond: {reason}") from None
 
 
-def _place_of(job_id: str) -> str:
+def _path_of(job_id: str) -> str:
     if job_id.startswith("image_"):
         raise RequestError(
-            f"{job_id} is an image's: a server answers about videos only, look on its database",
+            f"{job_id} is an image job: servers show video jobs only, use --database on the server",
             param="id",
         )
     return f"/v1/videos/{urllib.parse.quote(job_id, safe='')}"
 
 
-def _read(body: bytes) -> View:
+def _read(body: bytes) -> JobJson:
     try:
         value = json.loads(body)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ReelgridError("the answer is no JSON object: is this a Reelgrid server?")
+        raise ReelgridError("the response is not a JSON object: is this a Reelgrid server?")
     return value
 
 
 def _explain(error: urllib.error.HTTPError) -> ReelgridError:
-    """Return what the server said, as the error that the same refusal is here."""
-    kind = _KINDS.get(error.code, RequestError if error.code < 500 else ReelgridError)
+    """Return the server's error as the exception that the same error raises locally."""
+    error_type = _ERRORS.get(error.code, RequestError if error.code < 500 else ReelgridError)
     with error:
         try:
-            message = str(json.loads(error.read(_MAX_ANSWER_BYTES))["error"]["message"])
+            message = str(json.loads(error.read(_MAX_RESPONSE_BYTES))["error"]["message"])
         except (ValueError, KeyError, TypeError):
-            message = f"the server answered {error.code} {error.reason}"
-    hint = f" (the key is taken from {KEY_VARIABLE})" if error.code == 401 else ""
-    return kind(message + hint)
-
-
-if TYPE_CHECKING:
-    from reelgrid.jobs.job import Job
-    from reelgrid.jobs.sql.sql_queue import SqlJobQueue
-
-_DATABASE_PAGE = 1_000
-Address = Annotated[
-    str | None,
-    typer.Option(
-        "--database", help="postgresql://... or a file; else REELGRID_DATABASE, else ours."
-    ),
-]
-Url = Annotated[
-    str | None,
-    typer.Option(help="A server's address, such as http://host:8000; the key is REELGRID_API_KEY."),
-]
-
-
-class JobAccess(Protocol):
-    """What the commands want of a desk."""
-
-    def list(self, limit: int, status: str | None = None) -> list[View]:
-        """Return the newest jobs, of one status or of all."""
-        ...
-
-    def get(self, job_id: str) -> View:
-        """Return one."""
-        ...
-
-    def act(self, action: str, job_id: str) -> View:
-        """Cancel, pause or resume a job."""
-        ...
-
-
-@contextmanager
-def open_queue(address: str | None, *, must_exist: bool = False) -> "Iterator[SqlJobQueue]":
-    """Open the desk on a database for the time of a command.
-
-    Args:
-        address: URL or file; none is the one of the settings.
-        must_exist: Whether to refuse to make a new one.
-
-    Yields:
-        The desk.
-
-    Raises:
-        ReelgridError: The packages that it needs are not there.
-    """
-    try:
-        from reelgrid.jobs.sql.sql_queue import open_job_queue
-    except ImportError as error:
-        raise ReelgridError(
-            f'the desk needs the package {error.name}: pip install "reelgrid[serve]"'
-        ) from None
-    job_queue = open_job_queue(address or read_settings().database_url, must_exist=must_exist)
-    try:
-        yield job_queue
-    finally:
-        job_queue.close()
-
-
-@contextmanager
-def job_access(address: str | None, url: str | None) -> Iterator[JobAccess]:
-    """Reach the jobs of a server if there is a `url`, else those of the database.
-
-    Yields:
-        The jobs.
-    """
-    if url is not None:
-        yield HttpJobs(url)
-        return
-    with open_queue(address, must_exist=True) as job_queue:
-        yield DatabaseJobs(job_queue)
-
-
-class DatabaseJobs:
-    """The jobs of a database on which this process may work itself, of all owners."""
-
-    def __init__(self, job_queue: "SqlJobQueue") -> None:
-        self._job_queue = job_queue
-
-    def list(self, limit: int, status: str | None = None) -> list[View]:
-        """See `JobAccess`."""
-        found: list[View] = []
-        last_id: str | None = None
-        while len(found) < limit:
-            page = self._job_queue.list(
-                after=last_id, limit=limit if status is None else _DATABASE_PAGE
-            )
-            found += [_view(job) for job in page.jobs if status in {None, str(job.status)}]
-            if not page.has_more:
-                break
-            last_id = page.jobs[-1].id
-        return found[:limit]
-
-    def get(self, job_id: str) -> View:
-        """See `JobAccess`."""
-        place = self._job_queue.queue_position(job_id)
-        view = _view(self._job_queue.get(job_id))
-        return view | {"queue_position": None if place is None else place.num_ahead + 1}
-
-    def act(self, action: str, job_id: str) -> View:
-        """See `JobAccess`."""
-        acts = {
-            "cancel": self._job_queue.cancel,
-            "pause": self._job_queue.pause,
-            "resume": self._job_queue.resume,
-        }
-        return _view(acts[action](job_id))
-
-
-def local_time(seconds: float | None) -> str:
-    """Return a time as people read it, in their own time zone."""
-    if seconds is None:
-        return ""
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def count_of(num: int, noun: str) -> str:
-    """Return a number of things in words."""
-    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
-
-
-def _view(job: "Job") -> View:
-    inner = job.request.get("request", job.request)
-    asked = inner if isinstance(inner, Mapping) else {}
-    return {
-        "id": job.id,
-        "object": str(job.kind),
-        "created_at": int(job.created_at),
-        "completed_at": None if job.completed_at is None else int(job.completed_at),
-        "status": str(job.status),
-        "detail": None if job.detail is None else str(job.detail),
-        "progress": job.progress,
-        "stage": job.stage,
-        "step": job.step,
-        "num_steps": job.num_steps,
-        "model": job.model,
-        "prompt": asked.get("prompt"),
-        "priority": job.priority.name.lower(),
-        "error": None
-        if job.error_code is None
-        else {"code": job.error_code, "message": job.error_message},
-        "queue_position": None,
-        "gpu_seconds": round(job.gpu_s, 3),
-        "owner": job.owner,
-        "worker": job.worker,
-        "claims": job.epoch,
-        "workers_lost": job.losses,
-        "reason": job.reason,
-        "saved_step": None if job.checkpoint is None else job.checkpoint.step,
-        "files": dict(job.files),
-    }
+            message = f"the server responded {error.code} {error.reason}"
+    hint = f" (the API key is taken from {KEY_VARIABLE})" if error.code == 401 else ""
+    return error_type(message + hint)

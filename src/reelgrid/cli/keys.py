@@ -1,22 +1,21 @@
-"""`reelgrid keys`: who may use the server, and how much."""
+"""`reelgrid keys` and `reelgrid webhook-secret`: API keys, their limits and their secrets."""
 
-import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.job_access import Address, open_queue
-from reelgrid.cli.output import say
+from reelgrid.cli.job_access import open_queue
+from reelgrid.cli.output import count_of, local_time, print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
     from reelgrid.jobs.sql.keys import ApiKey
 
 keys = typer.Typer(
     name="keys",
-    help="API keys: make, list and revoke them.",
+    help="Create, list and revoke API keys.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -24,69 +23,78 @@ keys = typer.Typer(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group."""
+    """Add the group and the command."""
     app.add_typer(keys)
+    app.command("webhook-secret")(print_webhook_secret)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """Options of `reelgrid keys create`."""
+
+    name: Annotated[str, typer.Argument(help="Name that `keys list` shows.")]
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Most pixels of one frame, width times height.")
+    ] = None
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Most frames of one clip.")] = None
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Most denoising steps of one request.")
+    ] = None
+    max_jobs: Annotated[
+        int | None, typer.Option(min=1, help="Most unfinished jobs at the same time.")
+    ] = None
+    max_gpu_seconds: Annotated[
+        float | None, typer.Option(min=1, help="Most GPU-seconds per day, from midnight UTC.")
+    ] = None
+    database: options.Database = None
+    as_json: options.Json = False
 
 
 @keys.command("create")
-def create(
-    name: Annotated[str, typer.Argument(help="For people; the list shows it.")],
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Of one frame.")] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Of one clip.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Of one request.")] = None,
-    max_jobs: Annotated[int | None, typer.Option(min=1, help="Unfinished at a time.")] = None,
-    max_gpu_seconds: Annotated[
-        float | None, typer.Option(min=1, help="A day, from midnight UTC.")
-    ] = None,
-    database: Address = None,
-    as_json: options.Json = False,
-) -> None:
-    """Make a key and print its secret, which is not kept and cannot be shown again."""
+@options.from_fields(NewKey)
+def create(new: NewKey) -> None:
+    """Create a key and print its secret, which is not stored and cannot be shown again."""
     from reelgrid.jobs.job import KeyLimits
     from reelgrid.jobs.sql.keys import ApiKeys
 
     limits = KeyLimits(
-        max_pixels=max_pixels,
-        max_frames=max_frames,
-        max_steps=max_steps,
-        max_jobs=max_jobs,
-        max_gpu_s_per_day=max_gpu_seconds,
+        max_pixels=new.max_pixels,
+        max_frames=new.max_frames,
+        max_steps=new.max_steps,
+        max_jobs=new.max_jobs,
+        max_gpu_s_per_day=new.max_gpu_seconds,
     )
-    with open_queue(database) as job_queue:
-        key, secret = ApiKeys(job_queue.database).create(name, limits)
-    if as_json:
-        _print_json(_view(key) | {"secret": secret})
-        return
-    say(f"{key.id}, {name}: keep the secret, it is not shown again")
-    sys.stdout.write(f"{secret}\n")
+    with open_queue(new.database) as job_queue:
+        key, secret = ApiKeys(job_queue.database).create(new.name, limits)
+    if new.as_json:
+        print_json(_to_json(key) | {"secret": secret})
+    else:
+        say(f"{key.id}, {key.name}: store the secret, it is not shown again")
+        print_text(secret)
 
 
 @keys.command("list")
-def list_keys(database: Address = None, as_json: options.Json = False) -> None:
-    """List the keys, with what they used today."""
+def list_keys(database: options.Database = None, as_json: options.Json = False) -> None:
+    """List the keys and what each has used today."""
     from reelgrid.jobs.sql.keys import ApiKeys
 
     with open_queue(database) as job_queue:
         found = ApiKeys(job_queue.database).list()
         today = datetime.fromtimestamp(job_queue.now(), tz=UTC).date()
-        used = {each.owner: each for each in job_queue.usage(since=today)}
-    views = [
-        _view(key) | {"gpu_seconds_today": used[key.id].gpu_s if key.id in used else 0.0}
-        for key in found
-    ]
-    if as_json:
-        for view in views:
-            _print_json(view)
-        return
-    _print_table(views)
+        used = {each.owner: each.gpu_s for each in job_queue.usage(since=today)}
+    entries = [_to_json(key) | {"gpu_seconds_today": used.get(key.id, 0.0)} for key in found]
+    if not as_json:
+        _print_list(entries)
+    for entry in entries if as_json else ():
+        print_json(entry)
 
 
 @keys.command("revoke")
 def revoke(
-    name: Annotated[str, typer.Argument(help="The key's name, id, or the start of its secret.")],
-    database: Address = None,
+    name: Annotated[str, typer.Argument(help="Name or id of the key, or start of its secret.")],
+    database: options.Database = None,
 ) -> None:
-    """Refuse a key from now on; the jobs that were asked for with it go on."""
+    """Revoke a key; jobs that were submitted with it continue."""
     from reelgrid.jobs.sql.keys import ApiKeys
 
     with open_queue(database) as job_queue:
@@ -94,7 +102,18 @@ def revoke(
     say(f"{key.id}, {key.name}: revoked")
 
 
-def _view(key: "ApiKey") -> dict[str, Any]:
+def print_webhook_secret(
+    key: Annotated[
+        str, typer.Argument(help="Id of an API key; `local` if the server has no keys.")
+    ] = "local",
+) -> None:
+    """Print the secret that signs the webhooks of a key, for `client.webhooks.unwrap`."""
+    from reelgrid.jobs.webhooks import read_master_key, webhook_secret
+
+    print_text(webhook_secret(read_master_key(options.read_settings().data), key))
+
+
+def _to_json(key: "ApiKey") -> dict[str, Any]:
     limits = {name: value for name, value in asdict(key.limits).items() if value is not None}
     return {
         "id": key.id,
@@ -107,9 +126,7 @@ def _view(key: "ApiKey") -> dict[str, Any]:
     }
 
 
-def _print_table(views: list[dict[str, Any]]) -> None:
-    from reelgrid.cli.job_access import count_of, local_time
-    from reelgrid.cli.output import print_table
+def _print_list(entries: list[dict[str, Any]]) -> None:
     from reelgrid.report.table import Column, Table
 
     columns = (
@@ -123,20 +140,14 @@ def _print_table(views: list[dict[str, Any]]) -> None:
     )
     rows = [
         (
-            view["name"],
-            view["id"],
-            f"{view['prefix']}...",
-            ", ".join(f"{name} {value:g}" for name, value in view["limits"].items()) or "none",
-            view["gpu_seconds_today"],
-            local_time(view["used_at"]) or "never",
-            "revoked" if view["revoked_at"] else "",
+            entry["name"],
+            entry["id"],
+            f"{entry['prefix']}...",
+            ", ".join(f"{name} {value:g}" for name, value in entry["limits"].items()) or "none",
+            entry["gpu_seconds_today"],
+            local_time(entry["used_at"]) or "never",
+            "revoked" if entry["revoked_at"] else "",
         )
-        for view in views
+        for entry in entries
     ]
     print_table(Table(title=count_of(len(rows), "key"), columns=columns, rows=rows))
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    from reelgrid.cli.output import print_json
-
-    print_json(value)

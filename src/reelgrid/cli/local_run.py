@@ -1,12 +1,8 @@
-"""What generate and resume have in common: settings, loading aloud, watching, printing.
-
-Ctrl-C and a polite kill: finish the step, save, leave; the second one leaves without saving.
-"""
+"""Generations in this process for `generate` and `resume`: loading, progress, Ctrl-C, report."""
 
 import json
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,80 +11,22 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from reelgrid.cli.output import progress_shown, report_lines, say
-
-
-class StopRequest:
-    """Whether somebody has asked to stop."""
-
-    def __init__(self) -> None:
-        self.is_made = False
-
-    def __call__(self) -> bool:
-        """Whether it is time to stop; to be asked between steps."""
-        return self.is_made
-
-    def make(self, number: int, frame: FrameType | None) -> None:
-        """Note the wish; as a signal handler."""
-        if self.is_made:
-            raise KeyboardInterrupt
-        self.is_made = True
-        say("stopping after this step; once more stops at once, without saving")
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Yield a wish that SIGINT and SIGTERM make, while the block runs.
-
-    Yields:
-        The wish.
-    """
-    wish = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield wish
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, wish.make) for number in signals]
-    try:
-        yield wish
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
-
+from reelgrid.cli.output import duration, print_text, rate, say
+from reelgrid.cli.progress import ShowProgress, progress_shown
 
 if TYPE_CHECKING:
+    from reelgrid.engine.generation import Progress
     from reelgrid.local import RunReport
     from reelgrid.local.run import RunHooks
     from reelgrid.models.loading import LoadedModel
     from reelgrid.settings import Settings
 
 _STOPPED = 130
-
-
-def read_settings() -> "Settings":
-    """Return the user's settings, with logging configured by them.
-
-    Raises:
-        RequestError: An environment variable has a value that cannot be.
-    """
-    from pydantic import ValidationError
-
-    from reelgrid import logs
-    from reelgrid.errors import RequestError
-    from reelgrid.settings import Settings
-
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise RequestError(f"REELGRID_{name}: {first['msg']}") from None
-    logs.configure(settings.log_level)
-    return settings
+_LINE_EVERY_S = 1.0
 
 
 def load_and_report(name: str, device: str, dtype: str) -> "LoadedModel":
-    """Return a loaded model, having said on what it runs and what it wants said."""
+    """Return a loaded model, after printing its device, number format and notices to stderr."""
     from reelgrid.models.loading import load_model
 
     model = load_model(name, device=device, dtype=dtype)
@@ -105,32 +43,100 @@ def load_and_report(name: str, device: str, dtype: str) -> "LoadedModel":
 def run_with_progress(
     settings: "Settings", work: "Callable[[RunHooks], RunReport]", *, as_json: bool
 ) -> None:
-    """Do `local_run` with progress shown and its report printed; when stopped, say how to go on.
+    """Call `work` with its progress displayed and print its report.
 
     Raises:
-        Exit: It was stopped.
+        Exit: It was stopped; stderr says how to resume it.
     """
     from reelgrid.local import RunInterrupted
     from reelgrid.local.run import RunHooks
 
     try:
-        with stop_on_signal() as wish, progress_shown() as listener:
+        with stop_on_signal() as is_stopped, progress_shown(lines_every_s=_LINE_EVERY_S) as show:
             report = work(
                 RunHooks(
                     states=settings.checkpoints,
-                    on_progress=listener,
-                    should_stop=wish,
+                    on_progress=lambda progress: show_progress(show, progress),
+                    should_stop=is_stopped,
                     checkpoint_every_s=settings.checkpoint_every_s,
                 )
             )
     except RunInterrupted as stopped:
-        say(f"saved; go on with: reelgrid resume {shlex.quote(str(stopped.unfinished.checkpoint))}")
+        checkpoint = shlex.quote(str(stopped.unfinished.checkpoint))
+        say(f"saved; resume it with: reelgrid resume {checkpoint}")
         raise typer.Exit(_STOPPED) from None
-    print_report(report, as_json=as_json)
+    print_text(json.dumps(report.to_json()) if as_json else report_text(report))
 
 
-def print_report(report: "RunReport", *, as_json: bool) -> None:
-    """Print the account of a finished file to stdout."""
-    text = json.dumps(report.to_json()) if as_json else report_lines(report)
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+class StopRequest:
+    """Whether a signal has asked the generation to stop."""
+
+    def __init__(self) -> None:
+        self._is_made = False
+
+    def __call__(self) -> bool:
+        """Whether to stop; asked between steps."""
+        return self._is_made
+
+    def handle_signal(self, number: int, frame: FrameType | None) -> None:
+        """Request the stop; at the second signal, stop at once."""
+        if self._is_made:
+            raise KeyboardInterrupt
+        self._is_made = True
+        say("stopping after this step; press Ctrl-C again to stop now without saving")
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Yield a request to stop that SIGINT and SIGTERM make while the block runs.
+
+    Yields:
+        The request.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, request.handle_signal) for number in signals]
+    try:
+        yield request
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def show_progress(show: ShowProgress, progress: "Progress") -> None:
+    """Display the progress of a generation: step, seconds per step and time left."""
+    note = f"done after {progress.elapsed_s:.2f} s"
+    if progress.stage == "denoise":
+        note = f"{progress.step}/{progress.num_steps}"
+        if progress.step_s is not None:
+            note += f", {progress.step_s:.3g} s per step"
+        if progress.eta_s is not None:
+            note += f", {duration(progress.eta_s)} left"
+    show(progress.stage, progress.step, progress.num_steps, note)
+
+
+def report_text(report: "RunReport") -> str:
+    """Return the report of a finished file: path, request, seconds per stage, memory, rate."""
+    request = report.request
+    frames = (
+        "1 frame"
+        if request.is_image
+        else f"{request.num_frames} frames at {request.fps:g} fps, {request.clip_s:.2f} s"
+    )
+    lines = [
+        str(report.output),
+        f"  {request.size}, {frames}, seed {request.seed}; {report.model} on {report.device}, "
+        f"{report.dtype}",
+        f"  load {duration(report.load_s)}, encode {report.encode_s:.2f} s, "
+        f"denoise {duration(report.denoise_s)} ({request.num_steps} steps, {report.step_s:.3g} s "
+        f"each), decode {report.decode_s:.2f} s, write {report.write_s:.2f} s",
+        f"  peak memory {report.peak_memory_gib:.2f} GiB",
+    ]
+    if not request.is_image:
+        lines[-1] += f"; {rate(report.minutes_per_gpu_hour)} minutes of video per GPU-hour"
+        if report.device == "cpu":
+            lines[-1] += " (on this CPU: per machine-hour)"
+    return "\n".join(lines)

@@ -1,30 +1,76 @@
-"""Options that several commands share."""
+"""What several commands share: options, groups of options as dataclasses, and the settings."""
 
 import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from reelgrid import spec
 
-Model = Annotated[str, typer.Option(help="Catalogue name, hub id, or local folder.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, to stdout.")]
+if TYPE_CHECKING:
+    from reelgrid.settings import Settings
+
+Options = TypeVar("Options")
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        help="Database of jobs and keys: postgresql://... or an SQLite file. By default the one "
+        "in REELGRID_DATABASE, otherwise the file in the data folder."
+    ),
+]
+Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[str, typer.Option(help="Number format: auto, float32, bfloat16 or float16.")]
+FirstFrame = Annotated[
+    Path | None, typer.Option(help="Image file that becomes the first frame of the clip.")
+]
+Frames = Annotated[int | None, typer.Option(help="Number of frames.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
+Model = Annotated[
+    str, typer.Option(help="Name in the catalogue, Hugging Face id, or local folder.")
+]
 Output = Annotated[
     Path | None,
     typer.Option(
         "--output",
         "-o",
-        help=".mp4, .webm, .gif, .webp, .png, or a folder of frames; by default named by the prompt.",
+        help="File to write: .mp4, .webm, .gif, .webp or .png, or a folder for numbered frames. "
+        "By default the file is named after the prompt.",
     ),
 ]
-Size = Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels, such as 832x480.")]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps.")]
-Frames = Annotated[int | None, typer.Option(help="Number of frames.")]
+Size = Annotated[str | None, typer.Option(help="Width and height in pixels, for example 832x480.")]
+Steps = Annotated[int | None, typer.Option(help="Number of denoising steps.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a server, for example http://host:8000. The API key is taken from "
+        "REELGRID_API_KEY."
+    ),
+]
+
+
+def from_fields(
+    options: type[Options],
+) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Return a decorator that makes the fields of a dataclass the parameters of a command.
+
+    Args:
+        options: Dataclass whose fields are annotated as typer expects it of parameters; the
+            decorated function gets one instance of it.
+    """
+
+    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(command, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+        def parse(**values: Any) -> None:
+            command(options(**values))
+
+        parse.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]  # for typer
+        return parse
+
+    return decorate
 
 
 def with_request(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,3 +109,25 @@ def _parameter(declared: spec.RequestField) -> inspect.Parameter:
         default=declared.default,
         annotation=Annotated[kind | None if declared.default is None else kind, info],
     )
+
+
+def read_settings() -> "Settings":
+    """Return the user's settings, with logging configured accordingly.
+
+    Raises:
+        RequestError: An environment variable has an invalid value.
+    """
+    from pydantic import ValidationError
+
+    from reelgrid import logs
+    from reelgrid.errors import RequestError
+    from reelgrid.settings import Settings
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise RequestError(f"REELGRID_{name}: {first['msg']}") from None
+    logs.configure(settings.log_level)
+    return settings

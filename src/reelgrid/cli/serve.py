@@ -8,7 +8,7 @@ import typer
 
 from reelgrid import logs
 from reelgrid.cli import options
-from reelgrid.cli.local_run import read_settings
+from reelgrid.cli.options import read_settings
 
 DEFAULT_PORT = 8000
 

@@ -2,8 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +11,7 @@ import typer
 from reelgrid.cli import options
 from reelgrid.cli.output import duration, say
 from reelgrid.cli.plan import sources
+from reelgrid.cli.progress import progress_shown
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from reelgrid.plan.simulation.config import SimulationConfig
     from reelgrid.plan.simulation.run import Comparison
 
-_SAY_EVERY_S = 10.0
+_LINE_EVERY_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -63,14 +62,14 @@ def simulate(
     facts = sources.read_facts(hardware_file, models_file)
     experiment = experiment_of(read, simulation, facts)
     begin_s = time.perf_counter()
-    with _progress_shown() as on_share:
+    with progress_shown("simulating", lines_every_s=_LINE_EVERY_S) as show:
         comparison = run_both(
             experiment,
             num_runs=simulation.runs,
             engine=engine,
             is_compared=compare,
             promise_s=read.promise.wait_s if read.promise else None,
-            on_share=on_share,
+            on_share=lambda share: show("simulating", share, 1.0),
         )
     _say_pace(comparison, time.perf_counter() - begin_s)
     gpus_counted = _counted(read, facts)
@@ -137,34 +136,3 @@ def _write(
         origin=f"reelgrid simulate {source}, seed {comparison.experiment.seed}",
     )
     say(f"wrote {html}")
-
-
-@contextmanager
-def _progress_shown() -> Iterator[Callable[[float], None]]:
-    """Yield what is told the share that is done: a bar on a terminal, a line now and then else.
-
-    Yields:
-        The listener.
-    """
-    if not sys.stderr.isatty():
-        yield _Lines().report
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("simulating", total=1.0)
-        yield lambda share: bar.update(task, completed=share)
-
-
-class _Lines:
-    """A line at most every ten seconds."""
-
-    def __init__(self) -> None:
-        self._last_s = time.monotonic()
-
-    def report(self, share: float) -> None:
-        now_s = time.monotonic()
-        if now_s - self._last_s >= _SAY_EVERY_S:
-            self._last_s = now_s
-            say(f"{share:.0%} simulated")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.local_run import read_settings
+from reelgrid.cli.options import read_settings
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:

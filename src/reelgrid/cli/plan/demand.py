@@ -7,7 +7,8 @@ import typer
 
 from reelgrid.cli import options
 from reelgrid.cli.output import say
-from reelgrid.cli.plan import sources, waiting
+from reelgrid.cli.plan import sources
+from reelgrid.cli.progress import progress_shown
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
@@ -50,8 +51,14 @@ def demand(
     if asked.simulation is not None:
         read_simulation(asked)  # refused here as `reelgrid simulate` would
     facts = sources.read_facts(hardware_file, models_file)
-    with waiting.bar_shown("what the answer hangs on") as listener:
-        found = answer(asked, facts, seed=seed, num_draws=draws, listener=listener)
+    with progress_shown() as show:
+        found = answer(
+            asked,
+            facts,
+            seed=seed,
+            num_draws=draws,
+            listener=lambda done, total: show("sensitivity to each input", done, total),
+        )
     if html is not None:
         from reelgrid.plan.demand.page import write_demand_page
 

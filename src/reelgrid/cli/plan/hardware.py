@@ -29,7 +29,7 @@ def hardware(
     as_json: options.Json = False,
 ) -> None:
     """List the GPUs: dense rates, memory, power, prices; sources with --json."""
-    from reelgrid.cli.local_run import read_settings
+    from reelgrid.cli.options import read_settings
     from reelgrid.cli.output import print_json, print_table
     from reelgrid.plan.facts import user_files
     from reelgrid.plan.facts.rental import read_churn, read_prices

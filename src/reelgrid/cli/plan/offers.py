@@ -1,7 +1,6 @@
 """`reelgrid plan offers DEMAND OFFERS`: the cheapest leases that do what is asked."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 from reelgrid.cli import options
 from reelgrid.cli.output import say
 from reelgrid.cli.plan import sources
+from reelgrid.cli.progress import progress_shown
 
 if TYPE_CHECKING:
     from reelgrid.plan.offers.choice import Choice
@@ -48,25 +48,14 @@ def offers(
     effort = SolverOptions(gap=gap, time_limit_s=time_limit)
     facts = sources.read_facts(hardware_file, models_file)
     asked, offered = read_demand(demand, facts), read_offers(offers, facts.hardware)
-    found = choose(asked, offered, facts, effort, tell=_tell_on_terminal())
+    with progress_shown() as show:
+        found = choose(asked, offered, facts, effort, tell=lambda what: show(f"solving: {what}"))
     if html is not None:
         from reelgrid.plan.offers.page import write_choice_page
 
         write_choice_page(html, found, _origin(demand, offers))
         say(f"wrote {html}")
     _print(found, as_json=as_json)
-
-
-def _tell_on_terminal() -> Callable[[str], None] | None:
-    """Return what shows on one line of a terminal what is being looked at."""
-    if not sys.stderr.isatty():
-        return None
-
-    def tell(what: str) -> None:
-        sys.stderr.write(f"\r\x1b[2Klooking at: {what[:70]}\r")
-        sys.stderr.flush()
-
-    return tell
 
 
 def _origin(demand: Path, offers: Path) -> str:
@@ -82,8 +71,6 @@ def _print(found: "Choice", *, as_json: bool) -> None:
     if as_json:
         print_json(tables.as_json(found))
         return
-    if sys.stderr.isatty():
-        sys.stderr.write("\x1b[2K")
     sys.stdout.write(f"{tables.sentence(found)}\n{tables.uncertainty_sentence(found)}\n\n")
     for table in (
         tables.leases_table(found),

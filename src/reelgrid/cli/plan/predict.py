@@ -93,7 +93,7 @@ def predict(
 
 def _published(files: list[Path] | None, facts: "Facts") -> "tuple[Observation, ...]":
     """Return published latencies: the package's, then the data folder's, then those of files."""
-    from reelgrid.cli.local_run import read_settings
+    from reelgrid.cli.options import read_settings
     from reelgrid.plan.facts import user_files
     from reelgrid.plan.prediction.observations import read_latencies
 

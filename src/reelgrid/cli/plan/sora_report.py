@@ -6,7 +6,8 @@ import typer
 
 from reelgrid.cli import options
 from reelgrid.cli.output import say
-from reelgrid.cli.plan import sources, waiting
+from reelgrid.cli.plan import sources
+from reelgrid.cli.progress import progress_shown
 
 
 def register(group: typer.Typer) -> None:
@@ -26,8 +27,8 @@ def sora_report(
     from reelgrid.plan.sora_report import page
 
     facts = sources.read_facts(hardware_file, models_file)
-    with waiting.bar_shown("today's models") as listener:
-        found = page.report(facts, listener)
+    with progress_shown() as show:
+        found = page.report(facts, lambda done, total: show("today's models", done, total))
     if html is not None:
         page.write_sora_page(html, found, f"reelgrid {reelgrid.__version__}: plan sora-report")
         say(f"wrote {html}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reelgrid.cli.local_run import read_settings
+from reelgrid.cli.options import read_settings
 
 if TYPE_CHECKING:
     from reelgrid.plan.demand.throughput import Facts

@@ -9,14 +9,27 @@ from typing import Any
 
 import pytest
 
+from reelgrid import catalog
+from reelgrid.api.schemas import Video
 from reelgrid.cli import jobs as jobs_module
 from reelgrid.cli.app import run
 from reelgrid.cli.job_access import DatabaseJobs
 from reelgrid.errors import ReelgridError
+from reelgrid.jobs.job import NewJob
 from reelgrid.jobs.messages import JobProgress
+from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.sql.keys import ApiKeys
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue, open_job_queue
-from tests.jobs.builders import new_job, new_worker
+from reelgrid.spec import Request
+from tests.jobs import builders
+from tests.jobs.builders import new_worker
+
+
+def new_job(prompt: str = "a red ball", **values: Any) -> NewJob:
+    """A job as the API submits it."""
+    (card,) = (card for card in catalog.all_models() if card.name == "embedded")
+    request = JobRequest(request=card.complete(Request(prompt))).to_json()
+    return builders.new_job(**({"request": request} | values))
 
 
 @pytest.fixture
@@ -35,7 +48,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_jobs_are_listed_and_shown(
     job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = job_queue.submit(new_job(request={"request": {"prompt": "a red ball " * 9}}))
+    first = job_queue.submit(new_job("a red ball " * 9))
     job_queue.submit(new_job(owner="bob"))
     claim = job_queue.claim(new_worker())
     assert claim is not None
@@ -101,13 +114,37 @@ def test_following_a_job_that_fails_is_exit_code_one(
     assert "cancelled: the job was cancelled" in capsys.readouterr().out
 
 
+def test_a_job_has_the_fields_of_the_videos_api(
+    job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = job_queue.submit(new_job())
+    for words in (["list"], ["show", job.id]):
+        assert run(["jobs", *words, "--json"]) == 0
+        (printed,) = lines(capsys)
+        assert Video(**printed).model_dump() == printed
+        assert (printed["seed"], printed["queue_position"]) == (0, 1)
+    job_queue.cancel(job.id)
+    assert run(["jobs", "follow", job.id, "--json"]) == 1
+    assert set(lines(capsys)[0]) == set(Video.model_fields)
+
+
+def test_people_see_what_operators_need_as_well(
+    job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = job_queue.submit(new_job(owner="bob"))
+    job_queue.claim(new_worker("w7"))
+    assert run(["jobs", "show", job.id]) == 0
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (shown["owner"], shown["worker"], shown["claims"]) == ("bob", "w7", "1")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["jobs", "show", "video_x"], 2, "there is no job 'video_x'"),
-        (["jobs", "list", "--status", "paused"], 2, "is none of queued"),
-        (["jobs", "list", "--url", "ftp://x"], 2, "is no address"),
-        (["jobs", "list", "--url", "http://127.0.0.1:1"], 1, "does not answer"),
+        (["jobs", "list", "--status", "paused"], 2, "is not one of queued"),
+        (["jobs", "list", "--url", "ftp://x"], 2, "is not an address"),
+        (["jobs", "list", "--url", "http://127.0.0.1:1"], 1, "does not respond"),
         (["jobs", "list", "--database", "mysql://x/y"], 2, "no desk on mysql"),
         (["keys", "revoke", "nobody"], 2, "there is no key 'nobody'"),
         (["keys", "create", "x", "--max-jobs", "0"], 2, "--max-jobs"),
@@ -146,13 +183,13 @@ def test_keys_are_made_listed_and_revoked(
     assert lines(capsys)[0]["revoked_at"] is not None
 
 
-class Answers(BaseHTTPRequestHandler):
-    """A server that answers as the videos API does; what was asked is kept."""
+class VideosApi(BaseHTTPRequestHandler):
+    """A server that responds like the videos API and records the requests."""
 
-    asked: list[tuple[str, str, str | None]]
+    requests: list[tuple[str, str, str | None]]
 
     def do_GET(self) -> None:
-        type(self).asked.append((self.command, self.path, self.headers["Authorization"]))
+        type(self).requests.append((self.command, self.path, self.headers["Authorization"]))
         a = {"id": "a", "status": "in_progress", "detail": "pausing"}
         if "after=b" in self.path:
             self._say(
@@ -183,8 +220,8 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("REELGRID_API_KEY", "rg_secret")
-    Answers.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    VideosApi.requests = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), VideosApi)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -198,9 +235,9 @@ def test_over_http_the_key_is_sent_and_pages_are_followed(
 ) -> None:
     assert run(["jobs", "list", "--json", "--limit", "5", "--url", f"{url}/v1"]) == 0
     assert [view["id"] for view in lines(capsys)] == ["a", "b", "c"]
-    assert {key for _, _, key in Answers.asked} == {"Bearer rg_secret"}
+    assert {key for _, _, key in VideosApi.requests} == {"Bearer rg_secret"}
     assert run(["jobs", "pause", "a/b", "--url", url]) == 0
-    assert Answers.asked[-1][:2] == ("POST", "/v1/videos/a%2Fb/pause")
+    assert VideosApi.requests[-1][:2] == ("POST", "/v1/videos/a%2Fb/pause")
     assert capsys.readouterr().err == "a/b: in_progress, pausing\n"
 
 
@@ -249,7 +286,7 @@ def test_who_follows_a_job_waits_for_a_server_that_is_started_again(
         if len(looks) == 2:
             job_queue.cancel(job_id)
         if len(looks) in {2, 3}:
-            raise ReelgridError("the server does not answer")
+            raise ReelgridError("the server does not respond")
         return seen(self, job_id)
 
     seen = DatabaseJobs.get
@@ -258,7 +295,7 @@ def test_who_follows_a_job_waits_for_a_server_that_is_started_again(
     assert run(["jobs", "follow", job.id]) == 1
     captured = capsys.readouterr()
     assert "cancelled" in captured.out
-    assert captured.err.count("the server does not answer: asking again for 60 s") == 1
+    assert captured.err.count("the server does not respond: retrying for 60 s") == 1
     assert len(looks) == 4
 
 
@@ -267,4 +304,4 @@ def test_an_image_is_not_looked_for_among_a_servers_videos(
 ) -> None:
     name = "image_" + "0" * 24
     assert run(["jobs", "show", name, "--url", "http://127.0.0.1:9"]) == 2
-    assert "is an image's: a server answers about videos only" in capsys.readouterr().err
+    assert "is an image job: servers show video jobs only" in capsys.readouterr().err
