@@ -175,7 +175,7 @@ def test_a_first_frame_is_refused_by_a_model_that_takes_none(request_, tmp_path)
 
 def test_a_file_that_is_no_image_is_refused_as_first_frame(request_, tmp_path):
     (tmp_path / "first.png").write_bytes(b"x")
-    with pytest.raises(RequestError, match="no image"):
+    with pytest.raises(RequestError, match="not an image"):
         Generation(
             tiny_model("wan_image_to_video"),
             request_.with_(first_frame=tmp_path / "first.png"),

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from reelgrid.engine.stepped_pipeline import input_names
 from reelgrid.errors import GenerationError, RequestError
+from reelgrid.media import read_image
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import CompleteRequest
 
@@ -51,7 +52,7 @@ def pipeline_inputs(model: LoadedModel, request: CompleteRequest) -> dict[str, A
                 "choose a model that takes one",
                 param="first_frame",
             )
-        wanted["image"] = _read_image(request)
+        wanted["image"] = _first_frame(request)
     return {name: value for name, value in wanted.items() if name in known and value is not None}
 
 
@@ -89,18 +90,11 @@ def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:
             yield component
 
 
-def _read_image(request: CompleteRequest) -> Image.Image:
-    """Return the first frame, cut about its centre and scaled to the clip's size."""
+def _first_frame(request: CompleteRequest) -> Image.Image:
+    """Return the first frame, cropped about its centre and scaled to the clip's size."""
     assert request.first_frame is not None
-    try:
-        with Image.open(request.first_frame) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise RequestError(
-            f"{request.first_frame} is no image that can be read: {error}",
-            param="first_frame",
-        ) from None
-    return ImageOps.fit(upright, (request.size.width, request.size.height))
+    picture = Image.fromarray(read_image(request.first_frame))
+    return ImageOps.fit(picture, (request.size.width, request.size.height))
 
 
 _NAMES = ("videos", "video", "images", "image_output")

@@ -5,13 +5,12 @@ Not here: how frames are made, and where files go.
 
 from reelgrid.media.clip_writer import check_output, write_clip, write_image
 from reelgrid.media.concatenation import stitch
-from reelgrid.media.image_reader import read_image, read_provenance
+from reelgrid.media.image_reader import read_image
 from reelgrid.media.manifest import Verdict, Verified, manifest_claims, sign, verify
 from reelgrid.media.media_type import MediaType, media_type_of
-from reelgrid.media.provenance import Provenance, prompt_sha256
+from reelgrid.media.provenance import Provenance, prompt_sha256, read_provenance
 from reelgrid.media.signer import Signer, read_signer, self_signed_signer, signer_from_settings
 from reelgrid.media.thumbnails import sprite_sheet, thumbnail
-from reelgrid.media.unsigned import without_manifest
 from reelgrid.media.upload import UploadLimits, read_uploaded_image, read_uploaded_video
 from reelgrid.media.video_reader import last_frame
 
@@ -39,7 +38,6 @@ __all__ = [
     "stitch",
     "thumbnail",
     "verify",
-    "without_manifest",
     "write_clip",
     "write_image",
 ]

@@ -1,78 +1,105 @@
-"""Images that a user gives, and what one of our files says of itself."""
+"""The one reader of images that users give: any format to RGB pixels, the same on every path.
 
-import json
+The command line, Python and the server's uploads all end here.
+"""
+
+import struct
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms
 
 from reelgrid.errors import RequestError
-from reelgrid.media.media_type import MediaType, media_type_of
+
+# What Pillow raises for files that are damaged, beside its own classes.
+_PILLOW_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+# EXIF 2.32, tag Orientation: what turns a picture upright.
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Return an image file as RGB [H, W, 3], turned as its camera says, transparency on black.
+def read_image(path: Path, *, param: str = "first_frame") -> NDArray[np.uint8]:
+    """Return an image file as `rgb_pixels`, [H, W, 3]; of an animation, the first picture.
+
+    Args:
+        path: Any format that Pillow reads.
+        param: The request's parameter that a refusal names.
 
     Raises:
-        RequestError: There is no such file, or it is no image that Pillow reads whole.
+        RequestError: There is no such file, or it is no image that can be read whole.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return rgb_pixels(image)
     except FileNotFoundError:
-        raise RequestError(f"no image file at {path}", param="first_frame") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise RequestError(f"no image file at {path}", param=param) from None
+    except _PILLOW_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(
-            f"{path} is not an image that can be read: {error}", param="first_frame"
+            f"{path} is not an image that can be read: {reason}", param=param
         ) from None
 
 
-def read_provenance(path: Path) -> dict[str, Any]:
-    """Return what one of our files says of itself: prompt, seed, model, software, mark and more.
+def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Return an image as RGB [H, W, 3]: upright, in sRGB, transparency on black, 8 of 16 bits.
 
-    Raises:
-        RequestError: The file says nothing of the kind.
+    EXIF data and colour profiles that cannot be read are ignored.
     """
+    image.load()
+    return np.asarray(_on_black(_in_srgb(_upright(image))))
+
+
+def _upright(image: Image.Image) -> Image.Image:
     try:
-        text = _provenance_text(path)
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read: {error}", param="path") from None
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _PILLOW_ERRORS:
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return the image with its colour profile applied."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in {"RGB", "RGBA", "CMYK", "L"}:
+        return image
     try:
-        said = json.loads(text or "")
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        said = None
-    if not isinstance(said, dict):
-        raise RequestError(f"{path} does not say how it was made", param="path")
-    return said
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, source, target, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    return converted or image
 
 
-def _provenance_text(path: Path) -> str | bytes | None:
-    if path.is_dir():
-        return _provenance_text(min(path.glob("*.png"), default=path / "frame_0001.png"))
-    match media_type_of(path):
-        case MediaType.MP4 | MediaType.WEBM:
-            return _container_text(path)
-        case MediaType.PNG:
-            return _image_info(path).get("reelgrid")
-        case MediaType.GIF:
-            return _image_info(path).get("comment")
-        case MediaType.WEBP | MediaType.JPEG:
-            with Image.open(path) as image:
-                return image.getexif().get(ExifTags.Base.ImageDescription)
-        case None:
-            return None
-
-
-def _container_text(path: Path) -> str | None:
-    import av
-
-    with av.open(str(path)) as container:
-        tags = {key.lower(): value for key, value in container.metadata.items()}
-    return tags.get("description")
-
-
-def _image_info(path: Path) -> dict[Any, Any]:
-    with Image.open(path) as image:
-        return dict(image.info)
+def _on_black(image: Image.Image) -> Image.Image:
+    """Return the image as 8-bit RGB over a black ground."""
+    if image.mode.startswith("I") or image.mode == "F":  # grey of 16 bits or more, of which 8 stay
+        levels = np.asarray(image).astype(np.float32)
+        top = 65_535.0 if image.mode.startswith("I;16") or levels.max() > 255.0 else 255.0
+        image = Image.fromarray((levels * (255.0 / top)).clip(0, 255).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    opaque = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", opaque.size, "black"), opaque).convert("RGB")

@@ -16,9 +16,8 @@ from typing import Any, Final
 
 from reelgrid.errors import GenerationError, RequestError
 from reelgrid.media.clip_writer import one_line
-from reelgrid.media.image_reader import read_provenance
 from reelgrid.media.media_type import MediaType, media_type_of
-from reelgrid.media.provenance import DIGITAL_SOURCE_TYPE, Provenance
+from reelgrid.media.provenance import DIGITAL_SOURCE_TYPE, Provenance, read_provenance
 from reelgrid.media.signer import Signer
 from reelgrid.store import atomic_write
 

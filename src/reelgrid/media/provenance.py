@@ -1,10 +1,16 @@
-"""What a finished file says of how it was made, and that a machine made it."""
+"""Provenance: what a finished file says of how it was made, and reading it back."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from xml.sax.saxutils import escape
+
+from PIL import ExifTags, Image
+
+from reelgrid.errors import RequestError
+from reelgrid.media.media_type import MediaType, media_type_of
 
 AI_GENERATED: Final = "AI-generated"
 # https://cv.iptc.org/newscodes/digitalsourcetype/ (read 2026-11): made by a trained model.
@@ -61,3 +67,52 @@ class Provenance:
             f"<xmp:CreatorTool>{escape(self.software)}</xmp:CreatorTool>"
             "</rdf:Description></rdf:RDF></x:xmpmeta>"
         ).encode()
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Return what a file of ours says of itself: prompt, seed, model, software, mark and more.
+
+    Raises:
+        RequestError: The file cannot be read, or does not say how it was made.
+    """
+    try:
+        text = _provenance_text(path)
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error}", param="path") from None
+    try:
+        said = json.loads(text or "")
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        said = None
+    if not isinstance(said, dict):
+        raise RequestError(f"{path} does not say how it was made", param="path")
+    return said
+
+
+def _provenance_text(path: Path) -> str | bytes | None:
+    if path.is_dir():
+        return _provenance_text(min(path.glob("*.png"), default=path / "frame_0001.png"))
+    match media_type_of(path):
+        case MediaType.MP4 | MediaType.WEBM:
+            return _container_text(path)
+        case MediaType.PNG:
+            return _image_info(path).get("reelgrid")
+        case MediaType.GIF:
+            return _image_info(path).get("comment")
+        case MediaType.WEBP | MediaType.JPEG:
+            with Image.open(path) as image:
+                return image.getexif().get(ExifTags.Base.ImageDescription)
+        case None:
+            return None
+
+
+def _container_text(path: Path) -> str | None:
+    import av
+
+    with av.open(str(path)) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+    return tags.get("description")
+
+
+def _image_info(path: Path) -> dict[Any, Any]:
+    with Image.open(path) as image:
+        return dict(image.info)

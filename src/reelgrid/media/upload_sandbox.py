@@ -5,15 +5,15 @@ Not to be imported: whatever goes wrong here is a refusal there, so nothing is c
 
 import errno
 import json
+import resource
 import sys
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
 
+from reelgrid.media.image_reader import rgb_pixels
 from reelgrid.media.media_type import MediaType
 from reelgrid.media.upload import UploadLimits
 from reelgrid.store.blobs import DISK_FULL
@@ -43,10 +43,6 @@ def main() -> None:
 
 
 def _limit_self(limits: UploadLimits) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows: the clock on the wall is the only limit
-        return
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -60,9 +56,7 @@ def _examine_image(
         _check_pixels(image.width, image.height, limits)
         if getattr(image, "n_frames", 1) > 1:
             raise UploadRefused("the image is animated: send one picture")
-        image.load()
-        upright = _in_srgb(ImageOps.exif_transpose(image))
-    clean = Image.fromarray(np.asarray(_on_black(upright)))  # of the picture's metadata, nothing
+        clean = Image.fromarray(rgb_pixels(image))  # without the picture's metadata
     clean.save(target, format="PNG")
     return {"width": clean.width, "height": clean.height}
 
@@ -73,34 +67,6 @@ def _check_pixels(width: int, height: int, limits: UploadLimits) -> None:
             f"the picture has {width}x{height} pixels, {limits.max_pixels:,} are allowed: "
             "send a smaller one"
         )
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """Return the image with its colour profile applied; a profile that is broken says nothing."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in {"RGB", "RGBA", "CMYK", "L"}:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        converted = ImageCms.profileToProfile(image, source, target, outputMode=mode)
-    except (ImageCms.PyCMSError, OSError):
-        return image
-    return converted or image
-
-
-def _on_black(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits, of which 8 are kept
-        levels = np.asarray(image).astype(np.float32)
-        top = 65_535.0 if levels.max() > 255.0 else 255.0
-        return Image.fromarray((levels * (255.0 / top)).clip(0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    opaque = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", opaque.size, "black"), opaque).convert("RGB")
 
 
 def _examine_video(
