@@ -11,13 +11,13 @@ from reelgrid.jobs.job import Phase
 from reelgrid.jobs.sql.sql_queue import open_job_queue
 from reelgrid.local.request_provenance import provenance_of
 from reelgrid.media import Provenance, write_clip
-from reelgrid.media.unsigned import without_manifest
 from reelgrid.media.video_reader import iterate_frames
 from reelgrid.models.loading import LoadedModel, load_model
 from reelgrid.spec import Request
 from tests.chaos.load import PROMPT, ClipRequest, Load
 from tests.chaos.server import CHECKPOINT_EVERY_S, ChaosServer
 from tests.chaos.trace_events import Loss
+from tests.media.unsigned import without_manifest
 
 MODEL = "embedded"
 PATIENCE_S = 0.3

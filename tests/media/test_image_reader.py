@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from reelgrid.engine.pipeline_io import _first_frame
+from reelgrid.engine.pipeline_io import first_frame_image
 from reelgrid.errors import RequestError
 from reelgrid.media import UploadLimits, read_image, read_uploaded_image
 from reelgrid.media.media_type import MediaType
 from reelgrid.media.upload_sandbox import _examine_image
-from reelgrid.spec import Request, Size
+from reelgrid.spec import Size
 
 # As EXIF 2.32 defines Orientation: how the stored rows and columns lie in the picture.
 STORED = {
@@ -106,8 +106,7 @@ def test_a_picture_has_the_same_pixels_on_every_path(tmp_path, picture):
 def as_first_frame(path: Path, pixels):
     """What the pipeline is given, at the picture's own size."""
     height, width = pixels.shape[:2]
-    request = Request("x", size=Size(width, height), num_frames=1, first_frame=path)
-    return np.asarray(_first_frame(request))
+    return np.asarray(first_frame_image(path, Size(width, height)))
 
 
 def exif_without_header(png: bytes) -> bytes:

@@ -17,7 +17,6 @@ from reelgrid.media import (
     read_provenance,
     sign,
     verify,
-    without_manifest,
     write_clip,
     write_image,
 )
@@ -25,6 +24,7 @@ from tests.files import names
 from tests.media.certificates import KEYS, Authority
 from tests.media.clips import PROVENANCE, rolling_ball
 from tests.media.test_clip_writer import read_frames
+from tests.media.unsigned import without_manifest
 
 SIGNABLE = ["a.mp4", "a.png", "a.webp", "a.jpg", "a.gif"]
 FRAMES = rolling_ball(5, 128, 64)

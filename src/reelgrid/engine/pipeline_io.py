@@ -1,12 +1,11 @@
-"""What a request means to a pipeline: the names its blocks take, and its guidance.
+"""Inputs and outputs of a diffusers pipeline: a request as the inputs of its blocks, and its frames.
 
-A name that a family's blocks do not take is passed over only where the card has already settled
-the question (a single image has no `num_frames`); what cannot be done is refused.
-
-The finished frames in what a pipeline's last block hands over.
+A name that a family's blocks do not know is left out only where the model card has already settled
+the question (a single image has no `num_frames`); a request that cannot be met is refused.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from reelgrid.engine.stepped_pipeline import input_names
 from reelgrid.errors import GenerationError, RequestError
 from reelgrid.media import read_image
 from reelgrid.models.loading import LoadedModel
-from reelgrid.spec import CompleteRequest
+from reelgrid.spec import CompleteRequest, Size
 
 GUIDANCE_OFF = 1.0
 
@@ -52,7 +51,7 @@ def pipeline_inputs(model: LoadedModel, request: CompleteRequest) -> dict[str, A
                 "choose a model that takes one",
                 param="first_frame",
             )
-        wanted["image"] = _first_frame(request)
+        wanted["image"] = first_frame_image(request.first_frame, request.size)
     return {name: value for name, value in wanted.items() if name in known and value is not None}
 
 
@@ -90,11 +89,13 @@ def guiders_of(components: ModularPipeline) -> Iterator[BaseGuidance]:
             yield component
 
 
-def _first_frame(request: CompleteRequest) -> Image.Image:
-    """Return the first frame, cropped about its centre and scaled to the clip's size."""
-    assert request.first_frame is not None
-    picture = Image.fromarray(read_image(request.first_frame))
-    return ImageOps.fit(picture, (request.size.width, request.size.height))
+def first_frame_image(path: Path, size: Size) -> Image.Image:
+    """Return an image file as a clip's first frame, cropped about its centre and scaled.
+
+    Raises:
+        RequestError: There is no such file, or it is no image that can be read.
+    """
+    return ImageOps.fit(Image.fromarray(read_image(path)), (size.width, size.height))
 
 
 _NAMES = ("videos", "video", "images", "image_output")

@@ -1,8 +1,8 @@
-"""C2PA manifests: signing what was made, and finding out whether a file is as it was signed.
+"""C2PA manifests: sign files, and verify whether a file is as it was signed.
 
 A manifest says, over the operator's signature, that a machine made the file, with which software,
-model and seed, and the hash of the prompt, never the prompt. Two signed files of the same generation differ in random
-identifiers and in the signature alone; `manifest_claims` and `unsigned.without_manifest` are the rest.
+model and seed, and the hash of the prompt, never the prompt. Two signed files of one generation
+differ in random identifiers and in the signature alone; `manifest_claims` are equal.
 """
 
 import hashlib
