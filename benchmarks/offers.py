@@ -18,7 +18,7 @@ from pathlib import Path
 import scipy
 
 from reelgrid.measurement import processor_name
-from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.offers.choice import problem_of
 from reelgrid.plan.offers.milp import SolverOptions
 from reelgrid.plan.offers.offer import Offer

@@ -4,7 +4,7 @@
 
 First come, first served, random arrivals, gamma-distributed sizes, or alike ones, of mean 1 s. For each
 number of servers, use and squared coefficient of variation: the mean wait, the wait that 95 % stay
-below, and the share that a workers of `servers_for_promise` keeps within a tenth of a second, all
+below, and the share that a fleet of `servers_for_promise` keeps within a tenth of a second, all
 simulated and approximated. The simulation's own standard error is of 30 batches; points where it is
 above 3 % and waits below 0.02 s are left out of the summary, not of the file. `--write` files the
 result under today's date.

@@ -1,6 +1,6 @@
 """Orders and offers for tests: rates are given, so that nothing hangs on predictions."""
 
-from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.offers.choice import problem_of
 from reelgrid.plan.offers.milp import Problem
 from reelgrid.plan.offers.offer import Offer

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand.model import Model, answer
+from reelgrid.plan.demand.model import Model, answer_demand
 from reelgrid.plan.demand.pools import gpus_needed
 from reelgrid.plan.demand.queueing import servers_for_promise
 from reelgrid.plan.demand.tables import as_json
-from reelgrid.plan.demand.throughput import shipped_facts, throughputs
+from reelgrid.plan.demand.throughput import PredictedSpeed, throughputs
 from reelgrid.plan.facts.hardware import find_gpu
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.prediction.predict import predict
 from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.uncertainty import likely
@@ -36,7 +37,7 @@ usd_per_h = 3
 
 
 def found(folder, text=PLAIN, seed=0, num_draws=500):
-    return answer(scenario_of(folder, text), FACTS, seed=seed, num_draws=num_draws)
+    return answer_demand(scenario_of(folder, text), FACTS, seed=seed, num_draws=num_draws)
 
 
 def totals(folder, text=PLAIN):
@@ -67,13 +68,13 @@ def test_a_plain_scenario_is_the_sum_by_hand(tmp_path):
     assert got.wh_per_minute == pytest.approx(10 * 700 * 24 / 600)
 
 
-def test_without_doubt_all_percentiles_are_the_plain_number(tmp_path):
+def test_certain_inputs_have_percentiles_that_are_the_plain_number(tmp_path):
     got = found(tmp_path)
     for key in ("gpus_at_mean", "gpus_at_peak", "usd_per_minute_held", "mwh_per_month"):
         spread = getattr(got.intervals.totals, key)
         plain = getattr(got.likely.totals, key)
         assert (spread.low, spread.likely, spread.high) == pytest.approx((plain,) * 3, rel=1e-12)
-    assert got.gpus_hang_on == ()
+    assert got.gpus_depend_on == ()
 
 
 def test_distributions_without_width_equal_plain_numbers(tmp_path):
@@ -83,14 +84,14 @@ def test_distributions_without_width_equal_plain_numbers(tmp_path):
     assert found(tmp_path, text).intervals == found(tmp_path).intervals
 
 
-DOUBTFUL = changed("= 1200", "= { low = 800, likely = 1200, high = 2000 }")
-DOUBTFUL = changed("clips_per_kept = 2", "clips_per_kept = { median = 2, sigma = 0.4, at_least = 1 }",
-                   DOUBTFUL)  # fmt: skip
+UNCERTAIN = changed("= 1200", "= { low = 800, likely = 1200, high = 2000 }")
+UNCERTAIN = changed("clips_per_kept = 2", "clips_per_kept = { median = 2, sigma = 0.4, at_least = 1 }",
+                   UNCERTAIN)  # fmt: skip
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     first, second, other = (
-        json.dumps(as_json(found(tmp_path, DOUBTFUL, seed=seed))) for seed in (3, 3, 4)
+        json.dumps(as_json(found(tmp_path, UNCERTAIN, seed=seed))) for seed in (3, 3, 4)
     )
     assert first == second
     assert first != other
@@ -98,11 +99,11 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("factor", [2, 10])
 def test_twice_the_demand_takes_twice_the_gpus_in_every_case(tmp_path, factor):
-    text = DOUBTFUL.replace("{ low = 800, likely = 1200, high = 2000 }",
+    text = UNCERTAIN.replace("{ low = 800, likely = 1200, high = 2000 }",
                             f"{{ low = {800 * factor}, likely = {1200 * factor}, "
                             f"high = {2000 * factor} }}")  # fmt: skip
-    assert text != DOUBTFUL
-    once, more = found(tmp_path, DOUBTFUL).intervals, found(tmp_path, text).intervals
+    assert text != UNCERTAIN
+    once, more = found(tmp_path, UNCERTAIN).intervals, found(tmp_path, text).intervals
     for end in ("low", "likely", "high"):
         for key in ("gpus_at_mean", "gpus_at_peak", "usd_per_month_following", "mwh_per_month"):
             ratio = getattr(getattr(more.totals, key), end) / getattr(
@@ -249,7 +250,7 @@ ENERGY = "\n[energy]\npue = 1.5\nusd_per_kwh = { low = 0.1, likely = 0.2, high =
 
 @pytest.mark.parametrize("promise", ["", PROMISE])
 def test_the_first_month_of_growth_is_the_answer_itself(tmp_path, promise):
-    text = DOUBTFUL + promise + ENERGY + "\n[growth]\nper_month = 0.1\nmonths = 2\n"
+    text = UNCERTAIN + promise + ENERGY + "\n[growth]\nper_month = 0.1\nmonths = 2\n"
     got = found(tmp_path, text)
     for outcome in (got.intervals, got.likely):
         for key in ("minutes_kept_per_day", "gpus_held", "usd_per_month_held",
@@ -336,7 +337,7 @@ PREDICTED = PLAIN[: PLAIN.index("[[speeds]]")].replace('model = "given"\n    cli
                                                        'model = "wan2.1-t2v-1.3b"')  # fmt: skip
 
 
-def test_a_prediction_comes_in_with_its_doubt(tmp_path):
+def test_a_prediction_comes_in_with_its_uncertainty(tmp_path):
     model = FACTS.architectures["wan2.1-t2v-1.3b"]
     prediction = predict(workload_of(model), find_gpu("h100", FACTS.hardware))
     got = found(tmp_path, PREDICTED, num_draws=100_000)
@@ -348,22 +349,22 @@ def test_a_prediction_comes_in_with_its_doubt(tmp_path):
     assert math.log(spread.high / spread.low) == pytest.approx(
         2 * 1.2815515594600038 * prediction.sigma, rel=0.02
     )
-    assert got.gpus_hang_on[0].name == "hardware.H100 SXM.speed"
+    assert got.gpus_depend_on[0].name == "hardware.H100 SXM.speed"
 
 
-def test_lengths_and_steps_in_doubt_are_predicted_at_their_own_values(tmp_path):
+def test_uncertain_lengths_and_steps_are_predicted_at_their_own_values(tmp_path):
     text = PREDICTED.replace(
         'model = "wan2.1-t2v-1.3b"',
         'model = "wan2.1-t2v-1.3b"\nclip_s = { low = 2, likely = 4, high = 8 }\n'
         "steps = { low = 4, likely = 20, high = 50 }",
     )
-    (service,) = throughputs(scenario_of(tmp_path, text), FACTS).values()
+    (made,) = throughputs(scenario_of(tmp_path, text), FACTS).values()
+    assert isinstance(made.speed, PredictedSpeed)
     gpu = find_gpu("h100", FACTS.hardware)
-    values = {name: np.array([q.likely] * 3) for name, q in service.inputs.items()}
-    values["one.clips.clip_s"] = np.array([3.0, 5.0625, 6.5])
-    values["one.clips.steps"] = np.array([9.0, 30.0, 45.0])
-    rates = service.minutes_per_gpu_hour(values)
-    lengths, counts = values["one.clips.clip_s"], values["one.clips.steps"]
+    lengths, counts = np.array([3.0, 5.0625, 6.5]), np.array([9.0, 30.0, 45.0])
+    values = {each: np.array([each.quantity.likely] * 3) for each in made.inputs}
+    values |= {made.clip_s: lengths, made.speed.steps: counts}
+    rates = made.minutes_per_gpu_hour(values)
     for clip_s, steps, rate in zip(lengths, counts, rates, strict=True):
         workload = workload_of(
             FACTS.architectures["wan2.1-t2v-1.3b"],
@@ -375,10 +376,10 @@ def test_lengths_and_steps_in_doubt_are_predicted_at_their_own_values(tmp_path):
         assert rate == pytest.approx(exact.likely, rel=0.05)
 
 
-def test_the_ranking_names_what_the_answer_hangs_on(tmp_path):
-    got = found(tmp_path, DOUBTFUL)
-    assert got.gpus_hang_on[0].name == "one.clips_per_kept"
-    assert sum(one.first for one in got.gpus_hang_on) == pytest.approx(1, abs=0.03)
+def test_the_ranking_names_what_the_answer_depends_on(tmp_path):
+    got = found(tmp_path, UNCERTAIN)
+    assert got.gpus_depend_on[0].name == "one.clips_per_kept"
+    assert sum(one.first for one in got.gpus_depend_on) == pytest.approx(1, abs=0.03)
 
 
 def test_drawn_shares_of_a_mix_always_add_up(tmp_path):
@@ -389,7 +390,7 @@ def test_drawn_shares_of_a_mix_always_add_up(tmp_path):
 
 
 def test_every_input_of_the_model_has_a_likely_value_that_counts(tmp_path):
-    model = Model.of(scenario_of(tmp_path, DOUBTFUL + PROMISE + TRAINING), FACTS)
+    model = Model.of(scenario_of(tmp_path, UNCERTAIN + PROMISE + TRAINING), FACTS)
     outcome = model.outcome(likely(model.inputs))
     assert outcome.totals.gpus_at_mean.shape == (1,)
     assert set(model.serving_inputs) <= set(model.inputs)

@@ -39,14 +39,14 @@ def scenario(tmp_path):
     return path
 
 
-def test_the_answer_comes_first_then_the_doubt_then_the_arithmetic(reelgrid):
+def test_the_answer_comes_first_then_the_uncertainty_then_the_arithmetic(reelgrid):
     code, out, err = reelgrid("plan", "demand", EXAMPLE, "--draws", 1000)
     assert code == 0
     assert err == ""
     first = out.splitlines()[0]
     assert first.startswith("A start-up on consumer GPUs: ")
-    assert "hangs most on app." in first
-    order = [out.index(words) for words in ("GPUs by kind", "hangs on\n", "What a clip takes")]
+    assert "depends most on app." in first
+    order = [out.index(words) for words in ("GPUs by kind", "depends on\n", "What a clip takes")]
     assert order == sorted(order)
 
 
@@ -60,7 +60,7 @@ def test_json_has_every_digit_and_the_same_seed_the_same_bytes(reelgrid, scenari
     assert read["intervals"]["kinds"]["H100 SXM"]["usd_per_h"] == {
         "low": 2.0, "likely": 2.0, "high": 2.0,
     }  # fmt: skip
-    assert read["services"][0]["minutes_per_gpu_hour"] == 5.0
+    assert read["throughputs"][0]["minutes_per_gpu_hour"] == 5.0
 
 
 def test_a_bad_file_is_one_line_with_exit_code_2(reelgrid, scenario):
@@ -94,7 +94,7 @@ def test_a_page_in_a_folder_that_is_not_there_is_one_line(reelgrid, scenario, tm
     assert "there is no folder" in err
 
 
-def test_the_page_holds_answer_doubt_and_arithmetic_and_needs_no_network(reelgrid, tmp_path):
+def test_the_page_holds_answer_uncertainty_and_arithmetic_and_needs_no_network(reelgrid, tmp_path):
     page = tmp_path / "page.html"
     code, _, err = reelgrid("plan", "demand", EXAMPLE, "--draws", 1000, "--html", page)
     assert (code, err) == (0, f"wrote {page}\n")
@@ -164,7 +164,7 @@ def test_every_table_of_an_answer_fits_its_columns(tmp_path):
 
     answer = found(tmp_path, PLAIN + PROMISE + TRAINING)
     for make in (tables.totals_table, tables.kinds_table, tables.training_table,
-                 tables.growth_table, tables.services_table, tables.inputs_table):  # fmt: skip
+                 tables.growth_table, tables.throughputs_table, tables.inputs_table):  # fmt: skip
         table = make(answer)
         assert isinstance(table, Table)
         assert table.text_rows()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.plan.demand.model import answer
-from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.demand.model import answer_demand
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.scenario import (
     Clip,
     Energy,
@@ -25,7 +25,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "demand.md").read_text(encoding="ut
 
 def test_the_smallest_scenario_of_the_page_has_an_answer(tmp_path):
     (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    assert answer(scenario_of(tmp_path, block), shipped_facts(), num_draws=200).inputs
+    assert answer_demand(scenario_of(tmp_path, block), shipped_facts(), num_draws=200).inputs
 
 
 @pytest.mark.parametrize(

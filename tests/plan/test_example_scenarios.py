@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.plan.demand.model import DemandAnswer, answer
-from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.demand.model import DemandAnswer, answer_demand
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.scenario import read_scenario
 from reelgrid.plan.simulation.build import experiment_of, read_simulation
 from reelgrid.plan.simulation.run import compare
@@ -17,7 +17,7 @@ FILES = sorted(FOLDER.glob("*.toml"))
 
 @functools.cache
 def answer_of(path: Path) -> DemandAnswer:
-    return answer(read_scenario(path), shipped_facts(), num_draws=2_000)
+    return answer_demand(read_scenario(path), shipped_facts(), num_draws=2_000)
 
 
 def test_there_are_three():
@@ -27,12 +27,12 @@ def test_there_are_three():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_example_has_an_answer_with_doubt(path):
+def test_an_example_has_an_answer_with_an_interval(path):
     found = answer_of(path)
     totals = found.intervals.totals
     assert 0 < totals.gpus_held.low < totals.gpus_held.likely < totals.gpus_held.high
     assert totals.usd_per_minute_held.low > 0
-    assert found.gpus_hang_on[0].total > 0.1
+    assert found.gpus_depend_on[0].total > 0.1
     assert found.scenario.sources
     assert found.scenario.description
 

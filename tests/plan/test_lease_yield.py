@@ -8,7 +8,7 @@ from reelgrid.plan.offers.lease_yield import lease_yield
 from reelgrid.plan.offers.order import LeaseTerms
 from tests.plan.offer_examples import offer
 
-LEASE = LeaseTerms(hours=100.0, load_s=300.0, checkpoint_every_s=900.0, save_s=10.0)
+LEASE = LeaseTerms(hours=100.0, load_s=300.0, checkpoint_every_s=900.0, checkpoint_s=10.0)
 
 
 def simulated(offer, lease, num_lives=400_000):
@@ -16,7 +16,7 @@ def simulated(offer, lease, num_lives=400_000):
     rng = np.random.default_rng(7)
     life_s = rng.exponential(3600 / offer.hazard_per_h, num_lives)
     worked_s = np.maximum(0.0, life_s - lease.load_s)
-    if offer.notice_s < lease.save_s:
+    if offer.notice_s < lease.checkpoint_s:
         worked_s = np.floor(worked_s / lease.checkpoint_every_s) * lease.checkpoint_every_s
     total_s = life_s.sum() + num_lives * offer.startup_s
     billed_s = life_s.sum() + num_lives * offer.startup_s * offer.is_startup_billed

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand.throughput import shipped_facts
 from reelgrid.plan.facts.hardware import read_hardware
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.offers.offer import Offer, read_offers
 from reelgrid.plan.offers.order import read_lease_demand
 from tests.plan.offer_examples import offer

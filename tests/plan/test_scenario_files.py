@@ -6,9 +6,10 @@ import os
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand.model import Model, answer
+from reelgrid.plan.demand.model import Model, answer_demand
 from reelgrid.plan.demand.tables import as_json
-from reelgrid.plan.demand.throughput import shipped_facts, throughputs
+from reelgrid.plan.demand.throughput import throughputs
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.scenario import read_scenario
 from reelgrid.plan.uncertainty import Exact, LogNormal, Triangular
 from reelgrid.spec import Size
@@ -276,10 +277,12 @@ def test_what_the_tables_do_not_know_is_told_by_line_and_key(case, tmp_path):
 def test_absurd_numbers_give_an_answer_or_one_line(text, expected, tmp_path):
     scenario = scenario_of(tmp_path, text)
     if expected is None:
-        json.dumps(as_json(answer(scenario, shipped_facts(), num_draws=100)), allow_nan=False)
+        json.dumps(
+            as_json(answer_demand(scenario, shipped_facts(), num_draws=100)), allow_nan=False
+        )
         return
     with pytest.raises(RequestError, match=expected):
-        answer(scenario, shipped_facts(), num_draws=100)
+        answer_demand(scenario, shipped_facts(), num_draws=100)
 
 
 def test_a_model_of_images_serves_no_video(tmp_path):

@@ -1,6 +1,7 @@
 """Intervals and influences on functions whose answer is known."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from reelgrid.plan.uncertainty import (
     Exact,
     Influence,
-    Inputs,
+    Input,
     LogNormal,
     Quantity,
     Triangular,
@@ -18,10 +19,21 @@ from reelgrid.plan.uncertainty import (
 from reelgrid.plan.uncertainty import influences as influences_on_all
 
 
-def influences(inputs: Inputs, result, **options) -> tuple[Influence, ...]:
-    """The influences on one result."""
-    (found,) = influences_on_all(inputs, lambda values: (result(values),), **options)
+def influences(quantities: Mapping[str, Quantity], result, **options) -> tuple[Influence, ...]:
+    """The influences on one result, a function of values by name."""
+
+    def results(values):
+        return (result({each.name: value for each, value in values.items()}),)
+
+    (found,) = influences_on_all(named(quantities), results, **options)
     return found
+
+
+def named(quantities: Mapping[str, Quantity]) -> list[Input]:
+    return [Input(name, quantity) for name, quantity in quantities.items()]
+
+
+A, B = Input("a", LogNormal(1, 1)), Input("b", LogNormal(1, 1))
 
 
 def ishigami(values):
@@ -65,13 +77,13 @@ def test_an_input_that_plays_no_part_has_no_share():
     assert found[-1].total == 0
 
 
-def test_without_doubt_there_is_no_ranking():
+def test_certain_inputs_have_no_ranking():
     assert influences({"a": Exact(1.0)}, lambda v: v["a"], seed=0) == ()
 
 
 def test_the_interval_of_a_log_normal_is_the_closed_form():
-    draws = draw({"a": LogNormal(10, 0.5)}, 400_000, seed=3)["a"]
-    found = interval(draws)
+    ten = Input("ten", LogNormal(10, 0.5))
+    found = interval(draw([ten], 400_000, seed=3)[ten])
     spread = math.exp(0.5 * 1.2815515594600038)
     assert (found.low, found.likely, found.high) == pytest.approx(
         (10 / spread, 10, 10 * spread), rel=0.01
@@ -79,16 +91,16 @@ def test_the_interval_of_a_log_normal_is_the_closed_form():
 
 
 def test_the_same_seed_gives_the_same_draws_whatever_else_is_drawn():
-    alone = draw({"a": LogNormal(1, 1)}, 100, seed=5)["a"]
-    beside = draw({"b": Triangular(1, 2, 3), "a": LogNormal(1, 1)}, 100, seed=5)["a"]
-    other = draw({"a": LogNormal(1, 1)}, 100, seed=6)["a"]
+    alone = draw([A], 100, seed=5)[A]
+    beside = draw([B, A], 100, seed=5)[A]
+    other = draw([A], 100, seed=6)[A]
     assert np.array_equal(alone, beside)
     assert not np.array_equal(alone, other)
 
 
 def test_inputs_are_drawn_independently():
-    found = draw({"a": LogNormal(1, 1), "b": LogNormal(1, 1)}, 100_000, seed=5)
-    assert abs(np.corrcoef(np.log(found["a"]), np.log(found["b"]))[0, 1]) < 0.01
+    found = draw([A, B], 100_000, seed=5)
+    assert abs(np.corrcoef(np.log(found[A]), np.log(found[B]))[0, 1]) < 0.01
 
 
 def test_the_listener_hears_of_every_input():
@@ -99,8 +111,14 @@ def test_the_listener_hears_of_every_input():
 
 
 def test_several_results_are_ranked_from_the_same_draws():
-    inputs: dict[str, Quantity] = {"a": LogNormal(3, 0.2), "b": LogNormal(5, 0.4)}
-    both = influences_on_all(inputs, lambda v: (v["a"] * v["b"], v["a"]), seed=1)
-    assert both[0] == influences(inputs, lambda v: v["a"] * v["b"], seed=1)
-    assert both[1] == influences(inputs, lambda v: v["a"], seed=1)
+    a, b = Input("a", LogNormal(3, 0.2)), Input("b", LogNormal(5, 0.4))
+    quantities = {"a": a.quantity, "b": b.quantity}
+    both = influences_on_all([a, b], lambda v: (v[a] * v[b], v[a]), seed=1)
+    assert both[0] == influences(quantities, lambda v: v["a"] * v["b"], seed=1)
+    assert both[1] == influences(quantities, lambda v: v["a"], seed=1)
     assert both[1][0].total == pytest.approx(1)
+
+
+def test_one_input_alone_has_all_of_the_variance():
+    (one,) = influences({"a": LogNormal(3, 0.2)}, lambda v: v["a"], seed=1)
+    assert (one.first, one.total) == pytest.approx((1, 1), abs=0.01)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.sora_report import calculation
 from reelgrid.plan.sora_report.contradictions import attention_factor, contradictions
 from reelgrid.plan.sora_report.page import as_json, report, tables

@@ -14,12 +14,16 @@ SHARES = np.linspace(0.0, 1.0, 101)
 REAL = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
 
 
+def uniform(seed: int, num_draws: int):
+    return np.random.default_rng(seed).random(num_draws)
+
+
 def test_a_plain_number_is_itself_in_every_draw():
-    assert set(Exact(3.5).sample(np.random.default_rng(1), 10)) == {3.5}
+    assert set(Exact(3.5).at(uniform(1, 10))) == {3.5}
 
 
 def test_a_triangle_has_the_mean_and_variance_of_the_textbook():
-    draws = Triangular(1, 2, 6).sample(np.random.default_rng(1), 400_000)
+    draws = Triangular(1, 2, 6).at(uniform(1, 400_000))
     assert draws.mean() == pytest.approx(3.0, rel=3e-3)
     variance = (1 + 4 + 36 - 2 - 6 - 12) / 18
     assert draws.var() == pytest.approx(variance, rel=1e-2)
@@ -44,15 +48,15 @@ def test_a_triangle_without_width_is_a_plain_number():
 
 
 def test_a_log_normal_has_its_median_and_sigma():
-    logs = np.log(LogNormal(5.0, 0.7).sample(np.random.default_rng(2), 400_000))
+    logs = np.log(LogNormal(5.0, 0.7).at(uniform(2, 400_000)))
     assert logs.mean() == pytest.approx(math.log(5), abs=5e-3)
     assert logs.std() == pytest.approx(0.7, rel=5e-3)
 
 
 def test_a_log_normal_is_cut_where_it_is_told_to_be():
     cut = LogNormal(2.0, 1.0, at_least=1.0, at_most=5.0)
-    draws = cut.sample(np.random.default_rng(3), 200_000)
-    whole = LogNormal(2.0, 1.0).sample(np.random.default_rng(4), 800_000)
+    draws = cut.at(uniform(3, 200_000))
+    whole = LogNormal(2.0, 1.0).at(uniform(4, 800_000))
     kept = whole[(whole >= 1) & (whole <= 5)]
     assert draws.min() >= 1
     assert draws.max() <= 5

@@ -15,7 +15,7 @@ from reelgrid.cli.progress import progress_shown
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
-    from reelgrid.plan.demand.throughput import Facts
+    from reelgrid.plan.facts.known import Facts
     from reelgrid.plan.scenario import Scenario
     from reelgrid.plan.simulation.config import SimulationConfig
     from reelgrid.plan.simulation.run import Comparison

@@ -1,23 +1,16 @@
-"""A number that may be in doubt: exact, low/likely/high, or log-normal.
+"""Uncertain numbers: distributions of inputs, draws, intervals, and Sobol's shares of the variance.
 
-Every kind is sampled through its quantile function, so that the same uniform numbers serve plain
-Monte Carlo, common random numbers and variance shares (`uncertainty`). Not here: what a quantity is
-of; the names of the keys that hold one say that, with their unit.
+A quantity is exact, low/likely/high or log-normal. Every kind is sampled through its quantile
+function, so that the same uniform numbers serve Monte Carlo and the shares. Two measures say how
+much an input matters:
 
-From inputs in doubt to a result in doubt: intervals, and which input the doubt comes from.
-
-Two measures of influence, both tested on functions whose answer is known:
-
-- *share of the doubt*, first and total order: Sobol's variance shares (Sobol 1993; estimators
-  (b) and (f) of Saltelli et al. 2010, "Variance based sensitivity analysis of model output"), of
-  the logarithm of the result, because demand multiplies up and its tail would drown the rest;
+- *share of the uncertainty*, first and total order: Sobol's variance shares (Sobol 1993) of the
+  logarithm of the result, because demand multiplies up and its tail would drown the rest;
 - *swing*: the result with one input at its 10th and at its 90th percentile, all others likely.
-
-Not here: what the inputs are (`throughput`, `model`).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,7 +22,7 @@ from reelgrid.user_files import FieldError
 Draws = NDArray[np.float64]
 
 MAX_SIZE = 1e30
-"""No quantity of this world is larger, or, but for 0, smaller than one over it."""
+"""Largest size of a quantity; one over it is the smallest, apart from 0."""
 
 MAX_SIGMA = 5.0
 """A log-normal of a larger sigma spans more than 13 powers of ten between its 0.1 % ends."""
@@ -57,7 +50,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """A number without doubt."""
+    """A number that is certain."""
 
     value: float
 
@@ -81,16 +74,12 @@ class Exact:
 
     @property
     def is_exact(self) -> bool:
-        """Whether there is no doubt."""
+        """Whether it is certain."""
         return True
 
     def at(self, shares: Draws) -> Draws:
         """Return the quantiles at `shares`, each 0 to 1."""
         return np.full_like(shares, self.value, dtype=np.float64)
-
-    def sample(self, rng: np.random.Generator, num_draws: int) -> Draws:
-        """Return `num_draws` independent draws."""
-        return self.at(rng.random(num_draws))
 
     def __str__(self) -> str:
         return f"{self.value:.6g}"
@@ -116,7 +105,7 @@ class Triangular:
 
     @property
     def is_exact(self) -> bool:
-        """Whether there is no doubt."""
+        """Whether it is certain."""
         return self.low == self.high
 
     def at(self, shares: Draws) -> Draws:
@@ -128,10 +117,6 @@ class Triangular:
         rising = self.low + np.sqrt(shares * width * (self.likely - self.low))
         falling = self.high - np.sqrt((1 - shares) * width * (self.high - self.likely))
         return np.where(shares < knee, rising, falling)
-
-    def sample(self, rng: np.random.Generator, num_draws: int) -> Draws:
-        """Return `num_draws` independent draws."""
-        return self.at(rng.random(num_draws))
 
     def __str__(self) -> str:
         return f"{self.low:.6g} / {self.likely:.6g} / {self.high:.6g}"
@@ -187,7 +172,7 @@ class LogNormal:
 
     @property
     def is_exact(self) -> bool:
-        """Whether there is no doubt."""
+        """Whether it is certain."""
         return self.sigma == 0 or self.at_least == self.at_most
 
     def at(self, shares: Draws) -> Draws:
@@ -200,10 +185,6 @@ class LogNormal:
         deviations = ndtri(first + shares * (last - first))
         values: Draws = self.median * np.exp(self.sigma * deviations)
         return np.clip(values, self.at_least, self.at_most)
-
-    def sample(self, rng: np.random.Generator, num_draws: int) -> Draws:
-        """Return `num_draws` independent draws."""
-        return self.at(rng.random(num_draws))
 
     def _deviation(self, value: float) -> float:
         """Return how many standard deviations of the logarithm `value` is from the median."""
@@ -229,8 +210,15 @@ def _check_finite(**values: float) -> None:
             )
 
 
-Inputs: TypeAlias = Mapping[str, Quantity]
-Values: TypeAlias = Mapping[str, Draws]
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An uncertain input: its name for people and for its random stream, and its distribution."""
+
+    name: str
+    quantity: Quantity
+
+
+Values: TypeAlias = Mapping[Input, Draws]
 Listener: TypeAlias = Callable[[int, int], None]
 """Told how much is done, of how much."""
 
@@ -239,12 +227,13 @@ LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Influence:
-    """How much of a result's doubt comes from one input.
+    """How much of a result's uncertainty comes from one input.
 
     Attributes:
         name: The input.
         first: Share of the variance of the logarithm that would go if this alone were known.
-        total: Share that would stay if all others were known; beyond `first` by interplay.
+        total: Share that would stay if all others were known; larger than `first` where inputs
+            act together.
         swing: The result with this at its 10th and 90th percentile and all others likely.
     """
 
@@ -254,20 +243,21 @@ class Influence:
     swing: tuple[float, float]
 
 
-def draw(inputs: Inputs, num_draws: int, seed: int) -> dict[str, Draws]:
+def draw(inputs: Iterable[Input], num_draws: int, seed: int) -> dict[Input, Draws]:
     """Return independent draws of every input; the same seed gives the same draws.
 
     Each input has a stream of its own, made of the seed and its name, so that its draws stay the
     same when others come or go.
     """
     return {
-        name: quantity.sample(_stream(seed, name), num_draws) for name, quantity in inputs.items()
+        each: each.quantity.at(np.random.default_rng([seed, *each.name.encode()]).random(num_draws))
+        for each in inputs
     }
 
 
-def likely(inputs: Inputs) -> dict[str, Draws]:
+def likely(inputs: Iterable[Input]) -> dict[Input, Draws]:
     """Return every input at its likely value, as one draw."""
-    return {name: np.array([quantity.likely]) for name, quantity in inputs.items()}
+    return {each: np.array([each.quantity.likely]) for each in inputs}
 
 
 def interval(values: Draws) -> Interval:
@@ -277,59 +267,84 @@ def interval(values: Draws) -> Interval:
 
 
 def influences(
-    inputs: Inputs,
+    inputs: Sequence[Input],
     results: Callable[[Values], Sequence[Draws]],
     *,
     seed: int,
     log2_draws: int = 12,
     listener: Listener | None = None,
 ) -> tuple[tuple[Influence, ...], ...]:
-    """Return the influence, for each result, of every input in doubt, the greatest first.
+    """Return the influence, for each result, of every uncertain input, the greatest first.
 
     Args:
-        inputs: By name.
+        inputs: All that the results depend on.
         results: Positive numbers for each draw, one array a result.
         seed: Of the scrambling of Sobol's sequence.
         log2_draws: The estimate rests on 2**log2_draws draws an input.
         listener: Told after each input.
     """
-    names = [name for name, quantity in inputs.items() if not quantity.is_exact]
-    if not names:
+    uncertain = [each for each in inputs if not each.quantity.is_exact]
+    if not uncertain:
         return tuple(() for _ in results(likely(inputs)))
-    first, second = _designs(len(names), seed, log2_draws)
+    first, second = _designs(len(uncertain), seed, log2_draws)
 
     def logarithms(design: Draws) -> Draws:
-        return np.log(np.stack(results(_values(inputs, names, design))))
+        return np.log(np.stack(results(_at_design(inputs, uncertain, design))))
 
     at_first, at_second = logarithms(first), logarithms(second)
-    found: list[list[Influence]] = [[] for _ in at_first]
-    for column, name in enumerate(names):
+    at_mixed, swings = [], []
+    for column, one in enumerate(uncertain):
         mixed = first.copy()
         mixed[:, column] = second[:, column]
-        at_mixed = logarithms(mixed)
-        swings = _swings(inputs, name, results)
-        for index, ranked in enumerate(found):
-            shares = _shares(at_first[index], at_second[index], at_mixed[index])
-            low, high = swings[index]
-            swing = (float(low), float(high))
-            ranked.append(Influence(name=name, first=shares[0], total=shares[1], swing=swing))
+        at_mixed.append(logarithms(mixed))
+        swings.append(_swings(inputs, one, results))
         if listener is not None:
-            listener(column + 1, len(names))
-    return tuple(tuple(sorted(each, key=lambda one: (-one.total, one.name))) for each in found)
+            listener(column + 1, len(uncertain))
+    shares = _shares(at_first, at_second, np.stack(at_mixed))
+    return tuple(
+        _ranked(uncertain, shares[:, index], [swing[index] for swing in swings])
+        for index in range(len(at_first))
+    )
 
 
-def _shares(at_first: Draws, at_second: Draws, at_mixed: Draws) -> tuple[float, float]:
-    """Return the first and total share; `at_mixed` has one input of the second design."""
-    variance = float(np.var(np.concatenate([at_first, at_second])))
-    if variance == 0:
-        return 0.0, 0.0
-    own = np.mean((at_second - at_second.mean()) * (at_mixed - at_first)) / variance
-    total = np.mean((at_first - at_mixed) ** 2) / 2 / variance
-    return _within_one(own), _within_one(total)
+def _shares(at_first: Draws, at_second: Draws, at_mixed: Draws) -> Draws:
+    """Return first and total order by result and input, from two designs and their mixtures.
+
+    Args:
+        at_first: Results by draws.
+        at_second: The same for the second design.
+        at_mixed: Inputs by results by draws; each with one input of the second design.
+    """
+    from scipy.stats import sobol_indices
+
+    # The results are given twice because SciPy 1.17 fails on one result of one input.
+    doubled = {"f_A": at_first, "f_B": at_second, "f_AB": at_mixed}
+    found = sobol_indices(
+        func={key: np.concatenate([each, each], axis=-2) for key, each in doubled.items()},
+        n=at_first.shape[-1],
+    )
+    shares = np.stack([found.first_order, found.total_order])
+    by_result = shares.reshape(2, 2 * len(at_first), len(at_mixed))[:, : len(at_first)]
+    return np.asarray(np.clip(by_result, 0.0, 1.0))  # an estimate may stray a little beyond 0 and 1
+
+
+def _ranked(
+    inputs: Sequence[Input], shares: Draws, swings: Sequence[Draws]
+) -> tuple[Influence, ...]:
+    found = [
+        Influence(
+            name=one.name,
+            first=float(first),
+            total=float(total),
+            swing=(float(swing[0]), float(swing[1])),
+        )
+        for one, first, total, swing in zip(inputs, *shares, swings, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.total, one.name)))
 
 
 def _designs(num_inputs: int, seed: int, log2_draws: int) -> tuple[Draws, Draws]:
-    """Return two independent designs of shares, draws by inputs."""
+    """Return two independent designs of quantiles, draws by inputs."""
     from scipy.stats import qmc
 
     both = qmc.Sobol(2 * num_inputs, rng=np.random.default_rng(seed)).random_base2(log2_draws)
@@ -337,25 +352,16 @@ def _designs(num_inputs: int, seed: int, log2_draws: int) -> tuple[Draws, Draws]
     return both[:, :num_inputs], both[:, num_inputs:]
 
 
-def _values(inputs: Inputs, names: list[str], design: Draws) -> dict[str, Draws]:
+def _at_design(
+    inputs: Sequence[Input], uncertain: Sequence[Input], design: Draws
+) -> dict[Input, Draws]:
     ones = np.ones(len(design))
-    values = {name: quantity.likely * ones for name, quantity in inputs.items()}
-    values |= {name: inputs[name].at(design[:, i]) for i, name in enumerate(names)}
-    return values
+    values = {each: each.quantity.likely * ones for each in inputs}
+    return values | {each: each.quantity.at(design[:, i]) for i, each in enumerate(uncertain)}
 
 
 def _swings(
-    inputs: Inputs, name: str, results: Callable[[Values], Sequence[Draws]]
+    inputs: Sequence[Input], one: Input, results: Callable[[Values], Sequence[Draws]]
 ) -> Sequence[Draws]:
-    values = {other: np.repeat(quantity.likely, 2) for other, quantity in inputs.items()}
-    values[name] = inputs[name].at(np.array([LOW, HIGH]))
-    return results(values)
-
-
-def _within_one(share: np.floating) -> float:
-    """Return a share; its estimate may stray a little beyond 0 and 1."""
-    return float(np.clip(share, 0.0, 1.0))
-
-
-def _stream(seed: int, name: str) -> np.random.Generator:
-    return np.random.default_rng([seed, *name.encode()])
+    values = {each: np.repeat(each.quantity.likely, 2) for each in inputs}
+    return results(values | {one: one.quantity.at(np.array([LOW, HIGH]))})

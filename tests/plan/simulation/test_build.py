@@ -6,7 +6,7 @@ import pytest
 
 from reelgrid.errors import RequestError
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.scenario import read_scenario
 from reelgrid.plan.simulation import build
 from reelgrid.plan.simulation.config import NodePool, SimulationConfig

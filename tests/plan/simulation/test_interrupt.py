@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from reelgrid.plan.demand.throughput import shipped_facts
+from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.scenario import read_scenario
 from reelgrid.plan.simulation import build, run
 from tests.plan.simulation.test_build import SCENARIO

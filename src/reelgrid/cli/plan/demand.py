@@ -40,7 +40,7 @@ def demand(
     if not 0 <= seed < 2**63:
         raise RequestError(f"seed {seed} is out of range: 0 to 2**63 - 1", param="seed")
 
-    from reelgrid.plan.demand.model import answer
+    from reelgrid.plan.demand.model import answer_demand
     from reelgrid.plan.scenario import read_scenario
     from reelgrid.plan.simulation.build import read_simulation
     from reelgrid.report.page import check_page_path
@@ -52,7 +52,7 @@ def demand(
         read_simulation(asked)  # refused here as `reelgrid simulate` would
     facts = sources.read_facts(hardware_file, models_file)
     with progress_shown() as show:
-        found = answer(
+        found = answer_demand(
             asked,
             facts,
             seed=seed,
@@ -80,7 +80,7 @@ def _print(found: "DemandAnswer", *, as_json: bool) -> None:
     import sys
 
     from reelgrid.cli.output import print_json, print_table
-    from reelgrid.plan.demand import tables as tables
+    from reelgrid.plan.demand import tables
     from reelgrid.plan.demand.page import sentence
 
     if as_json:
@@ -89,11 +89,13 @@ def _print(found: "DemandAnswer", *, as_json: bool) -> None:
     shown = [
         tables.totals_table(found),
         tables.kinds_table(found),
-        tables.influence_table("What the number of GPUs hangs on", found.gpus_hang_on),
-        tables.influence_table("What the cost of a published minute hangs on", found.usd_hangs_on),
+        tables.influence_table("What the number of GPUs depends on", found.gpus_depend_on),
+        tables.influence_table(
+            "What the cost of a published minute depends on", found.usd_depends_on
+        ),
         tables.training_table(found),
         *([tables.growth_table(found)] if found.scenario.is_growing else []),
-        tables.services_table(found),
+        tables.throughputs_table(found),
     ]
     sys.stdout.write(f"{found.scenario.name}: {sentence(found)}\n\n")
     for table in shown:

@@ -14,8 +14,8 @@ from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
     from reelgrid.measurement import BenchRecord
-    from reelgrid.plan.demand.throughput import Facts
     from reelgrid.plan.facts.hardware import Gpu
+    from reelgrid.plan.facts.known import Facts
     from reelgrid.plan.prediction.observations import Observation
     from reelgrid.plan.prediction.predict import Prediction
     from reelgrid.plan.prediction.report import GpuPredictions

@@ -8,7 +8,7 @@ import typer
 from reelgrid.cli.options import read_settings
 
 if TYPE_CHECKING:
-    from reelgrid.plan.demand.throughput import Facts
+    from reelgrid.plan.facts.known import Facts
 
 HardwareFiles = Annotated[
     list[Path] | None,
@@ -31,9 +31,9 @@ def read_facts(hardware_files: list[Path] | None, model_files: list[Path] | None
     """
     from reelgrid.measurement import read_records
     from reelgrid.plan import facts
-    from reelgrid.plan.demand.throughput import Facts
     from reelgrid.plan.facts.architectures import read_architectures
     from reelgrid.plan.facts.hardware import read_hardware
+    from reelgrid.plan.facts.known import Facts
 
     settings = read_settings()
     hardware = (*facts.user_files(settings.data, "gpus.csv"), *(hardware_files or ()))

@@ -1,40 +1,28 @@
-"""From a scenario to GPUs, money, energy and time, each with its doubt.
+"""From a scenario to GPUs, money, energy and time, each with its 80 % interval.
 
 Everything is computed for many draws of the inputs at once, and once more with every input at its
-likely value. Not here: how many GPUs a demand takes (`pools`), what a clip takes (`throughput`),
-training (`training`), which offers to lease (`solve`), and fleets that lose nodes (`simulation`).
+likely value.
 """
 
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from reelgrid.errors import RequestError
+from reelgrid.plan.demand.inputs import DemandInputs, demand_inputs
 from reelgrid.plan.demand.outcome import GrowthMonth, KindOutcome, Outcome, Totals, each_figure
-from reelgrid.plan.demand.pools import (
-    Pool,
-    demand_inputs,
-    hardware_input,
-    kept_minutes,
-    pool,
-    whole,
-)
-from reelgrid.plan.demand.throughput import (
-    Facts,
-    Throughput,
-    ThroughputKey,
-    price_usd_per_h,
-    throughputs,
-)
+from reelgrid.plan.demand.pools import Pool, kept_minutes, pool, whole_gpus
+from reelgrid.plan.demand.throughput import Throughput, ThroughputKey, throughputs
 from reelgrid.plan.demand.training import TrainingRun, training_outcome, training_runs
 from reelgrid.plan.facts.hardware import Gpu
-from reelgrid.plan.scenario import Platform, Scenario
+from reelgrid.plan.facts.known import Facts
+from reelgrid.plan.scenario import Scenario
 from reelgrid.plan.uncertainty import (
     Draws,
     Influence,
-    Inputs,
+    Input,
     Interval,
     Listener,
     Quantity,
@@ -44,40 +32,39 @@ from reelgrid.plan.uncertainty import (
     interval,
     likely,
 )
+from reelgrid.units import DAYS_PER_MONTH, HOURS_PER_MONTH
 
-DAYS_A_MONTH = 365.25 / 12
-HOURS_A_MONTH = DAYS_A_MONTH * 24
 NUM_DRAWS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemandAnswer:
-    """What a scenario takes, how sure that is, and what it hangs on.
+    """What a scenario takes, how sure that is, and what it depends on.
 
     Attributes:
         scenario: What was asked.
-        served: What each kind of clip takes on each kind of GPU.
+        throughputs: What each kind of clip takes on each kind of GPU.
         intervals: 10th, 50th and 90th percentile.
         likely: With every input at its likely value.
-        gpus_hang_on: Inputs by their influence on the GPUs of the held fleet.
-        usd_hangs_on: Inputs by their influence on the cost per published minute, held.
+        gpus_depend_on: Inputs by their influence on the GPUs of the held fleet.
+        usd_depends_on: Inputs by their influence on the cost per published minute, held.
         inputs: All inputs by name.
         held_percentiles: GPUs of the held fleet, 1st to 99th percentile.
     """
 
     scenario: Scenario
-    served: Mapping[ThroughputKey, Throughput]
+    throughputs: Mapping[ThroughputKey, Throughput]
     intervals: Outcome[Interval]
     likely: Outcome[float]
-    gpus_hang_on: tuple[Influence, ...]
-    usd_hangs_on: tuple[Influence, ...]
-    inputs: Inputs
+    gpus_depend_on: tuple[Influence, ...]
+    usd_depends_on: tuple[Influence, ...]
+    inputs: Mapping[str, Quantity]
     held_percentiles: tuple[float, ...]
     seed: int
     num_draws: int
 
 
-def answer(
+def answer_demand(
     scenario: Scenario,
     facts: Facts,
     *,
@@ -89,10 +76,10 @@ def answer(
 
     Args:
         scenario: From `read_scenario`.
-        facts: What is known.
+        facts: What is known of GPUs and models.
         seed: Of the draws.
         num_draws: How many.
-        listener: Told how far it is.
+        listener: Told after each input whose influence is known.
 
     Raises:
         RequestError: A model, a GPU or a price of the scenario is not known, its numbers do not
@@ -100,19 +87,18 @@ def answer(
     """
     _check_scipy()
     model = Model.of(scenario, facts)
-    outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _computed)
-
-    gpus_hang_on, usd_hangs_on = influences(
+    outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _finite)
+    gpus_depend_on, usd_depends_on = influences(
         model.serving_inputs, model.held, seed=seed, listener=listener
     )
     return DemandAnswer(
         scenario=scenario,
-        served=model.served,
+        throughputs=model.throughputs,
         intervals=each_figure(outcome, interval),
         likely=each_figure(model.outcome(likely(model.inputs)), lambda draws: float(draws[0])),
-        gpus_hang_on=gpus_hang_on,
-        usd_hangs_on=usd_hangs_on,
-        inputs=model.inputs,
+        gpus_depend_on=gpus_depend_on,
+        usd_depends_on=usd_depends_on,
+        inputs={each.name: each.quantity for each in model.inputs},
         held_percentiles=_percentiles(outcome.totals.gpus_held),
         seed=seed,
         num_draws=num_draws,
@@ -123,7 +109,7 @@ def held_gpus(scenario: Scenario, facts: Facts) -> int:
     """Return the GPUs of the held fleet, every input at its likely value.
 
     Raises:
-        RequestError: As `answer` does.
+        RequestError: As `answer_demand` does.
     """
     _check_scipy()
     model = Model.of(scenario, facts)
@@ -133,7 +119,7 @@ def held_gpus(scenario: Scenario, facts: Facts) -> int:
 
 def _check_scipy() -> None:
     if importlib.util.find_spec("scipy") is None:
-        raise RequestError('doubt and queueing need SciPy: pip install "reelgrid[plan]"')
+        raise RequestError('plan demand needs SciPy: pip install "reelgrid[plan]"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,16 +128,14 @@ class Model:
 
     Attributes:
         kinds: Names of the kinds of GPUs, in the order of the scenario.
-        serving_inputs: What serving depends on.
-        inputs: Those, and what training and growth depend on.
+        known: The inputs that the scenario names, by field.
     """
 
     scenario: Scenario
-    served: Mapping[ThroughputKey, Throughput]
+    throughputs: Mapping[ThroughputKey, Throughput]
     kinds: tuple[str, ...]
-    training_runs: tuple[TrainingRun, ...]
-    serving_inputs: Inputs
-    inputs: Inputs
+    training: tuple[TrainingRun, ...]
+    known: DemandInputs
 
     @classmethod
     def of(cls, scenario: Scenario, facts: Facts) -> "Model":
@@ -160,72 +144,97 @@ class Model:
         Raises:
             RequestError: A model, a GPU or a price of the scenario is not known.
         """
-        served = throughputs(scenario, facts)
-        gpus = [served[0, 0, k].gpu for k in range(len(scenario.hardware))]
-        serving = demand_inputs(scenario) | _money_inputs(scenario, gpus)
-        for service in served.values():
-            serving |= service.inputs
-        runs = training_runs(scenario, facts)
-        inputs = serving | _growth_inputs(scenario)
-        for run in runs:
-            inputs |= run.inputs
+        made = throughputs(scenario, facts)
+        gpus = [made[0, 0, k].gpu for k in range(len(scenario.hardware))]
         return cls(
             scenario=scenario,
-            served=served,
+            throughputs=made,
             kinds=tuple(_kind_names(scenario, gpus)),
-            training_runs=runs,
-            serving_inputs=serving,
-            inputs=inputs,
+            training=training_runs(scenario, facts),
+            known=demand_inputs(scenario, gpus),
         )
+
+    @property
+    def serving_inputs(self) -> tuple[Input, ...]:
+        """What serving depends on, each once."""
+        of_speeds = (each for made in self.throughputs.values() for each in made.inputs)
+        return tuple(dict.fromkeys((*self.known.serving, *of_speeds)))
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What serving, growth and training depend on, each once."""
+        of_training = (each for run in self.training for each in run.inputs)
+        growth = self.known.growth_per_month
+        return tuple(dict.fromkeys((*self.serving_inputs, *growth, *of_training)))
 
     def held(self, values: Values) -> tuple[Draws, Draws]:
         """Return the GPUs of the held fleet and its cost per published minute, in every draw."""
-        as_now = np.ones((len(self.scenario.platforms), 1))
-        month = self._month(as_now, self._pools(values), values)
+        month = _Evaluation(self, values).month(0)
         return month.gpus_held, month.usd_per_minute_held
 
     def outcome(self, values: Values) -> Outcome[Draws]:
         """Return everything, in every draw."""
-        pools = self._pools(values)
-        kinds = self._by_kind(values, pools)
-        totals = self._totals(values, kinds, self._following_usd(values, pools, kinds))
-        pue = values["energy.pue"]
+        return _Evaluation(self, values).outcome()
+
+
+class _Evaluation:
+    """A model at given values of its inputs."""
+
+    def __init__(self, model: Model, values: Values) -> None:
+        self.scenario, self.known, self.values = model.scenario, model.known, values
+        self.kinds, self.training = model.kinds, model.training
+        self.pools = [
+            pool(model.scenario, model.known, model.throughputs, k, values)
+            for k in range(len(model.kinds))
+        ]
+        self.kept = [kept_minutes(platform, values) for platform in model.known.platforms]
+        self.pue = values[model.known.pue]
+
+    def outcome(self) -> Outcome[Draws]:
+        kinds = {name: self._kind(index) for index, name in enumerate(self.kinds)}
+        totals = self._totals(list(kinds.values()))
         return Outcome(
             totals=totals,
             kinds=kinds,
             training={
-                run.run.name: training_outcome(run, totals, pue, values)
-                for run in self.training_runs
+                run.name: training_outcome(run, totals, self.pue, self.values)
+                for run in self.training
             },
-            months=tuple(self._months(pools, values)),
+            months=tuple(self._months()),
         )
 
-    def _months(self, pools: list[Pool], values: Values) -> Iterator[GrowthMonth[Draws]]:
+    def _months(self) -> Iterator[GrowthMonth[Draws]]:
         """Yield this month, and those to come where something grows."""
         for number in range(1 + self.scenario.growth.months * self.scenario.is_growing):
             try:
-                yield self._month(self._growth(number, values), pools, values)
+                yield self.month(number)
             except RequestError as error:
                 where = self.scenario.location / "growth"
                 raise where.error(f"after {number} months {error}") from None
 
-    def _pools(self, values: Values) -> list[Pool]:
-        return [pool(self.scenario, self.served, k, values) for k in range(len(self.kinds))]
+    def month(self, number: int) -> GrowthMonth[Draws]:
+        """Return what the demand takes once it has grown for so many months."""
+        if number:
+            rates = [self.values[each] for each in self.known.growth_per_month]
+            growth = np.stack([(1 + rate) ** number for rate in rates])
+        else:
+            growth = np.ones((len(self.kept), 1))
+        kept = _sum(minutes * factor for minutes, factor in zip(self.kept, growth, strict=True))
+        grown = [part.grown(growth) for part in self.pools]
+        held = [whole_gpus(part.at_peak()) for part in grown]
+        usd = self._usd_per_month(grown, held)
+        return GrowthMonth(
+            minutes_kept_per_day=kept,
+            gpus_held=_sum(held),
+            usd_per_month_held=usd,
+            usd_per_minute_held=usd / (kept * DAYS_PER_MONTH),
+        )
 
-    def _input(self, index: int, key: str, values: Values) -> Draws:
-        part = self.scenario.hardware[index]
-        return values[f"{hardware_input(self.scenario, part.gpu, part.kernel)}.{key}"]
-
-    def _by_kind(self, values: Values, pools: list[Pool]) -> dict[str, KindOutcome[Draws]]:
-        return {
-            name: self._kind(index, values, pools[index]) for index, name in enumerate(self.kinds)
-        }
-
-    def _kind(self, index: int, values: Values, part: Pool) -> KindOutcome[Draws]:
-        idle_w, pue = self._input(index, "idle_w", values), values["energy.pue"]
+    def _kind(self, index: int) -> KindOutcome[Draws]:
+        part, idle_w = self.pools[index], self.values[self.known.hardware[index].idle_w]
         at_peak = part.at_peak()
-        held = whole(at_peak)
-        peak_w = _site_w(part.watts_at_peak, held - part.busy_at_peak, idle_w, pue)
+        held = whole_gpus(at_peak)
+        peak_w = (part.watts_at_peak + _idle(held, part.busy_at_peak) * idle_w) * self.pue
         return KindOutcome(
             minutes_per_gpu_hour=part.minutes_per_gpu_hour,
             gpus_at_mean=part.at_mean(),
@@ -234,92 +243,61 @@ class Model:
             gpus_at_mean_by_averages=part.at_mean_by_averages(),
             gpus_at_peak_by_averages=part.at_peak_by_averages(),
             busy_share_held=part.busy_at_mean / held,
-            usd_per_h=self._input(index, "usd_per_h", values),
-            usd_per_month_held=self._usd_per_month(index, values, part, held),
+            usd_per_h=self.values[self.known.usd_per_h[index]],
+            usd_per_month_held=self._usd_of_kind(index, part, held),
             kw_at_peak=peak_w / 1e3,
-            mwh_per_month=self._mwh_per_month(index, values, part, held),
+            mwh_per_month=self._mwh_per_month(index, part, held),
         )
 
-    def _mwh_per_month(self, index: int, values: Values, part: Pool, gpus: Draws) -> Draws:
+    def _mwh_per_month(self, index: int, part: Pool, gpus: Draws) -> Draws:
         """Return the energy of the site if so many GPUs are leased at the mean."""
-        idle_w = self._input(index, "idle_w", values)
-        watts = _site_w(part.watts_at_mean, gpus - part.busy_at_mean, idle_w, values["energy.pue"])
-        return watts * HOURS_A_MONTH / 1e6
+        idle_w = self.values[self.known.hardware[index].idle_w]
+        watts = (part.watts_at_mean + _idle(gpus, part.busy_at_mean) * idle_w) * self.pue
+        return watts * HOURS_PER_MONTH / 1e6
 
-    def _usd_per_month(self, index: int, values: Values, part: Pool, gpus: Draws) -> Draws:
+    def _usd_of_kind(self, index: int, part: Pool, gpus: Draws) -> Draws:
         """Return the cost of a month, energy included, if so many GPUs are leased at the mean."""
-        energy = _usd_of_energy(self._mwh_per_month(index, values, part, gpus), values)
-        return gpus * self._input(index, "usd_per_h", values) * HOURS_A_MONTH + energy
+        usd = gpus * self.values[self.known.usd_per_h[index]] * HOURS_PER_MONTH
+        if self.known.usd_per_kwh is None:
+            return usd
+        kwh = self._mwh_per_month(index, part, gpus) * 1e3
+        return usd + kwh * self.values[self.known.usd_per_kwh]
 
-    def _totals(
-        self, values: Values, kinds: Mapping[str, KindOutcome[Draws]], following_usd: Draws
-    ) -> Totals[Draws]:
-        platforms = self.scenario.platforms
-        kept = _sum(kept_minutes(platform, values) for platform in platforms)
+    def _usd_per_month(self, pools: Sequence[Pool], gpus: Iterable[Draws]) -> Draws:
+        """Return the cost of a month of so many GPUs of each kind."""
+        pairs = enumerate(zip(pools, gpus, strict=True))
+        return _sum(self._usd_of_kind(index, part, count) for index, (part, count) in pairs)
+
+    def _totals(self, kinds: Sequence[KindOutcome[Draws]]) -> Totals[Draws]:
         made = _sum(
-            kept_minutes(platform, values) * values[f"{platform.name}.clips_per_kept"]
-            for platform in platforms
+            kept * self.values[platform.clips_per_kept]
+            for kept, platform in zip(self.kept, self.known.platforms, strict=True)
         )
-
-        def over_kinds(key: str) -> Draws:
-            return _sum(getattr(kind, key) for kind in kinds.values())
-
-        held_usd, mwh = over_kinds("usd_per_month_held"), over_kinds("mwh_per_month")
-        kept_per_month = kept * DAYS_A_MONTH
-        emissions = values.get("energy.kg_co2_per_kwh", np.zeros_like(mwh))
+        kept, mwh = _sum(self.kept), _sum(kind.mwh_per_month for kind in kinds)
+        kept_per_month = kept * DAYS_PER_MONTH
+        held_usd = _sum(kind.usd_per_month_held for kind in kinds)
+        following_usd = self._usd_per_month(self.pools, (kind.gpus_at_mean for kind in kinds))
+        emissions = self.known.kg_co2_per_kwh
         return Totals(
             minutes_kept_per_day=kept,
             minutes_made_per_day=made,
-            gpus_at_mean=over_kinds("gpus_at_mean"),
-            gpus_at_peak=over_kinds("gpus_at_peak"),
-            gpus_held=over_kinds("gpus_held"),
-            gpus_at_mean_by_averages=over_kinds("gpus_at_mean_by_averages"),
-            gpus_at_peak_by_averages=over_kinds("gpus_at_peak_by_averages"),
+            gpus_at_mean=_sum(kind.gpus_at_mean for kind in kinds),
+            gpus_at_peak=_sum(kind.gpus_at_peak for kind in kinds),
+            gpus_held=_sum(kind.gpus_held for kind in kinds),
+            gpus_at_mean_by_averages=_sum(kind.gpus_at_mean_by_averages for kind in kinds),
+            gpus_at_peak_by_averages=_sum(kind.gpus_at_peak_by_averages for kind in kinds),
             usd_per_month_following=following_usd,
             usd_per_month_held=held_usd,
             usd_per_minute_following=following_usd / kept_per_month,
             usd_per_minute_held=held_usd / kept_per_month,
-            kw_at_peak=over_kinds("kw_at_peak"),
+            kw_at_peak=_sum(kind.kw_at_peak for kind in kinds),
             mwh_per_month=mwh,
             wh_per_minute=mwh * 1e6 / kept_per_month,
-            kg_co2_per_month=mwh * 1e3 * emissions,
-        )
-
-    def _following_usd(
-        self, values: Values, pools: list[Pool], kinds: Mapping[str, KindOutcome[Draws]]
-    ) -> Draws:
-        """Return the cost of a month if the GPUs leased follow the demand."""
-        return _sum(
-            self._usd_per_month(index, values, pools[index], kind.gpus_at_mean)
-            for index, kind in enumerate(kinds.values())
-        )
-
-    def _growth(self, num_months: int, values: Values) -> Draws:
-        """Return by how much the demand of each platform has grown: platforms by draws."""
-        platforms = self.scenario.platforms
-        return np.stack([(1 + values[_growth_input(each)]) ** num_months for each in platforms])
-
-    def _month(self, growth: Draws, pools: list[Pool], values: Values) -> GrowthMonth[Draws]:
-        """Return what the demand of each platform times `growth` takes."""
-        kept = _sum(
-            kept_minutes(platform, values) * factor
-            for platform, factor in zip(self.scenario.platforms, growth, strict=True)
-        )
-        grown = [part.grown(growth) for part in pools]
-        held = [whole(part.at_peak()) for part in grown]
-        usd = _sum(
-            self._usd_per_month(index, values, part, gpus)
-            for index, (part, gpus) in enumerate(zip(grown, held, strict=True))
-        )
-        return GrowthMonth(
-            minutes_kept_per_day=kept,
-            gpus_held=_sum(held),
-            usd_per_month_held=usd,
-            usd_per_minute_held=usd / (kept * DAYS_A_MONTH),
+            kg_co2_per_month=mwh * 1e3 * (self.values[emissions] if emissions else 0.0),
         )
 
 
-def _kind_names(scenario: Scenario, gpus: list[Gpu]) -> list[str]:
+def _kind_names(scenario: Scenario, gpus: Sequence[Gpu]) -> list[str]:
     names = [gpu.name for gpu in gpus]
     return [
         name if names.count(name) == 1 else f"{name} {part.kernel or ''}".strip()
@@ -327,48 +305,11 @@ def _kind_names(scenario: Scenario, gpus: list[Gpu]) -> list[str]:
     ]
 
 
-def _money_inputs(scenario: Scenario, gpus: list[Gpu]) -> dict[str, Quantity]:
-    """Return prices, and what stands behind the GPUs, by name.
-
-    Raises:
-        RequestError: A GPU has no price, neither in the scenario nor in public.
-    """
-    inputs: dict[str, Quantity] = {}
-    for index, (part, gpu) in enumerate(zip(scenario.hardware, gpus, strict=True)):
-        price = price_usd_per_h(part, gpu)
-        if price is None:
-            raise (scenario.location / "hardware" / index).error(
-                f"expected the key 'usd_per_h': no public price of {gpu.name} is known"
-            )
-        inputs[f"{hardware_input(scenario, part.gpu, part.kernel)}.usd_per_h"] = price
-    energy = scenario.energy
-    inputs["energy.pue"] = energy.pue
-    if energy.usd_per_kwh is not None:
-        inputs["energy.usd_per_kwh"] = energy.usd_per_kwh
-    if energy.kg_co2_per_kwh is not None:
-        inputs["energy.kg_co2_per_kwh"] = energy.kg_co2_per_kwh
-    return inputs
+def _idle(gpus: Draws, busy: Draws) -> Draws:
+    return np.maximum(gpus - busy, 0.0)
 
 
-def _growth_inputs(scenario: Scenario) -> dict[str, Quantity]:
-    return {_growth_input(each): scenario.growth_of(each) for each in scenario.platforms}
-
-
-def _growth_input(platform: Platform) -> str:
-    if platform.growth_per_month is None:
-        return "growth.per_month"
-    return f"{platform.name}.growth_per_month"
-
-
-def _site_w(working_w: Draws, num_idle: Draws, idle_w: Draws, pue: Draws) -> Draws:
-    return (working_w + np.maximum(num_idle, 0.0) * idle_w) * pue
-
-
-def _usd_of_energy(mwh: Draws, values: Values) -> Draws:
-    return mwh * 1e3 * values.get("energy.usd_per_kwh", np.zeros_like(mwh))
-
-
-def _computed(draws: Draws) -> Draws:
+def _finite(draws: Draws) -> Draws:
     """Return the draws, if they are numbers.
 
     Raises:

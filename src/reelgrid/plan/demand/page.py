@@ -1,4 +1,4 @@
-"""The answer to a scenario as a page: the answer first, then the doubt, then the arithmetic.
+"""The answer to a demand as an HTML page: the answer first, then its uncertainty, then the arithmetic.
 
 Not here: how the page is drawn (`page`), and the tables (`tables`).
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reelgrid.plan.demand import tables as tables
+from reelgrid.plan.demand import tables
 from reelgrid.plan.demand.model import DemandAnswer
 from reelgrid.plan.demand.outcome import KindOutcome
 from reelgrid.plan.uncertainty import Influence, Interval
@@ -37,7 +37,7 @@ def sentence(answer: DemandAnswer) -> str:
         f"Held all month they cost {with_interval(totals.usd_per_month_held, '$')}, "
         f"{with_interval(totals.usd_per_minute_held, '$')} for each minute that is published."
     )
-    return f"{first} {cost} {_hangs_on(answer.gpus_hang_on)}"
+    return f"{first} {cost} {_dependence(answer.gpus_depend_on)}"
 
 
 def _purpose(answer: DemandAnswer) -> str:
@@ -64,11 +64,13 @@ def _shares(kinds: Mapping[str, KindOutcome[Interval]]) -> str:
     )
 
 
-def _hangs_on(ranked: Sequence[Influence]) -> str:
+def _dependence(ranked: Sequence[Influence]) -> str:
     if not ranked or ranked[0].total <= 0:
-        return "No input was given as being in doubt."
+        return "No input is uncertain."
     top = ranked[0]
-    return f"The number of GPUs hangs most on {top.name}: {percent(top.total)} of its doubt."
+    return (
+        f"The number of GPUs depends most on {top.name}: {percent(top.total)} of its uncertainty."
+    )
 
 
 def write_demand_page(path: Path, answer: DemandAnswer, origin: str) -> None:
@@ -115,7 +117,7 @@ def _sections(answer: DemandAnswer) -> list[Section]:
             title="The answer",
             parts=(*described, tables.totals_table(answer), tables.kinds_table(answer)),
         ),
-        Section(title="How sure it is", parts=_doubt_parts(answer)),
+        Section(title="How sure it is", parts=_uncertainty_parts(answer)),
     ]
     if scenario.training:
         found.append(Section(title="Training", parts=(tables.training_table(answer),)))
@@ -126,7 +128,7 @@ def _sections(answer: DemandAnswer) -> list[Section]:
             title="The arithmetic",
             parts=(
                 Formula(text=_FORMULAS, note="docs/demand.md explains every term."),
-                tables.services_table(answer),
+                tables.throughputs_table(answer),
                 tables.inputs_table(answer),
             ),
         )
@@ -136,14 +138,14 @@ def _sections(answer: DemandAnswer) -> list[Section]:
     return found
 
 
-def _doubt_parts(answer: DemandAnswer) -> tuple[str | Chart, ...]:
-    if not answer.gpus_hang_on:
-        return ("No input was given as being in doubt.",)
+def _uncertainty_parts(answer: DemandAnswer) -> tuple[str | Chart, ...]:
+    if not answer.gpus_depend_on:
+        return ("No input is uncertain.",)
     return (
-        f"From {answer.num_draws:,} draws of all inputs in doubt.",
+        f"From {answer.num_draws:,} draws of all uncertain inputs.",
         enough_chart(answer),
-        swing_chart(answer, "the GPUs", "GPUs held", answer.gpus_hang_on),
-        swing_chart(answer, "the cost", "$ a published minute", answer.usd_hangs_on),
+        swing_chart(answer, "the GPUs", "GPUs held", answer.gpus_depend_on),
+        swing_chart(answer, "the cost", "$ a published minute", answer.usd_depends_on),
     )
 
 
@@ -188,9 +190,9 @@ def swing_chart(
     top = [one for one in ranked if one.total > 0][:_NUM_BARS]
     ordered = top[::-1]  # Plotly draws the first bar at the bottom
     if not top:
-        leader = f"Nothing that is in doubt moves {subject}"
+        leader = f"No uncertain input changes {subject}"
     else:
-        leader = f"{percent(top[0].total)} of the doubt of {subject} is {top[0].name}"
+        leader = f"{percent(top[0].total)} of the uncertainty of {subject} is {top[0].name}"
     middle = _middle(answer, unit)
     return Chart(
         title=leader,

@@ -1,7 +1,4 @@
-"""The answer to a scenario as tables and as JSON.
-
-Not here: sentences and charts (`page`), and drawing on a terminal (`cli/output`).
-"""
+"""The answer to a demand as tables and as JSON."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reelgrid.plan.demand.model import DemandAnswer
-from reelgrid.plan.demand.throughput import Throughput, ThroughputKey, likely_rate
+from reelgrid.plan.demand.throughput import PredictedSpeed, Throughput, ThroughputKey
 from reelgrid.plan.uncertainty import Influence, Quantity
 from reelgrid.plan.wording import percent, rough, with_interval
 from reelgrid.report.table import Cell, Column, Table
@@ -97,7 +94,7 @@ def kinds_table(answer: DemandAnswer) -> Table:
 
 
 def influence_table(title: str, ranked: Sequence[Influence]) -> Table:
-    """Return what a result hangs on most."""
+    """Return what a result depends on most."""
     rows: list[list[Cell]] = [
         [one.name, percent(one.first), percent(one.total), rough(one.swing[0]), rough(one.swing[1])]
         for one in ranked[:_NUM_RANKED]
@@ -164,7 +161,7 @@ def growth_table(answer: DemandAnswer) -> Table:
     )
 
 
-def services_table(answer: DemandAnswer) -> Table:
+def throughputs_table(answer: DemandAnswer) -> Table:
     """Return what each kind of clip takes on each kind of GPU, inputs at their likely values."""
     return Table(
         title="What a clip takes",
@@ -172,27 +169,26 @@ def services_table(answer: DemandAnswer) -> Table:
             "platform", "model", "GPU", Column(title="clip", unit="s"),
             Column(title="time", unit="s"), "minutes of video per GPU-hour", "it rests on",
         ),
-        rows=[_service_row(answer, key, served) for key, served in answer.served.items()],
+        rows=[_throughput_row(answer, key, each) for key, each in answer.throughputs.items()],
         note="; ".join(notes(answer)),
     )  # fmt: skip
 
 
 def notes(answer: DemandAnswer) -> list[str]:
     """Return what a reader has to know of the clips, each once."""
-    return list(dict.fromkeys(note for each in answer.served.values() for note in each.notes))
+    return list(dict.fromkeys(note for each in answer.throughputs.values() for note in each.notes))
 
 
-def _service_row(answer: DemandAnswer, key: ThroughputKey, service: Throughput) -> list[Cell]:
-    speed = likely_rate(service)
-    seconds = service.clip_s.likely * 60 / (speed * service.gpus_per_clip)
+def _throughput_row(answer: DemandAnswer, key: ThroughputKey, made: Throughput) -> list[Cell]:
+    clip_s, rate = made.clip_s.quantity.likely, made.likely_rate
     return [
         answer.scenario.platforms[key[0]].name,
-        service.model,
-        service.gpu.name + (f" x {service.gpus_per_clip}" if service.gpus_per_clip > 1 else ""),
-        service.clip_s.likely,
-        rough(seconds),
-        rough(speed),
-        "; ".join(service.basis),
+        made.model,
+        made.gpu.name + (f" x {made.gpus_per_clip}" if made.gpus_per_clip > 1 else ""),
+        clip_s,
+        rough(clip_s * 60 / (rate * made.gpus_per_clip)),
+        rough(rate),
+        "; ".join(made.basis),
     ]
 
 
@@ -209,7 +205,7 @@ def inputs_table(answer: DemandAnswer) -> Table:
 
 def _input_words(name: str, quantity: Quantity) -> str:
     if name.endswith(".speed") and not quantity.is_exact:
-        return "predicted, with the doubt of the prediction"
+        return "predicted, with the prediction's own uncertainty"
     return str(quantity)
 
 
@@ -222,25 +218,27 @@ def as_json(answer: DemandAnswer) -> dict[str, Any]:
         "intervals": asdict(answer.intervals),
         "likely": asdict(answer.likely),
         "held_percentiles": list(answer.held_percentiles),
-        "gpus_hang_on": [asdict(one) for one in answer.gpus_hang_on],
-        "usd_hangs_on": [asdict(one) for one in answer.usd_hangs_on],
-        "services": [_service_json(answer, key, each) for key, each in answer.served.items()],
+        "gpus_depend_on": [asdict(one) for one in answer.gpus_depend_on],
+        "usd_depends_on": [asdict(one) for one in answer.usd_depends_on],
+        "throughputs": [
+            _throughput_json(answer, key, each) for key, each in answer.throughputs.items()
+        ],
         "inputs": {name: _quantity_json(each) for name, each in answer.inputs.items()},
         "notes": notes(answer),
     }
 
 
-def _service_json(answer: DemandAnswer, key: ThroughputKey, service: Throughput) -> dict[str, Any]:
+def _throughput_json(answer: DemandAnswer, key: ThroughputKey, made: Throughput) -> dict[str, Any]:
     return {
         "platform": answer.scenario.platforms[key[0]].name,
-        "model": service.model,
-        "gpu": service.gpu.name,
-        "gpus_per_clip": service.gpus_per_clip,
-        "clip_s": service.clip_s.likely,
-        "minutes_per_gpu_hour": likely_rate(service),
-        "sigma": service.sigma,
-        "power_w": service.power_w,
-        "basis": list(service.basis),
+        "model": made.model,
+        "gpu": made.gpu.name,
+        "gpus_per_clip": made.gpus_per_clip,
+        "clip_s": made.clip_s.quantity.likely,
+        "minutes_per_gpu_hour": made.likely_rate,
+        "sigma": made.speed.sigma if isinstance(made.speed, PredictedSpeed) else 0.0,
+        "power_w": made.power_w,
+        "basis": list(made.basis),
     }
 
 

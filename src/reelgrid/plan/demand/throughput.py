@@ -1,50 +1,59 @@
-"""What every kind of clip of a scenario takes on every kind of its GPUs: measured, given, predicted.
+"""How many minutes of each kind of clip an hour of each kind of GPU makes: given, measured, predicted.
 
 `[[speeds]]` of the file come before the user's measurements, those before published ones, those
-before formulas (`predict`). Not here: how many clips there are (`model`).
-
-A prediction as a function of two inputs in doubt, from a few predictions on a grid.
-
-Not here: the prediction (`predict`).
+before formulas (`prediction`).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from reelgrid.errors import RequestError
-from reelgrid.measurement import BenchRecord
-from reelgrid.plan.facts.architectures import Architecture, find_architecture, read_architectures
-from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
+from reelgrid.plan.facts.architectures import Architecture, find_architecture
+from reelgrid.plan.facts.hardware import Gpu, find_gpu
+from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.prediction.predict import Prediction, predict
 from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.scenario import Clip, Hardware, Platform, Scenario, Speed
-from reelgrid.plan.uncertainty import Draws, Exact, LogNormal, Quantity, Triangular, Values, likely
+from reelgrid.plan.uncertainty import (
+    Draws,
+    Exact,
+    Input,
+    LogNormal,
+    Quantity,
+    Triangular,
+    Values,
+    likely,
+)
 from reelgrid.user_files import Location, find_at
 
+ThroughputKey: TypeAlias = tuple[int, int, int]
+"""Platform, clip and hardware, by their positions in the scenario."""
+
+_STANDARD = LogNormal(median=1.0, sigma=1.0)
 _NODES = np.array([0.0005, 0.02, 0.15, 0.5, 0.85, 0.98, 0.9995])
-
-
-def nodes_of(quantity: Quantity) -> Draws:
-    """Return the places at which to predict: one, or the ends and five between."""
-    if quantity.is_exact:
-        return np.array([quantity.likely])
-    return np.unique(quantity.at(_NODES))
+"""Quantiles at which a prediction is made, where its inputs are uncertain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Minutes of video per GPU-hour over seconds of a clip and steps, between nodes in logarithms."""
+    """Minutes of video per GPU-hour, predicted at some seconds of a clip and some steps.
+
+    Attributes:
+        clip_s: Seconds, ascending.
+        steps: Steps, ascending.
+        rates: Minutes per GPU-hour, seconds by steps.
+    """
 
     clip_s: Draws
     steps: Draws
     rates: Draws
 
     def at(self, clip_s: Draws, steps: Draws) -> Draws:
-        """Return the rates of draws."""
+        """Return the rates of draws: linear between the nodes in logarithms, the ends held."""
         if self.rates.size == 1:
             return np.full(np.broadcast(clip_s, steps).shape, self.rates[0, 0])
         rows = [_interpolate(clip_s, self.clip_s, self.rates[:, j]) for j in range(len(self.steps))]
@@ -65,30 +74,30 @@ def _between(at: Draws, nodes: Draws, rows: Draws) -> Draws:
     return np.asarray((1 - share) * rows[right - 1, each] + share * rows[right, each])
 
 
-ThroughputKey: TypeAlias = tuple[int, int, int]
-"""Platform, clip and hardware, by their places in the scenario."""
+@dataclass(frozen=True, slots=True)
+class GivenSpeed:
+    """What `[[speeds]]` says: minutes per GPU-hour, or seconds of a clip on all its GPUs."""
 
-_STANDARD = LogNormal(median=1.0, sigma=1.0)
+    input: Input
+    is_seconds: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is known before a scenario is read.
+@dataclass(frozen=True, slots=True)
+class PredictedSpeed:
+    """A prediction as a function of the steps and of its own error.
 
     Attributes:
-        hardware: From `read_hardware`.
-        architectures: From `read_architectures`.
-        measurements: The user's own.
+        steps: Denoising steps.
+        error: Standard log-normal. One for each kind of GPU: a prediction that is too fast for one
+            model is too fast for all.
+        sigma: Standard deviation of the logarithm of the speed.
+        grid: The predicted speeds.
     """
 
-    hardware: Mapping[str, Gpu]
-    architectures: Mapping[str, Architecture]
-    measurements: Sequence[BenchRecord] = ()
-
-
-def shipped_facts() -> Facts:
-    """Return the package's own facts, no measurements."""
-    return Facts(hardware=read_hardware(), architectures=read_architectures())
+    steps: Input
+    error: Input
+    sigma: float
+    grid: Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +105,12 @@ class Throughput:
     """One kind of clip on one kind of GPU.
 
     Attributes:
+        model: As the scenario or the table of models names it.
+        gpu: The kind.
+        gpus_per_clip: GPUs that work on one clip together.
         clip_s: Seconds of video of a clip.
-        steps: Denoising steps.
-        clip_input: Under which name these two are inputs.
-        speed_input: Name of the input that is the doubt of the speed, or the given speed itself.
-            One of each kind of GPU: where a prediction is too fast, it is for all models.
-        given: What `[[speeds]]` says, if it does.
-        sigma: Standard deviation of the logarithm of a predicted speed.
+        speed: Given or predicted.
         power_w: Of a GPU at work.
-        grid: The predicted speeds.
         basis: What the speed rests on.
         notes: What a reader has to know, such as that the model does not fit.
     """
@@ -112,50 +118,38 @@ class Throughput:
     model: str
     gpu: Gpu
     gpus_per_clip: int
-    clip_s: Quantity
-    steps: Quantity
-    clip_input: str
-    speed_input: str
-    given: Speed | None
-    sigma: float
+    clip_s: Input
+    speed: GivenSpeed | PredictedSpeed
     power_w: float
-    grid: Grid | None
     basis: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     @property
-    def inputs(self) -> dict[str, Quantity]:
-        """What is needed to know the speed, by name."""
-        known = {f"{self.clip_input}.clip_s": self.clip_s}
-        if self.given is not None:
-            return known | {self.speed_input: _given(self.given)}
-        known[f"{self.clip_input}.steps"] = self.steps
-        return known | {self.speed_input: _STANDARD if self.sigma > 0 else Exact(1.0)}
-
-    def clip_seconds(self, values: Values) -> Draws:
-        """Return seconds of video of a clip."""
-        return values[f"{self.clip_input}.clip_s"]
+    def inputs(self) -> tuple[Input, ...]:
+        """What has to be known for the speed."""
+        if isinstance(self.speed, GivenSpeed):
+            return (self.clip_s, self.speed.input)
+        return (self.clip_s, self.speed.steps, self.speed.error)
 
     def minutes_per_gpu_hour(self, values: Values) -> Draws:
         """Return minutes of video that an hour of one GPU at work makes."""
-        clip_s, speed = self.clip_seconds(values), values[self.speed_input]
-        if self.given is not None:
-            if self.given.minutes_per_gpu_hour is not None:
-                return speed
-            return clip_s / 60 * 3600 / (speed * self.gpus_per_clip)
-        assert self.grid is not None
-        rate = self.grid.at(clip_s, values[f"{self.clip_input}.steps"])
-        return rate / speed**self.sigma
+        clip_s, speed = values[self.clip_s], self.speed
+        if isinstance(speed, PredictedSpeed):
+            rate = speed.grid.at(clip_s, values[speed.steps])
+            return rate / values[speed.error] ** speed.sigma
+        if speed.is_seconds:
+            return clip_s / 60 * 3600 / (values[speed.input] * self.gpus_per_clip)
+        return values[speed.input]
 
     def seconds_per_clip(self, values: Values) -> Draws:
         """Return seconds from prompt to frames, on `gpus_per_clip` GPUs together."""
         rate = self.minutes_per_gpu_hour(values) * self.gpus_per_clip
-        return self.clip_seconds(values) / 60 * 3600 / rate
+        return values[self.clip_s] / 60 * 3600 / rate
 
-
-def likely_rate(service: Throughput) -> float:
-    """Return minutes of video per GPU-hour with all inputs likely."""
-    return float(service.minutes_per_gpu_hour(likely(service.inputs))[0])
+    @property
+    def likely_rate(self) -> float:
+        """Minutes of video per GPU-hour with all inputs at their likely values."""
+        return float(self.minutes_per_gpu_hour(likely(self.inputs))[0])
 
 
 def throughputs(scenario: Scenario, facts: Facts) -> dict[ThroughputKey, Throughput]:
@@ -164,14 +158,14 @@ def throughputs(scenario: Scenario, facts: Facts) -> dict[ThroughputKey, Through
     Raises:
         RequestError: A model or GPU is not known, or the GPU cannot make such a clip.
     """
-    place = scenario.location
+    location = scenario.location
     gpus = [
-        find_at(place / "hardware" / k / "gpu", find_gpu, part.gpu, facts.hardware)
+        find_at(location / "hardware" / k / "gpu", find_gpu, part.gpu, facts.hardware)
         for k, part in enumerate(scenario.hardware)
     ]
     _check_speeds(scenario, facts, gpus)
     return {
-        (i, j, k): _service(_Case(scenario, facts, (i, j, k), gpus[k]))
+        (i, j, k): _throughput(_Case(scenario, facts, (i, j, k), gpus[k]))
         for i, platform in enumerate(scenario.platforms)
         for j in range(len(platform.clips))
         for k in range(len(gpus))
@@ -182,19 +176,19 @@ def _check_speeds(scenario: Scenario, facts: Facts, gpus: Sequence[Gpu]) -> None
     """Refuse speeds of a model or GPU that the scenario does not use: most likely a slip."""
     models = {clip.model.lower() for platform in scenario.platforms for clip in platform.clips}
     for index, speed in enumerate(scenario.speeds):
-        place = scenario.location / "speeds" / index
-        gpu = find_at(place / "gpu", find_gpu, speed.gpu, facts.hardware)
+        location = scenario.location / "speeds" / index
+        gpu = find_at(location / "gpu", find_gpu, speed.gpu, facts.hardware)
         if gpu not in gpus:
-            raise (place / "gpu").error(f"expected a GPU of [[hardware]], got {speed.gpu!r}")
+            raise (location / "gpu").error(f"expected a GPU of [[hardware]], got {speed.gpu!r}")
         if speed.model.lower() not in models:
-            raise (place / "model").error(
+            raise (location / "model").error(
                 f"expected a model of [[platforms.clips]], got {speed.model!r}"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One kind of clip on one kind of GPU, before it is known what it takes."""
+    """One kind of clip on one kind of GPU, before its speed is known."""
 
     scenario: Scenario
     facts: Facts
@@ -217,13 +211,13 @@ class _Case:
     def location(self) -> Location:
         return self.scenario.location / "platforms" / self.key[0] / "clips" / self.key[1]
 
-    @property
-    def clip_input(self) -> str:
+    def input(self, key: str, quantity: Quantity) -> Input:
+        """Return an input of the clip, named as in the file."""
         number = "" if len(self.platform.clips) == 1 else f"[{self.key[1]}]"
-        return f"{self.platform.name}.clips{number}"
+        return Input(f"{self.platform.name}.clips{number}.{key}", quantity)
 
     def find_speed(self) -> Speed | None:
-        """Return the speed that the scenario gives, or none."""
+        """Return the speed that the scenario gives, or `None`."""
         for speed in self.scenario.speeds:
             if speed.model.lower() == self.clip.model.lower() and (
                 find_gpu(speed.gpu, self.facts.hardware) == self.gpu
@@ -259,51 +253,38 @@ class _Case:
         )
 
 
-def _service(case: _Case) -> Throughput:
+def _throughput(case: _Case) -> Throughput:
     given = case.find_speed()
     if given is not None:
-        return _given_service(case, given)
-    place = case.location
-    model = find_at(place / "model", find_architecture, case.clip.model, case.facts.architectures)
-    if model.kind != "video":
-        raise (place / "model").error(f"expected a model of video, got one of images: {model.name}")
-    clip_s, steps = case.clip_s(model), case.clip.steps or Exact(float(model.steps))
-    try:
-        grid = _grid(case, model, clip_s, steps)
-        central = case.predict(model, clip_s.likely, steps.likely)
-    except RequestError as error:
-        raise place.error(f"on {case.gpu.name}: {error}") from None
-    return Throughput(
-        model=model.name,
-        gpu=case.gpu,
-        gpus_per_clip=case.hardware.gpus_per_clip,
-        clip_s=clip_s,
-        steps=steps,
-        clip_input=case.clip_input,
-        speed_input=f"hardware.{case.hardware.gpu}.speed",
-        given=None,
-        sigma=central.sigma,
-        power_w=central.wh.likely * 3600 / (central.seconds.likely * case.hardware.gpus_per_clip),
-        grid=grid,
-        basis=central.basis,
-        notes=_notes(model, case.gpu, central),
+        return _given(case, given)
+    location = case.location
+    model = find_at(
+        location / "model", find_architecture, case.clip.model, case.facts.architectures
     )
+    if model.kind != "video":
+        raise (location / "model").error(
+            f"expected a model of video, got one of images: {model.name}"
+        )
+    try:
+        return _predicted(case, model)
+    except RequestError as error:
+        raise location.error(f"on {case.gpu.name}: {error}") from None
 
 
-def _given_service(case: _Case, given: Speed) -> Throughput:
-    """Return a service whose speed the file gives."""
+def _given(case: _Case, given: Speed) -> Throughput:
+    """Return the throughput that the file gives."""
+    quantity = given.minutes_per_gpu_hour or given.seconds_per_clip
+    assert quantity is not None  # checked when made
     return Throughput(
         model=case.clip.model,
         gpu=case.gpu,
         gpus_per_clip=case.hardware.gpus_per_clip,
-        clip_s=_length_given(case),
-        steps=Exact(1.0),
-        clip_input=case.clip_input,
-        speed_input=f"speeds.{case.clip.model} on {case.gpu.name}",
-        given=given,
-        sigma=0.0,
+        clip_s=case.input("clip_s", _length_given(case)),
+        speed=GivenSpeed(
+            Input(f"speeds.{case.clip.model} on {case.gpu.name}", quantity),
+            is_seconds=given.minutes_per_gpu_hour is None,
+        ),
         power_w=case.gpu.tdp_w,
-        grid=None,
         basis=("given" + (f": {given.source}" if given.source else ""),),
     )
 
@@ -319,11 +300,40 @@ def _length_given(case: _Case) -> Quantity:
         ) from None
 
 
+def _predicted(case: _Case, model: Architecture) -> Throughput:
+    clip_s, steps = case.clip_s(model), case.clip.steps or Exact(float(model.steps))
+    grid = _grid(case, model, clip_s, steps)
+    central = case.predict(model, clip_s.likely, steps.likely)
+    num_gpus, offload = case.hardware.gpus_per_clip, central.memory.offload
+    return Throughput(
+        model=model.name,
+        gpu=case.gpu,
+        gpus_per_clip=num_gpus,
+        clip_s=case.input("clip_s", clip_s),
+        speed=PredictedSpeed(
+            steps=case.input("steps", steps),
+            error=Input(f"hardware.{case.hardware.gpu}.speed", _STANDARD),
+            sigma=central.sigma,
+            grid=grid,
+        ),
+        power_w=central.wh.likely * 3600 / (central.seconds.likely * num_gpus),
+        basis=central.basis,
+        notes=(f"{model.name} on {case.gpu.name}: {offload}",) if offload else (),
+    )
+
+
 def _grid(case: _Case, model: Architecture, clip_s: Quantity, steps: Quantity) -> Grid:
     """Return the predicted rates over the span of seconds and steps."""
-    lengths, counts = nodes_of(clip_s), np.unique(np.round(nodes_of(steps)))
+    lengths, counts = _nodes_of(clip_s), np.unique(np.round(_nodes_of(steps)))
     rates = [[_rate(case.predict(model, length, n)) for n in counts] for length in lengths]
     return Grid(lengths, counts, np.array(rates))
+
+
+def _nodes_of(quantity: Quantity) -> Draws:
+    """Return the values at which to predict: one, or the ends and five between."""
+    if quantity.is_exact:
+        return np.array([quantity.likely])
+    return np.unique(quantity.at(_NODES))
 
 
 def _rate(prediction: Prediction) -> float:
@@ -331,28 +341,13 @@ def _rate(prediction: Prediction) -> float:
     return prediction.minutes_per_gpu_hour.likely
 
 
-def _notes(model: Architecture, gpu: Gpu, prediction: Prediction) -> tuple[str, ...]:
-    memory = prediction.memory
-    if not memory.offload:
-        return ()
-    return (f"{model.name} on {gpu.name}: {memory.offload}",)
-
-
-def _given(speed: Speed) -> Quantity:
-    quantity = speed.minutes_per_gpu_hour or speed.seconds_per_clip
-    assert quantity is not None  # checked when made
-    return quantity
-
-
 def price_usd_per_h(hardware: Hardware, gpu: Gpu) -> Quantity | None:
-    """Return the price of a GPU: the scenario's, or the span of the public ones; or none."""
-    if hardware.usd_per_h is not None:
-        return hardware.usd_per_h
-    return public_price_usd_per_h(gpu)
+    """Return the price of a GPU: the scenario's, or the span of the public ones, or `None`."""
+    return hardware.usd_per_h or public_price_usd_per_h(gpu)
 
 
 def public_price_usd_per_h(gpu: Gpu) -> Quantity | None:
-    """Return the span of public prices, their geometric mean the likely one; or none."""
+    """Return the span of public prices, their geometric mean the likely one, or `None`."""
     if gpu.usd_per_h_low is None or gpu.usd_per_h_high is None:
         return None
     middle = math.sqrt(gpu.usd_per_h_low * gpu.usd_per_h_high)

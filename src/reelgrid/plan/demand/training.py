@@ -1,19 +1,17 @@
-"""What it takes to train the models of a scenario, and when serving has cost as much.
-
-Not here: training itself (the room `train`).
-"""
+"""What it takes to train the models of a scenario, and when serving has cost as much."""
 
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
-from reelgrid.errors import RequestError
+from reelgrid.plan.demand.inputs import inputs_in, optional_input
 from reelgrid.plan.demand.outcome import Totals, TrainingOutcome
-from reelgrid.plan.demand.throughput import Facts, public_price_usd_per_h
+from reelgrid.plan.demand.throughput import public_price_usd_per_h
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
-from reelgrid.plan.scenario import Scenario, Training
-from reelgrid.plan.uncertainty import Draws, Quantity, Values
+from reelgrid.plan.facts.known import Facts
+from reelgrid.plan.scenario import Scenario
+from reelgrid.plan.uncertainty import Draws, Input, Quantity, Values
+from reelgrid.units import HOURS_PER_DAY
+from reelgrid.user_files import find_at
 
 N = TypeVar("N", float, Draws)
 
@@ -33,39 +31,56 @@ def training_gpu_hours(flop: N, *, tflops: float, utilisation: N) -> N:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingRun:
-    """One `[[training]]` of a scenario, its GPU and price known."""
+class TrainingInputs:
+    """What the cost and time of one training depend on; `None` is what the file does not give."""
 
-    run: Training
+    flop: Input | None
+    params: Input | None
+    tokens: Input | None
+    gpu_hours: Input | None
+    utilisation: Input | None
+    days: Input | None
+    num_gpus: Input | None
+    usd_per_h: Input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """One `[[training]]` of a scenario, its GPU known and its inputs named."""
+
+    name: str
     gpu: Gpu
-    usd_per_h: Quantity
+    known: TrainingInputs
 
     @property
-    def inputs(self) -> dict[str, Quantity]:
-        """What its cost and time depend on, by name."""
-        keys = ("flop", "params", "tokens", "gpu_hours", "utilisation", "days", "num_gpus")
-        given = {key: getattr(self.run, key) for key in keys}
-        known = {self.input(key): value for key, value in given.items() if value is not None}
-        return known | {self.input("usd_per_h"): self.usd_per_h}
-
-    def input(self, key: str) -> str:
-        """Return the name of one of its inputs."""
-        return f"training.{self.run.name}.{key}"
+    def inputs(self) -> list[Input]:
+        """What its cost and time depend on."""
+        return list(inputs_in(self.known))
 
     def gpu_hours(self, values: Values) -> Draws:
         """Return hours of one GPU."""
-        if self.run.gpu_hours is not None:
-            return values[self.input("gpu_hours")]
-        flop = (
-            values[self.input("flop")]
-            if self.run.flop is not None
-            else FLOP_A_PARAM_AND_TOKEN
-            * values[self.input("params")]
-            * values[self.input("tokens")]
-        )
+        known = self.known
+        if known.gpu_hours:
+            return values[known.gpu_hours]
+        assert known.utilisation  # `Training` checks what has to be given together
+        if known.flop:
+            flop = values[known.flop]
+        else:
+            assert known.params
+            assert known.tokens
+            flop = FLOP_A_PARAM_AND_TOKEN * values[known.params] * values[known.tokens]
         return training_gpu_hours(
-            flop, tflops=self.gpu.dense_tflops, utilisation=values[self.input("utilisation")]
+            flop, tflops=self.gpu.dense_tflops, utilisation=values[known.utilisation]
         )
+
+    def gpus_and_days(self, gpu_hours: Draws, values: Values) -> tuple[Draws, Draws]:
+        """Return how many GPUs train for how many days: one is given, the other follows."""
+        if self.known.days:
+            days = values[self.known.days]
+            return gpu_hours / (days * HOURS_PER_DAY), days
+        assert self.known.num_gpus
+        num_gpus = values[self.known.num_gpus]
+        return num_gpus, gpu_hours / (num_gpus * HOURS_PER_DAY)
 
 
 def training_runs(scenario: Scenario, facts: Facts) -> tuple[TrainingRun, ...]:
@@ -74,36 +89,47 @@ def training_runs(scenario: Scenario, facts: Facts) -> tuple[TrainingRun, ...]:
     Raises:
         RequestError: A GPU is not known, or has no price.
     """
-    return tuple(_course(scenario, facts, index) for index in range(len(scenario.training)))
+    return tuple(_training_run(scenario, facts, index) for index in range(len(scenario.training)))
 
 
-def _course(scenario: Scenario, facts: Facts, index: int) -> TrainingRun:
-    run, place = scenario.training[index], scenario.location / "training" / index
-    try:
-        gpu = find_gpu(run.gpu, facts.hardware)
-    except RequestError as error:
-        raise (place / "gpu").error(str(error)) from None
+def _training_run(scenario: Scenario, facts: Facts, index: int) -> TrainingRun:
+    run, location = scenario.training[index], scenario.location / "training" / index
+    gpu = find_at(location / "gpu", find_gpu, run.gpu, facts.hardware)
     price = run.usd_per_h or public_price_usd_per_h(gpu)
     if price is None:
-        raise place.error(f"expected the key 'usd_per_h': no public price of {gpu.name} is known")
-    return TrainingRun(run=run, gpu=gpu, usd_per_h=price)
+        raise location.error(
+            f"expected the key 'usd_per_h': no public price of {gpu.name} is known"
+        )
+
+    def named(key: str, quantity: Quantity | None) -> Input | None:
+        return optional_input(f"training.{run.name}.{key}", quantity)
+
+    return TrainingRun(
+        name=run.name,
+        gpu=gpu,
+        known=TrainingInputs(
+            flop=named("flop", run.flop),
+            params=named("params", run.params),
+            tokens=named("tokens", run.tokens),
+            gpu_hours=named("gpu_hours", run.gpu_hours),
+            utilisation=named("utilisation", run.utilisation),
+            days=named("days", run.days),
+            num_gpus=named("num_gpus", run.num_gpus),
+            usd_per_h=Input(f"training.{run.name}.usd_per_h", price),
+        ),
+    )
 
 
 def training_outcome(
-    course: TrainingRun, totals: Totals[Draws], pue: Draws, values: Values
+    run: TrainingRun, totals: Totals[Draws], pue: Draws, values: Values
 ) -> TrainingOutcome[Draws]:
     """Return what a training takes, beside what the demand costs to serve.
 
     Serving is counted at the fleet that follows demand, per minute that is made.
     """
-    gpu_hours = course.gpu_hours(values)
-    if course.run.days is not None:
-        days = values[course.input("days")]
-        num_gpus = gpu_hours / (days * 24)
-    else:
-        num_gpus = values[course.input("num_gpus")]
-        days = gpu_hours / (num_gpus * 24)
-    usd = gpu_hours * values[course.input("usd_per_h")]
+    gpu_hours = run.gpu_hours(values)
+    num_gpus, days = run.gpus_and_days(gpu_hours, values)
+    usd = gpu_hours * values[run.known.usd_per_h]
     usd_per_minute_made = (
         totals.usd_per_minute_following * totals.minutes_kept_per_day / totals.minutes_made_per_day
     )
@@ -111,9 +137,9 @@ def training_outcome(
     return TrainingOutcome(
         gpu_hours=gpu_hours,
         num_gpus=num_gpus,
-        days=np.asarray(days),
+        days=days,
         usd=usd,
-        mwh=gpu_hours * course.gpu.tdp_w * pue / 1e6,
+        mwh=gpu_hours * run.gpu.tdp_w * pue / 1e6,
         break_even_minutes_made=minutes,
         break_even_days=minutes / totals.minutes_made_per_day,
     )

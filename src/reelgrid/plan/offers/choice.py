@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from reelgrid.errors import PlanError
-from reelgrid.plan.demand.throughput import Facts
+from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.offers.infeasible import explain_infeasible
 from reelgrid.plan.offers.milp import Problem, SolverOptions
 from reelgrid.plan.offers.offer import Offer

@@ -61,6 +61,6 @@ def _kept_share(offer: Offer, lease: LeaseTerms) -> float:
         return 1.0
     loaded = math.exp(-min(700.0, hazard * lease.load_s / HOUR_S))
     losses_per_save = hazard * lease.checkpoint_every_s / HOUR_S
-    if offer.notice_s >= lease.save_s or losses_per_save < 1e-12:
+    if offer.notice_s >= lease.checkpoint_s or losses_per_save < 1e-12:
         return loaded
     return loaded * losses_per_save / math.expm1(min(700.0, losses_per_save))

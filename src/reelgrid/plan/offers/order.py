@@ -15,15 +15,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reelgrid.plan.demand.throughput import (
-    Facts,
-    Throughput,
-    ThroughputKey,
-    likely_rate,
-    throughputs,
-)
+from reelgrid.plan.demand.throughput import GivenSpeed, Throughput, ThroughputKey, throughputs
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import find_gpu
+from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario import Platform, Scenario, read_scenario
 from reelgrid.plan.scenario.rules import PixelSize
 from reelgrid.user_files import FieldError, Location, find_at, parse, read_json, read_toml
@@ -81,14 +76,14 @@ class LeaseTerms:
         hours: How long they are wanted; what begins a lease is spread over it.
         load_s: To load the model on a machine that is ready.
         checkpoint_every_s: Work between two saves is lost with a GPU that goes without notice.
-        save_s: A notice at least this long suffices to save.
+        checkpoint_s: A notice at least this long suffices to save.
         utilisation: Busy share of the GPUs at peak: the rest keeps queues short.
     """
 
     hours: Annotated[float, Field(gt=0, le=1e6)] = 168.0
     load_s: Seconds = 60.0
     checkpoint_every_s: Annotated[float, Field(gt=0, le=1e7)] = 60.0
-    save_s: Seconds = 10.0
+    checkpoint_s: Seconds = 10.0
     utilisation: PositiveShare = 0.85
 
 
@@ -205,7 +200,7 @@ def _rates_given(
 ) -> dict[str, float]:
     """Return the rates that `[[speeds]]` gives for a kind of clip, by GPU."""
     each = [served[*which, k] for k in range(len(scenario.hardware))]
-    return {one.gpu.name: likely_rate(one) for one in each if one.given is not None}
+    return {one.gpu.name: one.likely_rate for one in each if isinstance(one.speed, GivenSpeed)}
 
 
 def _job(

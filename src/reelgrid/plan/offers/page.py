@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reelgrid.plan.demand.model import HOURS_A_MONTH
 from reelgrid.plan.offers import tables as tables
 from reelgrid.plan.offers.choice import Choice
 from reelgrid.plan.offers.lease_yield import HOUR_S
 from reelgrid.plan.offers.speeds import offer_kind
 from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, number, write_page
+from reelgrid.units import HOURS_PER_MONTH
 
 _MODEL = """\
 least        sum over offers o   C[o] g[o] x[o]            x[o] whole, 0 <= x[o] <= offered leases
@@ -73,7 +73,7 @@ def _key_figures(choice: Choice) -> list[KeyFigure]:
     low, high = (
         "impossible" if cost is None else number(cost) for cost in (costs[0.1], costs[0.9])
     )
-    month = choice.mix.usd_per_h * HOURS_A_MONTH
+    month = choice.mix.usd_per_h * HOURS_PER_MONTH
     return [
         KeyFigure(label="GPUs", value=f"{choice.num_gpus:,}"),
         KeyFigure(

@@ -11,9 +11,9 @@ from statistics import NormalDist
 from typing import TypeAlias
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand.throughput import Facts
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
+from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.offers.offer import Offer
 from reelgrid.plan.offers.order import LeaseDemand, PeakWorkload
 from reelgrid.plan.prediction.predict import Prediction, predict

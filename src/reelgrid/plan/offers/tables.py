@@ -6,10 +6,10 @@ Not here: the page with charts (`page`).
 from dataclasses import asdict
 from typing import Any
 
-from reelgrid.plan.demand.model import HOURS_A_MONTH
 from reelgrid.plan.offers.choice import Choice
 from reelgrid.plan.offers.lease_yield import lease_yield
 from reelgrid.report.table import Cell, Column, Table, number
+from reelgrid.units import HOURS_PER_MONTH
 
 
 def sentence(choice: Choice) -> str:
@@ -168,7 +168,7 @@ def comparison_table(choice: Choice) -> Table:
 
 
 def _month(usd_per_h: float | None) -> float | None:
-    return None if usd_per_h is None else usd_per_h * HOURS_A_MONTH
+    return None if usd_per_h is None else usd_per_h * HOURS_PER_MONTH
 
 
 def as_json(choice: Choice) -> dict[str, Any]:

@@ -8,21 +8,19 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from reelgrid.jobs.policy import Priority
 from reelgrid.plan.demand.throughput import (
-    Facts,
     Throughput,
     ThroughputKey,
     price_usd_per_h,
     throughputs,
 )
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
+from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario import Platform, Scenario
 from reelgrid.plan.simulation.config import JobMix, NodePool, SimulationConfig
 from reelgrid.plan.simulation.experiment import Experiment, JobStream, NodeKind, ZonePool, in_us
-from reelgrid.plan.uncertainty import Values
+from reelgrid.plan.uncertainty import Values, likely
 
 _HOURS_A_DAY = 24
 _BUSIEST_HOUR = 20
@@ -77,11 +75,9 @@ class _Building:
     def __init__(self, scenario: Scenario, simulation: SimulationConfig, facts: Facts) -> None:
         self.scenario, self.simulation, self.facts = scenario, simulation, facts
         self.served: Mapping[ThroughputKey, Throughput] = throughputs(scenario, facts)
-        self.values: Values = {
-            name: np.array([quantity.likely])
-            for service in self.served.values()
-            for name, quantity in service.inputs.items()
-        }
+        self.values: Values = likely(
+            each for service in self.served.values() for each in service.inputs
+        )
         self.hardware = [self._hardware_of(pool, n) for n, pool in enumerate(simulation.nodes)]
         self.mixes = {mix.platform: mix for mix in simulation.jobs}
 
@@ -186,7 +182,7 @@ class _Building:
         platform = self.scenario.platforms[sort.platform]
         clip, mix = platform.clips[sort.clip], self._mix(platform)
         service = self.served[sort.platform, sort.clip, 0]
-        clip_s = float(service.clip_seconds(self.values)[0])
+        clip_s = float(self.values[service.clip_s][0])
         minutes = platform.minutes_per_day.likely * platform.share_made_by_ai.likely
         jobs_per_h = minutes * platform.clips_per_kept.likely * 60 / clip_s / _HOURS_A_DAY
         return JobStream(

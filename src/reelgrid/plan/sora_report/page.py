@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reelgrid.plan.demand.throughput import Facts
+from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.sora_report import calculation
 from reelgrid.plan.sora_report.calculation import Figure
 from reelgrid.plan.sora_report.contradictions import (

@@ -9,15 +9,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reelgrid.plan.demand.model import HOURS_A_MONTH
 from reelgrid.plan.demand.pools import gpus_needed
-from reelgrid.plan.demand.throughput import Facts
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
+from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.prediction.predict import predict
 from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.sora_report import calculation
 from reelgrid.plan.uncertainty import Interval
+from reelgrid.units import HOURS_PER_MONTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def _today(
         minutes_per_gpu_hour=speed,
         gpus_at_peak=peak,
         times_the_report=peak.likely / calculation.values()["h100s_at_peak"][0],
-        usd_per_month=None if price is None else peak.likely * price * HOURS_A_MONTH,
+        usd_per_month=None if price is None else peak.likely * price * HOURS_PER_MONTH,
         mw=peak.likely * gpu.tdp_w / 1e6,
         basis=basis,
         note=note,
