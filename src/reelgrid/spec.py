@@ -53,6 +53,24 @@ class Size:
             )
         return cls(int(match[1]), int(match[2]))
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let user files write a size as text, `832x480`."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(cls._from_text)
+
+    @classmethod
+    def _from_text(cls, value: object) -> Self:
+        from reelgrid.user_files import FieldError
+
+        if not isinstance(value, str):
+            raise FieldError(f'expected WIDTHxHEIGHT as text, such as "832x480", got {value!r:.60}')
+        try:
+            return cls.parse(value)
+        except RequestError as error:
+            raise FieldError(f"expected WIDTHxHEIGHT: {error}") from None
+
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
 

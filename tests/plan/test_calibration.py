@@ -87,7 +87,7 @@ def test_the_same_observations_give_the_same_fit(fitted, calibration):
 
 
 def test_the_gradient_is_that_of_the_formula(fitted):
-    names = (*read_calibration().names, "group:ml-energy/leaderboard flux-1-dev")
+    names = (*read_calibration().names, "group:ml-energy/leaderboard flux.1-dev")
     x = np.append(read_calibration().mean, 0.1)
     design = Design.of([case_of(each) for each in fitted], names)
     _, slopes = gradient(x, design)
@@ -224,7 +224,7 @@ def test_more_gpus_streamed_weights_and_images_have_more_doubt():
     assert eight**2 - sure**2 == pytest.approx((3 * calibration.tau["parallel"]) ** 2)
     streamed = case("wan2.1-t2v-14b", software="xdit", offload="steps")
     assert calibration.time(streamed)[1] > alone + 0.05
-    assert calibration.time(case("flux-1-dev", software="xdit"))[1] > alone + 0.05
+    assert calibration.time(case("flux.1-dev", software="xdit"))[1] > alone + 0.05
 
 
 def test_fused_software_is_faster_on_images_and_an_unknown_one_lies_between():
@@ -243,7 +243,7 @@ def test_of_computing_and_launching_the_longer_tells():
     tiny, small = (
         calibration.time(
             Case(
-                workload_of(find_architecture("flux-1-dev"), size=Size(side, side), num_steps=100),
+                workload_of(find_architecture("flux.1-dev"), size=Size(side, side), num_steps=100),
                 Stack(gpu=read_hardware()[card], kernel="portable", software="xdit"),
             )
         )[0]
@@ -262,7 +262,7 @@ def test_software_tells_the_kernel_where_it_is_not_said():
                     each, stack=dataclasses.replace(each.stack, kernel=kernel, software=software)
                 )
             )[0]
-            for each in [case("hunyuan-video")]
+            for each in [case("hunyuanvideo")]
             for kernel in (None, "portable", "native")
         )
         share = shares[f"software:{software}"]
@@ -282,7 +282,7 @@ def test_a_card_with_the_chip_of_another_is_as_fast_and_parts_work_over_its_own_
 def test_what_takes_turns_is_fetched_faster_by_engines_that_pin_it():
     calibration = read_calibration()
     eager, unknown, engine = (
-        calibration.time(case("flux-2-dev", software=software, offload="once"))
+        calibration.time(case("flux.2-dev", software=software, offload="once"))
         for software in ("diffusers", None, "sglang")
     )
     assert engine[0] < unknown[0] < eager[0]
@@ -300,8 +300,8 @@ def test_the_kernel_of_a_model_is_the_one_it_is_published_with():
     calibration = read_calibration()
     gpu = read_hardware()["H100 SXM"]
     assert calibration.native_share["cosmos-predict2-2b"] > 0.8
-    assert calibration.native_share["hunyuan-video"] < 0.3
-    for model in ("cosmos-predict2-2b", "hunyuan-video"):
+    assert calibration.native_share["hunyuanvideo"] < 0.3
+    for model in ("cosmos-predict2-2b", "hunyuanvideo"):
         work = next(o.workload for o in training_set() if o.workload.model.name == model)
         portable, native, unknown = (
             calibration.time(Case(work, Stack(gpu=gpu, kernel=kernel)))[0]

@@ -94,12 +94,12 @@ def test_a_memory_that_the_card_does_not_have_is_not_overlooked(name):
         find_gpu(name, read_hardware())
 
 
-def test_a_twin_is_a_row_with_the_same_rates():
+def test_a_gpu_is_fitted_as_another_only_with_the_same_rates():
     hardware = read_hardware()
     for gpu in hardware.values():
-        twin = hardware[gpu.chip]
-        assert twin.dense_tflops == gpu.dense_tflops
-        assert (twin.chip, twin.generation) == (twin.name, gpu.generation)
+        other = hardware[gpu.fitted_as]
+        assert other.dense_tflops == gpu.dense_tflops
+        assert (other.fitted_as, other.generation) == (other.name, gpu.generation)
 
 
 def test_every_gpu_is_found_by_its_own_name():
@@ -127,19 +127,23 @@ def test_a_users_new_gpu_needs_what_a_prediction_needs(tmp_path):
     path.write_text(
         "name,vendor,kind,generation,fp16_dense_tflops\nRTX 5081,nvidia,consumer,x,112\n"
     )
-    with pytest.raises(RequestError, match="RTX 5081: memory_gb is empty"):
+    with pytest.raises(
+        RequestError, match=r"gpus.csv:2: expected the key 'memory_gb' \(a number above 0\)"
+    ):
         read_hardware([path])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,tdp\nL40S,300\n", "unknown column 'tdp', expected name"),
-        ("vendor,tdp_w\nnvidia,300\n", "column 'name' is missing"),
-        ("name,tdp_w\nL40S\n", "line 2: not as many cells"),
-        ("name,tdp_w\n,300\n", "the name is empty"),
-        ("name,tdp_w\nL40S,-3\n", "tdp_w is '-3', expected a number above 0"),
-        ("name,tdp_w\nL40S,lots\n", "tdp_w is 'lots'"),
+        ("name,tdp\nL40S,300\n", ":1: unknown column 'tdp': did you mean 'tdp_w'"),
+        ("vendor,tdp_w\nnvidia,300\n", ":2: expected a name in the column 'name'"),
+        ("name,tdp_w\nL40S\n", ":2: expected 2 cells, as the first line has, got 1"),
+        ("name,tdp_w\n,300\n", ":2: expected a name in the column"),
+        ("name,tdp_w\nL40S,-3\n", ":2: tdp_w: expected a number above 0, got '-3'"),
+        ("name,tdp_w\nL40S,lots\n", ":2: tdp_w: expected a number above 0, got 'lots'"),
+        ("name,tdp_w\nL40S,inf\n", ":2: tdp_w: expected a number above 0, got 'inf'"),
+        ("name,tdp_w,tdp_w\nL40S,3,4\n", ":1: the column 'tdp_w' comes twice"),
         ("name,usd_per_h_low,usd_per_h_high\nL40S,3,2\n", "the lowest and the highest"),
     ],
 )
@@ -208,16 +212,23 @@ def test_a_known_model_can_be_changed_in_one_key(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("layers = 20", "layer = 20"), "unknown key 'layer'; did you mean layers"),
-        (("layers = 20", ""), "the key 'layers' is missing"),
-        (("layers = 20", "layers = 20.5"), "layers is 20.5, expected a whole number above 0"),
-        (("layers = 20", "layers = true"), "layers is True, expected a whole number"),
-        (("layers = 20", "layers = -1"), "layers is -1"),
-        (("fps = 24", "fps = nan"), "fps is nan, expected a number above 0"),
-        (('"joint"', '"sparse"'), "attention is 'sparse', expected joint or cross or linear"),
+        (
+            ("layers = 20", "layer = 20"),
+            ":10: my-model.layer: unknown key 'layer': did you mean 'layers'",
+        ),
+        (("layers = 20", ""), ":2: my-model: expected the key 'layers'"),
+        (("layers = 20", "layers = 20.5"), "layers: expected a whole number above 0, got 20.5"),
+        (("layers = 20", "layers = true"), "layers: expected a whole number above 0, got true"),
+        (("layers = 20", "layers = -1"), "layers: expected a whole number above 0, got -1"),
+        (("fps = 24", "fps = nan"), "fps: expected a finite number, got nan"),
+        (('"joint"', '"sparse"'), "attention: expected one of joint, cross, linear, got 'sparse'"),
         (('"640x384"', '"640"'), "is not WIDTHxHEIGHT"),
-        (("[my-model]", "colour = 3\n[my-model]"), "stands alone, expected a table"),
-        (("[my-model]", "[my-model"), "mine.toml: "),
+        (
+            ("[my-model]", "colour = 3\n[my-model]"),
+            "colour: expected a table [model-name] around it",
+        ),
+        (("[my-model]", "[my-model"), "mine.toml:2: expected valid TOML"),
+        (("[my-model]", "[my-model]\nname = 'other'"), "unknown key 'name': the heading is"),
     ],
 )
 def test_a_bad_description_is_refused_with_what_was_expected(tmp_path, change, message):
@@ -242,3 +253,32 @@ def test_churn_has_the_measured_figures():
     assert salad.startup_sigma is not None
     within_40_min = (math.log(2400 / salad.startup_median_s)) / salad.startup_sigma
     assert within_40_min == pytest.approx(1.2816, abs=0.25)  # "90 % by 40 min"
+
+
+def test_user_files_of_facts_may_begin_with_a_byte_order_mark(tmp_path):
+    gpus, models = tmp_path / "gpus.csv", tmp_path / "models.toml"
+    gpus.write_bytes(b"\xef\xbb\xbfname,tdp_w\r\nL4,70\r\n")
+    models.write_bytes(b"\xef\xbb\xbf" + MINE.encode())
+    assert read_hardware([gpus])["L4"].tdp_w == 70
+    assert "my-model" in read_architectures([models])
+
+
+@pytest.mark.parametrize("name", ["flux.1-dev", "flux-1-dev", "FLUX.1 dev", "Flux1Dev"])
+def test_case_and_punctuation_of_a_model_name_do_not_matter(name):
+    assert find_architecture(name).name == "flux.1-dev"
+
+
+def test_the_planner_and_the_catalogue_use_the_same_model_names():
+    for card in catalog.all_models():
+        if card.repository:
+            assert find_architecture(card.name).name == card.name
+
+
+def test_no_two_architectures_share_a_name_without_its_punctuation():
+    models = read_architectures().values()
+    own = [
+        {re.sub(r"[^a-z0-9]", "", each.lower()) for each in (model.name, *model.aliases)}
+        for model in models
+    ]
+    names = [name for each in own for name in each]
+    assert len(set(names)) == len(names)

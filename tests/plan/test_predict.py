@@ -35,7 +35,7 @@ def formula_s(workload, gpu, num_gpus=1, kernel=None):
 
 
 @pytest.mark.parametrize("name", sorted(HARDWARE))
-@pytest.mark.parametrize("model", ["wan2.1-t2v-1.3b", "hunyuan-video", "flux-1-dev"])
+@pytest.mark.parametrize("model", ["wan2.1-t2v-1.3b", "hunyuanvideo", "flux.1-dev"])
 def test_every_gpu_gets_a_sane_answer(name, model):
     gpu = HARDWARE[name]
     answer = predict(workload_of(find_architecture(model)), gpu)
@@ -101,7 +101,7 @@ def test_a_faster_card_of_the_same_make_is_never_slower():
                 continue
             pairs += 1
             for kernel in ("portable", "native"):
-                for model in ("wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "flux-1-dev"):
+                for model in ("wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "flux.1-dev"):
                     workload = workload_of(find_architecture(model))
                     ratio = formula_s(workload, fast, kernel=kernel) / formula_s(
                         workload, slow, kernel=kernel
@@ -172,7 +172,7 @@ def test_energy_is_near_what_was_measured_per_clip():
     for model, size, wh in (
         ("wan2.1-t2v-1.3b", "832x480", 18),
         ("wan2.1-t2v-14b", "832x480", 80),
-        ("hunyuan-video", "1280x720", 323),
+        ("hunyuanvideo", "1280x720", 323),
     ):
         workload = workload_of(find_architecture(model), size=Size.parse(size))
         answer = predict(workload, HARDWARE["H100 SXM"], kernel="sdpa", software="xdit")
@@ -264,7 +264,7 @@ def test_a_published_row_of_exactly_this_comes_before_the_formula():
 
 
 def test_a_compiled_figure_counts_only_for_who_compiles():
-    flux, gpu = workload_of(find_architecture("flux-1-dev")), HARDWARE["H100 SXM"]
+    flux, gpu = workload_of(find_architecture("flux.1-dev")), HARDWARE["H100 SXM"]
     assert predict(flux, gpu).seconds.likely == pytest.approx(6.71)
     compiled = predict(flux, gpu, software="compiled")
     assert compiled.seconds.likely == pytest.approx(4.3)
@@ -290,7 +290,7 @@ def test_what_cannot_be_is_refused_with_what_can(changes, message):
 
 def test_an_image_model_makes_one_frame():
     with pytest.raises(RequestError, match="single images"):
-        check_supported(workload_of(find_architecture("flux-1-dev"), num_frames=5))
+        check_supported(workload_of(find_architecture("flux.1-dev"), num_frames=5))
 
 
 @pytest.mark.parametrize("num_gpus", [0, -1, 5000])
@@ -315,7 +315,7 @@ def test_software_that_nothing_is_known_of_is_said_to_be_so():
 
 def test_weights_that_are_read_at_every_step_take_their_time():
     """FLUX.1 on 16 GB: 24 GB a step over PCIe cannot go faster than the bus."""
-    answer = predict(workload_of(find_architecture("flux-1-dev")), HARDWARE["T4"])
+    answer = predict(workload_of(find_architecture("flux.1-dev")), HARDWARE["T4"])
     assert "every step" in answer.memory.offload
     assert answer.seconds.likely > 28 * 23.8e9 / 25e9
     large = predict(

@@ -130,7 +130,7 @@ BAD = {
         "speeds[0].minutes_per_gpu_hour", "got seconds_per_clip and minutes_per_gpu_hour"),
     "no speed": ("minutes_per_gpu_hour = 5", 'source = "x"', "speeds[0]", "got none"),
     "a size that is none": ("clip_s = 6", 'size = "large"', "size", "expected WIDTHxHEIGHT"),
-    "a size as numbers": ("clip_s = 6", "size = [832, 480]", "size", '"832x480", got an array'),
+    "a size as numbers": ("clip_s = 6", "size = [832, 480]", "size", '"832x480", got [832, 480]'),
     "half a GPU": ("power_w = 700", "gpus_per_clip = 1.5", "gpus_per_clip", "a whole number"),
     "no GPU": ("power_w = 700", "gpus_per_clip = 0", "gpus_per_clip", "1 to 1024"),
     "months of 1e30": ("[[speeds]]", f"[growth]\nmonths = 1{'0' * 30}\n[[speeds]]", "growth.months",
@@ -286,6 +286,6 @@ def test_absurd_numbers_give_an_answer_or_one_line(text, expected, tmp_path):
 
 
 def test_a_model_of_images_serves_no_video(tmp_path):
-    text = PLAIN[: PLAIN.index("[[speeds]]")].replace('"given"', '"flux-1-dev"')
+    text = PLAIN[: PLAIN.index("[[speeds]]")].replace('"given"', '"flux.1-dev"')
     with pytest.raises(RequestError, match=r"clips\[0\].model: expected a model of video"):
         throughputs(scenario_of(tmp_path, text), shipped_facts())

@@ -25,7 +25,7 @@ def test_wan_14b_at_480p_is_1_676e15_flops_a_forward_as_by_hand():
 
 def test_joint_attention_counts_text_as_tokens():
     tokens, text, width, layers = 33 * 45 * 80, 256, 3072, 60
-    forward = forward_flops(find_architecture("hunyuan-video"), Size(1280, 720), 129)
+    forward = forward_flops(find_architecture("hunyuanvideo"), Size(1280, 720), 129)
     both = tokens + text
     assert forward.linear == 2 * (layers * 12 * width**2) * both
     assert forward.attention == 4 * both**2 * width * layers
@@ -36,13 +36,13 @@ def test_joint_attention_counts_text_as_tokens():
     [
         ("cogvideox-5b", "720x480", 49, 17_550),
         ("cogvideox1.5-5b", "1360x768", 81, 44_880),
-        ("hunyuan-video", "1280x720", 129, 118_800),
+        ("hunyuanvideo", "1280x720", 129, 118_800),
         ("open-sora-2", "1024x576", 129, 76_032),
         ("step-video-t2v", "992x544", 204, 75_888),
         ("step-video-t2v", "992x544", 136, 50_592),
         ("cosmos-predict2-2b", "1280x704", 93, 84_480),
-        ("ltx-2-19b", "1280x704", 121, 14_080),
-        ("flux-1-dev", "1024x1024", 1, 4_096),
+        ("ltx-2", "1280x704", 121, 14_080),
+        ("flux.1-dev", "1024x1024", 1, 4_096),
     ],
 )
 def test_tokens_are_those_of_the_published_table(model, size, frames, tokens):

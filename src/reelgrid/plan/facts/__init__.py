@@ -1,16 +1,27 @@
-"""Dated facts with their sources, as files; a user's own files of the same form override rows.
+"""Dated facts with their sources, as files; a user's own files of the same form override rows."""
 
-Not here: what a row means (`hardware`, `architectures`, `observations`), and any constant of a fit.
-"""
-
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from reelgrid.errors import RequestError
+from pydantic import BeforeValidator, Field
 
-Row = dict[str, str]
+from reelgrid.user_files import parse_cells, parse_csv, read_csv
+
+T = TypeVar("T")
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+def _split(cell: object) -> object:
+    return tuple(cell.split("|")) if isinstance(cell, str) else cell
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Names in one cell, with `|` between them."""
 
 
 def read_text(name: str) -> str:
@@ -24,99 +35,27 @@ def user_files(data: Path, name: str) -> tuple[Path, ...]:
     return (path,) if path.is_file() else ()
 
 
-def read_table(name: str, extra: Sequence[Path] = ()) -> dict[str, Row]:
+def read_table(kind: type[T], name: str, extra: Sequence[Path] = ()) -> dict[str, T]:
     """Return the rows of a CSV file of the package by `name`, overridden by the user's files.
 
-    A row of a known name changes the cells that it fills and keeps the others; any other is new.
-    Whatever a user's file changes is his: where it names no source, the file is the source.
+    A user's row of a known name changes the cells that it fills and keeps the others; any other row
+    is new. A row of the user that names no source has the file as its source.
 
     Args:
+        kind: A dataclass whose fields are the columns.
         name: A file of the package whose first column is `name`.
         extra: The user's files; a later one overrides an earlier one.
 
     Raises:
-        RequestError: A file cannot be read, or has a column that is unknown.
+        RequestError: A file cannot be read, has an unknown column, or a cell has a wrong value.
     """
-    shipped = _parse(read_text(name).splitlines(), name)
-    columns = list(next(iter(shipped)))
-    table = {row["name"]: row for row in shipped}
+    text = read_text(name)
+    rows = {cells["name"]: (cells, location) for cells, location in parse_csv(text, name)}
+    columns = text.partition("\n")[0].split(",")
     for path in extra:
-        for row in _parse(read_user_text(path).splitlines(), str(path), columns):
-            filled = {"source": str(path)} | {key: cell for key, cell in row.items() if cell}
-            empty = dict.fromkeys(columns, "")
-            table[row["name"]] = table.get(row["name"], empty) | filled
-    return table
-
-
-def read_user_text(path: Path) -> str:
-    """Return the text of a user's file.
-
-    Raises:
-        RequestError: It is not there or no UTF-8 text.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} cannot be read: {error}") from None
-
-
-def number(row: Row, column: str, where: str) -> float | None:
-    """Return a cell as a positive number, or none where it is empty.
-
-    Raises:
-        RequestError: The cell holds something else.
-    """
-    text = row[column]
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise RequestError(f"{where}: {column} is {text!r}, expected a number above 0")
-    return value
-
-
-def needed(row: Row, column: str, where: str) -> float:
-    """Return a cell as a positive number.
-
-    Raises:
-        RequestError: The cell is empty or holds something else.
-    """
-    value = number(row, column, where)
-    if value is None:
-        raise RequestError(f"{where}: {column} is empty, expected a number above 0")
-    return value
-
-
-def _parse(lines: Iterable[str], where: str, columns: Sequence[str] | None = None) -> list[Row]:
-    """Return the rows of a CSV file, whose columns are all among `columns`.
-
-    Raises:
-        RequestError: A column is unknown, `name` is missing, or a line has too many cells.
-    """
-    reader = csv.DictReader(lines, strict=True)
-    header = reader.fieldnames or []
-    for column in header if columns else ():
-        if column not in (columns or ()):
-            raise RequestError(
-                f"{where}: unknown column {column!r}, expected {', '.join(columns or ())}"
-            )
-    if "name" not in header:
-        raise RequestError(f"{where}: the column 'name' is missing")
-    return [_checked(row, where, reader.line_num) for row in reader]
-
-
-def _checked(row: dict[str | None, str | list[str] | None], where: str, line: int) -> Row:
-    """Return a row with as many cells as the header has.
-
-    Raises:
-        RequestError: It has more or fewer, or no name.
-    """
-    if None in row or None in row.values():
-        raise RequestError(f"{where}, line {line}: not as many cells as the first line has")
-    cells = {str(key): str(cell).strip() for key, cell in row.items()}
-    if not cells["name"]:
-        raise RequestError(f"{where}, line {line}: the name is empty")
-    return cells
+        for cells, location in read_csv(path, columns):
+            if "name" not in cells:
+                raise location.error("expected a name in the column 'name'")
+            known, _ = rows.get(cells["name"], ({}, location))
+            rows[cells["name"]] = known | {"source": str(path)} | cells, location
+    return {key: parse_cells(kind, cells, location) for key, (cells, location) in rows.items()}

@@ -1,13 +1,10 @@
-"""What rented GPUs cost and how they come and go, as facts: prices by provider, measured churn.
-
-Not here: the offers of a day (`offer`), and fleets under such churn (`simulation`).
-"""
+"""Rental facts: public prices by provider, and how often rented GPUs are lost and restarted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from reelgrid.plan import facts
+from reelgrid.plan.facts import Name, Positive, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,46 +17,46 @@ class Price:
         usd_per_h: Billed per hour of the lease, busy or idle.
     """
 
-    name: str
-    gpu: str
-    provider: str
-    terms: str
-    usd_per_h: float
-    source: str
-    date: str
+    name: Name
+    gpu: Name
+    provider: Name
+    terms: str = ""
+    usd_per_h: Positive
+    source: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Churn:
-    """How GPUs of one kind of supply are lost and started; none where it was not measured.
+    """How GPUs of one kind of supply are lost and started; what was not measured is `None`.
 
     Attributes:
         hazard_per_h: Losses of a node in an hour.
-        hazard_fresh_per_h: Of one that has just started.
-        hazard_old_per_h: Of one that has run for days.
-        weibull_shape: Of the length of runs.
-        weibull_scale_h: Likewise.
+        hazard_fresh_per_h: Losses of a node that has just started.
+        hazard_old_per_h: Losses of a node that has run for days.
+        weibull_shape: Shape of the distribution of the length of runs.
+        weibull_scale_h: Its scale.
         notice_s: Seconds between notice and loss.
-        startup_median_s: Of a log-normal start-up time.
-        startup_sigma: Likewise.
+        startup_median_s: Median of a log-normal start-up time.
+        startup_sigma: Standard deviation of its logarithm.
         outage_low_h: Mean outage of the best zone.
-        outage_high_h: Of the worst.
+        outage_high_h: Mean outage of the worst zone.
     """
 
-    name: str
-    hazard_per_h: float | None
-    hazard_fresh_per_h: float | None
-    hazard_old_per_h: float | None
-    weibull_shape: float | None
-    weibull_scale_h: float | None
-    notice_s: float | None
-    startup_median_s: float | None
-    startup_sigma: float | None
-    outage_low_h: float | None
-    outage_high_h: float | None
-    note: str
-    source: str
-    date: str
+    name: Name
+    hazard_per_h: Positive | None = None
+    hazard_fresh_per_h: Positive | None = None
+    hazard_old_per_h: Positive | None = None
+    weibull_shape: Positive | None = None
+    weibull_scale_h: Positive | None = None
+    notice_s: Positive | None = None
+    startup_median_s: Positive | None = None
+    startup_sigma: Positive | None = None
+    outage_low_h: Positive | None = None
+    outage_high_h: Positive | None = None
+    note: str = ""
+    source: str = ""
+    date: str = ""
 
 
 def read_prices(extra: Sequence[Path] = ()) -> tuple[Price, ...]:
@@ -69,16 +66,9 @@ def read_prices(extra: Sequence[Path] = ()) -> tuple[Price, ...]:
         extra: CSV files with columns of `plan/facts/prices.csv`.
 
     Raises:
-        RequestError: A file has an unknown column or a cell that cannot be.
+        RequestError: A file has an unknown column, or a cell has a wrong value.
     """
-    rows = facts.read_table("prices.csv", extra).values()
-    return tuple(
-        Price(
-            **{field.name: row[field.name] for field in fields(Price) if field.type is str},
-            usd_per_h=facts.needed(row, "usd_per_h", f"price {row['name']}"),
-        )
-        for row in rows
-    )
+    return tuple(read_table(Price, "prices.csv", extra).values())
 
 
 def read_churn(extra: Sequence[Path] = ()) -> dict[str, Churn]:
@@ -88,18 +78,6 @@ def read_churn(extra: Sequence[Path] = ()) -> dict[str, Churn]:
         extra: CSV files with columns of `plan/facts/churn.csv`.
 
     Raises:
-        RequestError: A file has an unknown column or a cell that cannot be.
+        RequestError: A file has an unknown column, or a cell has a wrong value.
     """
-    table = facts.read_table("churn.csv", extra)
-    return {name: _churn(row) for name, row in table.items()}
-
-
-def _churn(row: facts.Row) -> Churn:
-    where = f"churn {row['name']}"
-    texts = {field.name: row[field.name] for field in fields(Churn) if field.type is str}
-    numbers = {
-        field.name: facts.number(row, field.name, where)
-        for field in fields(Churn)
-        if field.type is not str
-    }
-    return Churn(**texts, **numbers)  # type: ignore[arg-type]  # names and types are the fields' own
+    return read_table(Churn, "churn.csv", extra)

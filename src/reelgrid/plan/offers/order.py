@@ -20,7 +20,7 @@ from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import find_gpu
 from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario import Platform, Scenario, read_scenario
-from reelgrid.plan.scenario.rules import PixelSize
+from reelgrid.spec import Size
 from reelgrid.user_files import FieldError, Location, find_at, parse, read_json, read_toml
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -53,7 +53,7 @@ class PeakWorkload:
     model: str
     minutes_per_h: Annotated[float, Field(gt=0, le=1e9)]
     mean_to_peak: PositiveShare = 1.0
-    size: PixelSize | None = None
+    size: Size | None = None
     num_frames: Annotated[int, Field(ge=2, le=100_000)] | None = None
     fps: Annotated[float, Field(gt=0, le=240)] | None = None
     num_steps: Annotated[int, Field(ge=1, le=1000)] | None = None

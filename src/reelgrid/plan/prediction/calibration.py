@@ -87,7 +87,7 @@ class Calibration:
         design = Design.of([case], self.names)
         log_s, slopes = gradient(self.mean, design)
         variance = float(slopes[0] @ self.covariance @ slopes[0]) + self.sigma**2
-        if not self.knows(f"gpu:{case.stack.gpu.chip}"):
+        if not self.knows(f"gpu:{case.stack.gpu.fitted_as}"):
             kinds = 1 if case.stack.gpu.generation in self.generations else 2
             variance += kinds * (self.tau["gpu"] * design.gpu_slope(self.mean)) ** 2
         fused = fused_share(case.stack)

@@ -71,7 +71,7 @@ def source_of(observation: Observation) -> str:
 
 def gpu_of(observation: Observation) -> str:
     """Return the kind of GPU by name."""
-    return observation.stack.gpu.chip
+    return observation.stack.gpu.fitted_as
 
 
 def leave_out(
@@ -136,7 +136,7 @@ def guess(
                 log_s - math.log(each.seconds),
                 sigma,
                 _class_of(each.stack) in stacks,
-                calibration.knows(f"gpu:{each.stack.gpu.chip}"),
+                calibration.knows(f"gpu:{each.stack.gpu.fitted_as}"),
             )
         )
     return answer

@@ -36,7 +36,7 @@ def in_order(calibration: Calibration, gpus: Iterable[Gpu]) -> Calibration:
     place = {name: index for index, name in enumerate(calibration.names)}
     mean = calibration.mean.copy()
     seen = sorted(
-        (gpu for gpu in gpus if gpu.chip == gpu.name and f"gpu:{gpu.name}" in place),
+        (gpu for gpu in gpus if gpu.fitted_as == gpu.name and f"gpu:{gpu.name}" in place),
         key=lambda gpu: gpu.dense_tflops,
     )
     for better in seen:
@@ -269,7 +269,7 @@ def _names(observations: Sequence[Observation]) -> tuple[str, ...]:
     found: dict[str, set[str]] = {kind: set() for kind in _KINDS}
     for case in map(case_of, observations):
         stack = case.stack
-        found["gpu"].add(stack.gpu.chip)
+        found["gpu"].add(stack.gpu.fitted_as)
         found[case.source_effect].add(str(case.source))
         if stack.software:
             found["software"].add(stack.software)

@@ -176,7 +176,7 @@ class Design:
         rows = [_numbers(case) for case in cases]
         place = {name: index for index, name in enumerate(names)}
         wanted = {
-            "gpu": [f"gpu:{case.stack.gpu.chip}" for case in cases],
+            "gpu": [f"gpu:{case.stack.gpu.fitted_as}" for case in cases],
             "software": [f"software:{case.stack.software}" for case in cases],
             "group": [f"group:{case.group}" for case in cases],
             "source": [f"{case.source_effect}:{case.source}" for case in cases],

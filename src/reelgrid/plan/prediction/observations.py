@@ -1,7 +1,4 @@
-"""Published latencies as facts: what somebody measured, on what, with which software.
-
-Not here: a user's own measurements (`measurement`), and the fit to these (`fit`).
-"""
+"""Measured generations as facts: published latencies, on which stack of GPU and software."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from reelgrid.errors import RequestError
-from reelgrid.plan import facts
+from reelgrid.plan.facts import Count, Name, Positive, read_table
 from reelgrid.plan.facts.architectures import Architecture, find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
 from reelgrid.plan.prediction.workload import Workload
@@ -45,10 +42,10 @@ class Stack:
     Attributes:
         gpu: The kind of GPU.
         num_gpus: GPUs that work on one generation together.
-        kernel: Class of the attention kernel; none if unknown.
-        software: Serving software, such as `xdit`; none if unknown.
-        offload: `once` where parts of the model take turns on the GPU within a generation, `steps`
-            where weights are read from the host's memory at every step, or nothing.
+        kernel: Class of the attention kernel; `None` if unknown.
+        software: Serving software, such as `xdit`; `None` if unknown.
+        offload: `once` where the parts of the model are loaded to the GPU one after the other,
+            `steps` where weights are read from the host's memory at every step, or empty.
     """
 
     gpu: Gpu
@@ -71,10 +68,9 @@ class Observation:
     Attributes:
         seconds: From prompt to frames of the whole batch, or for the forwards alone.
         is_whole: Whether text encoder and decoder are in `seconds`.
-        wh: Energy of all GPUs for the batch; none where it was not measured.
-        group: Observations of one group share what is particular to their model and source.
-        held_out: As what it was once predicted before anything was fitted to it: `check`, `first
-            seal`, or nothing.
+        wh: Energy of all GPUs for the batch; `None` where it was not measured.
+        group: Observations of one group share an effect of their model and source.
+        held_out: In which test set it was before it was fitted to: `check`, `first seal`, or empty.
     """
 
     name: str
@@ -91,12 +87,12 @@ class Observation:
 
     @property
     def source_name(self) -> str:
-        """Who measured: the first word of the source, so that a project counts as one."""
+        """Who measured: the first word of the source; all files of a project count as one source."""
         return self.source.split(" ", 1)[0]
 
 
 def kernel_class(kernel: str | None) -> KernelClass | None:
-    """Return the class of an attention kernel by its name; none for none.
+    """Return the class of an attention kernel by its name; `None` for `None`.
 
     Raises:
         RequestError: The name is unknown.
@@ -117,99 +113,121 @@ def read_latencies(
 
     Args:
         extra: CSV files with columns of `plan/facts/latencies.csv`.
-        hardware: GPUs that rows may name; the package's where none are given.
-        architectures: Models that rows may name; likewise.
+        hardware: GPUs that rows may name; by default the package's.
+        architectures: Models that rows may name; by default the package's.
 
     Raises:
-        RequestError: A file has an unknown column or a cell that cannot be.
+        RequestError: A file has an unknown column, or a cell has a wrong value.
     """
     gpus = read_hardware() if hardware is None else hardware
-    table = facts.read_table("latencies.csv", extra)
-    return tuple(
-        _latency(row, find_gpu(row["gpu"], gpus), find_architecture(row["model"], architectures))
-        for row in table.values()
-    )
+    rows = read_table(_LatencyRow, "latencies.csv", extra).values()
+    return tuple(row.observation(gpus, architectures) for row in rows)
 
 
 def read_ml_energy() -> tuple[Observation, ...]:
     """Return the 483 public measurements of ML.ENERGY on H100s: latency and energy of batches."""
     hardware = read_hardware()
-    table = facts.read_table("ml_energy_h100.csv")
-    return tuple(_batch(row, find_gpu(row["gpu"], hardware)) for row in table.values())
+    rows = read_table(_MlEnergyRow, "ml_energy_h100.csv").values()
+    return tuple(row.observation(hardware) for row in rows)
 
 
-def _latency(row: facts.Row, gpu: Gpu, model: Architecture) -> Observation:
-    where = f"latency {row['name']}"
-    forwards = int(facts.needed(row, "forwards", where))
-    return Observation(
-        name=row["name"],
-        workload=_workload(model, row, forwards, where),
-        stack=Stack(
-            gpu=gpu,
-            num_gpus=int(facts.needed(row, "num_gpus", where)),
-            kernel=kernel_class(row["kernel"] or None),
-            software=row["software"] or None,
-            offload=_offload(row, where),
-        ),
-        seconds=facts.needed(row, "seconds", where),
-        is_whole="s/step" not in row["note"] and "without codec" not in row["note"],
-        source=row["source"],
-        note=row["note"],
-        date=row["date"],
-        group=f"{ML_ENERGY} {model.name}" if row["source"].startswith(ML_ENERGY) else None,
-        held_out=row["held_out"],
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LatencyRow:
+    """A row of `latencies.csv`: one published latency, or that of the `forwards` alone."""
+
+    name: Name
+    model: Name
+    gpu: Name
+    num_gpus: Count
+    size: Size
+    frames: Count
+    forwards: Count
+    seconds: Positive
+    kernel: str | None = None
+    software: str | None = None
+    offload: Offload = ""
+    source: str = ""
+    note: str = ""
+    date: str = ""
+    held_out: str = ""
+
+    def observation(
+        self, hardware: Mapping[str, Gpu], architectures: Mapping[str, Architecture] | None
+    ) -> Observation:
+        """Return the row with its GPU and model looked up."""
+        model = find_architecture(self.model, architectures)
+        return Observation(
+            name=self.name,
+            workload=_workload(model, self.size, self.frames, self.forwards),
+            stack=Stack(
+                gpu=find_gpu(self.gpu, hardware),
+                num_gpus=self.num_gpus,
+                kernel=kernel_class(self.kernel),
+                software=self.software,
+                offload=self.offload,
+            ),
+            seconds=self.seconds,
+            is_whole="s/step" not in self.note and "without codec" not in self.note,
+            source=self.source,
+            note=self.note,
+            date=self.date,
+            group=f"{ML_ENERGY} {model.name}" if self.source.startswith(ML_ENERGY) else None,
+            held_out=self.held_out,
+        )
 
 
-def _offload(row: facts.Row, where: str) -> Offload:
-    """Return how weights were kept.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MlEnergyRow:
+    """A row of `ml_energy_h100.csv`: latency and energy of one batch."""
 
-    Raises:
-        RequestError: The cell holds something else.
-    """
-    match row["offload"]:
-        case "":
-            return ""
-        case "once":
-            return "once"
-        case "steps":
-            return "steps"
-    raise RequestError(f"{where}: offload is {row['offload']!r}, expected once, steps or nothing")
+    name: Name
+    model: Name
+    gpu: Name
+    num_gpus: Count
+    ulysses: Count
+    ring: Count
+    batch: Count
+    size: Size
+    frames: Count
+    steps: Count
+    batch_latency_s: Positive
+    wh_per_item: Positive
+    avg_total_w: Positive
+    source: str
+    date: str
 
-
-def _batch(row: facts.Row, gpu: Gpu) -> Observation:
-    where = f"measurement {row['name']}"
-    model = find_architecture(row["model"])
-    batch = int(facts.needed(row, "batch", where))
-    forwards = int(facts.needed(row, "steps", where)) * model.forwards_per_step
-    return Observation(
-        name=row["name"],
-        workload=_workload(model, row, forwards, where, batch),
-        stack=Stack(
-            gpu=gpu,
-            num_gpus=int(facts.needed(row, "num_gpus", where)),
-            kernel="portable",
-            software="xdit",
-        ),
-        seconds=facts.needed(row, "batch_latency_s", where),
-        is_whole=True,
-        source=row["source"],
-        note=f"xDiT, Ulysses {row['ulysses']}, ring {row['ring']}, batch {batch}",
-        date=row["date"],
-        wh=facts.needed(row, "wh_per_item", where) * batch,
-        group=f"{ML_ENERGY} {model.name}",
-    )
+    def observation(self, hardware: Mapping[str, Gpu]) -> Observation:
+        """Return the row with its GPU and model looked up."""
+        model = find_architecture(self.model)
+        forwards = self.steps * model.forwards_per_step
+        return Observation(
+            name=self.name,
+            workload=_workload(model, self.size, self.frames, forwards, self.batch),
+            stack=Stack(
+                gpu=find_gpu(self.gpu, hardware),
+                num_gpus=self.num_gpus,
+                kernel="portable",
+                software="xdit",
+            ),
+            seconds=self.batch_latency_s,
+            is_whole=True,
+            source=self.source,
+            note=f"xDiT, Ulysses {self.ulysses}, ring {self.ring}, batch {self.batch}",
+            date=self.date,
+            wh=self.wh_per_item * self.batch,
+            group=f"{ML_ENERGY} {model.name}",
+        )
 
 
 def _workload(
-    model: Architecture, row: facts.Row, forwards: int, where: str, batch: int = 1
+    model: Architecture, size: Size, num_frames: int, forwards: int, batch: int = 1
 ) -> Workload:
-    """Return the workload of a row; `forwards` that are no whole steps count one a step."""
+    """Return a workload; `forwards` that are no whole number of steps count as one per step."""
     per_step = model.forwards_per_step if forwards % model.forwards_per_step == 0 else 1
     return Workload(
         model=model,
-        size=Size.parse(row["size"]),
-        num_frames=int(facts.needed(row, "frames", where)),
+        size=size,
+        num_frames=num_frames,
         num_steps=forwards // per_step,
         forwards_per_step=per_step,
         fps=model.fps,

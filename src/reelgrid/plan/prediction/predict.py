@@ -57,9 +57,11 @@ def from_formula(case: Case) -> Evidence:
     log_s, sigma = calibration.time(case)
     gpu, kernel = case.stack.gpu, case.stack.kernel
     seen = (
-        "fitted on this GPU" if gpu.chip == gpu.name else f"fitted on {gpu.chip}, of the same rates"
+        "fitted on this GPU"
+        if gpu.fitted_as == gpu.name
+        else f"fitted on {gpu.fitted_as}, of the same rates"
     )
-    if not calibration.knows(f"gpu:{gpu.chip}"):
+    if not calibration.knows(f"gpu:{gpu.fitted_as}"):
         seen = "GPU never seen"
     how = f"{kernel} attention" if kernel else "the attention kernels in use"
     return Evidence(log_s, sigma, (f"formula of {calibration.date}, {seen}, {how}",))

@@ -8,12 +8,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Protocol, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, PlainValidator, Tag
+from pydantic import BeforeValidator, Discriminator, Tag
 from pydantic_core import CoreSchema, core_schema
 
-from reelgrid.errors import RequestError
 from reelgrid.plan.uncertainty import Exact, LogNormal, Quantity, Triangular
-from reelgrid.spec import Size
 from reelgrid.user_files import VALUE_ALONE, FieldError, Range
 
 MAX_PARTS = 50
@@ -72,22 +70,6 @@ AtLeastOne: TypeAlias = Annotated[AnyQuantity, QuantityRange(ge=1)]
 PositiveShare: TypeAlias = Annotated[AnyQuantity, QuantityRange(gt=0, le=1)]
 StepCount: TypeAlias = Annotated[AnyQuantity, QuantityRange(ge=1, le=1000)]
 Growing: TypeAlias = Annotated[AnyQuantity, QuantityRange(gt=-1, le=10)]
-
-
-def _parse_size(value: object) -> Size:
-    if isinstance(value, Size):
-        return value
-    if not isinstance(value, str):
-        kind = "an array" if isinstance(value, list) else repr(value)[:60]
-        raise FieldError(f'expected WIDTHxHEIGHT as text, such as "832x480", got {kind}')
-    try:
-        return Size.parse(value)
-    except RequestError as error:
-        raise FieldError(f"expected WIDTHxHEIGHT: {error}") from None
-
-
-PixelSize: TypeAlias = Annotated[Size, PlainValidator(_parse_size)]
-"""Width and height, written `832x480`."""
 
 
 class HasShare(Protocol):

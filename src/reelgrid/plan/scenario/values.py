@@ -18,7 +18,6 @@ from reelgrid.plan.scenario.rules import (
     AtLeastOne,
     Growing,
     NotNegative,
-    PixelSize,
     Positive,
     PositiveShare,
     StepCount,
@@ -28,6 +27,7 @@ from reelgrid.plan.scenario.rules import (
     check_sum,
 )
 from reelgrid.plan.uncertainty import Exact, Quantity
+from reelgrid.spec import Size
 from reelgrid.units import HOURS_PER_DAY
 from reelgrid.user_files import FieldError, Location, parse, read_toml
 
@@ -62,7 +62,7 @@ class Clip:
 
     model: str
     share: PositiveShare = _ONE
-    size: PixelSize | None = None
+    size: Size | None = None
     clip_s: Positive | None = None
     fps: Annotated[float, Field(gt=0, le=240)] | None = None
     steps: StepCount | None = None
