@@ -27,7 +27,7 @@ from tests.jobs.postgres import postgres
     [
         (["--host", "0.0.0.0"], "reelgrid keys create"),
         (["--host", "192.0.2.1"], "cannot listen"),
-        (["--require-key"], "a key is required"),
+        (["--require-key"], "--require-key needs an API key"),
         (["--database", "mysql://x"], "no desk on mysql"),
         (["--database", "postgresql://127.0.0.1:1/x"], "database"),
         (["--model", "nope"], "no model 'nope'"),
@@ -122,4 +122,4 @@ def test_jobs_for_a_model_that_is_not_served_any_more_are_said(
     other = find("wan2.1-t2v-1.3b")
     assert other is not None
     warn_of_unserved_jobs(replace(house.service, models=ServedModels((other,))))
-    assert capsys.readouterr().err.startswith("2 unfinished jobs are for embedded")
+    assert capsys.readouterr().err.startswith("2 unfinished jobs need embedded")

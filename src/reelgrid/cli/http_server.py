@@ -1,14 +1,11 @@
-"""The server's ear and mouth: the socket, uvicorn on it, and what is said when it is ready.
-
-Not here: what the server is made of (`wiring`).
-"""
+"""Binds the socket, configures uvicorn and prints the start-up lines of `reelgrid serve`."""
 
 import contextlib
 import logging
+import resource
 import shlex
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -25,26 +22,25 @@ if TYPE_CHECKING:
     from reelgrid.workers.supervisor import Supervisor
 
 _KEEP_ALIVE_S = 75
-_LAST_WORDS_S = 3
-_LOOK_EVERY_S = 0.1
-_NUM_LOOKS = 50
+_SHUTDOWN_S = 3
+_POLL_EVERY_S = 0.1
+_NUM_POLLS = 50
 _NUM_FILES = 16_384
 
 
 @contextlib.contextmanager
 def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a socket that listens, before anything else is begun.
+    """Yield a listening socket; opened first, so that a taken port fails before anything else.
 
     Yields:
         The socket.
 
     Raises:
-        RequestError: The port is taken, or there is no such address here.
+        RequestError: The port is taken, or this machine does not have the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
-        if sys.platform != "win32":
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
             listening.listen(2_048)
@@ -58,36 +54,32 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def allow_many_connections() -> None:
-    """Raise the number of files that may be open, of which every connection is one."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such bound
-        return
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _NUM_FILES if most == resource.RLIM_INFINITY else min(_NUM_FILES, most)
+    """Raise the limit of open files, each connection being one."""
+    now, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _NUM_FILES if maximum == resource.RLIM_INFINITY else min(_NUM_FILES, maximum)
     if now < wanted:
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, maximum))
 
 
 def make_server(service: "Service", app: object) -> "uvicorn.Server":
-    """Return uvicorn, set up for an application."""
+    """Return a uvicorn server for an application."""
     import uvicorn
 
     from reelgrid.api.connection import MAX_HEAD_BYTES, Connection
 
     class Server(uvicorn.Server):
-        """Tells listeners to go as soon as it is told to stop, and leaves signals as they were."""
+        """Ends event streams at the first signal and restores the signal handlers afterwards."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """Take a signal; the second one does not wait for anybody."""
+            """Stop gracefully at the first signal, at once at the second."""
             self.force_exit = self.should_exit
             self.should_exit = True
             service.broadcaster.close()
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """Take signals while it runs; what comes after that is done by the command."""
+            """Handle signals while the server runs; the command stops the workers afterwards."""
             wanted = (signal.SIGINT, signal.SIGTERM)
             before = {number: signal.signal(number, self.handle_exit) for number in wanted}
             try:
@@ -96,7 +88,7 @@ def make_server(service: "Service", app: object) -> "uvicorn.Server":
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    # What strangers send broken is answered, and is no news: anybody could fill the log with it.
+    # Malformed requests are not logged: anyone could fill the log with them.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     return Server(
         uvicorn.Config(
@@ -109,59 +101,59 @@ def make_server(service: "Service", app: object) -> "uvicorn.Server":
             http=Connection,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_LAST_WORDS_S,
+            timeout_graceful_shutdown=_SHUTDOWN_S,
             backlog=2_048,
         )
     )
 
 
 def announce(
-    models: str,
     service: "Service",
     supervisor: "Supervisor",
     listening: socket.socket,
     is_over: threading.Event,
 ) -> None:
-    """Say where it is at once, and what it runs on when a worker can take work."""
+    """Print the address, then worker failures, then a first command once a worker is ready."""
     url = _url(listening)
+    models = ", ".join(card.name for card in service.models.cards)
     say(f"reelgrid {reelgrid.__version__} serves {models} at {url}/v1")
     if service.authenticator.is_open():
-        say("no key has been made: whoever is on this machine may use it")
+        say("no API key exists: any user of this machine can use the server without one")
     warn_of_unserved_jobs(service)
-    said: tuple[str, ...] = ()
-    while supervisor.slots and not supervisor.is_ready and not is_over.wait(_LOOK_EVERY_S):
-        if supervisor.failures != said:
-            said = supervisor.failures
-            say("; ".join(said))
+    printed: tuple[str, ...] = ()
+    while supervisor.slots and not supervisor.is_ready and not is_over.wait(_POLL_EVERY_S):
+        if supervisor.failures != printed:
+            printed = supervisor.failures
+            say("; ".join(printed))
     if not is_over.is_set():
         say(f"ready on {_machines(service)}; try:\n{curl_line(url, service)}")
 
 
 def warn_of_unserved_jobs(service: "Service") -> None:
-    """Say which jobs of an earlier start wait for models that are not served now."""
+    """Print how many jobs of earlier runs need models that are not served now."""
     from reelgrid.jobs.job import Phase
 
     served = {card.name for card in service.models.cards}
-    left: dict[str, int] = {}
+    unserved: dict[str, int] = {}
     for count in service.job_queue.job_counts():
         if not Phase(count.phase).is_final and count.model not in served:
-            left[count.model] = left.get(count.model, 0) + count.num
-    for model, num in sorted(left.items()):
-        say(f"{num} unfinished jobs are for {model}: no worker of this server takes them")
+            unserved[count.model] = unserved.get(count.model, 0) + count.num
+    for model, num in sorted(unserved.items()):
+        say(f"{num} unfinished jobs need {model}, which this server does not serve")
 
 
 def _machines(service: "Service") -> str:
-    """Return what the workers run on; a worker that can take work introduces itself by asking."""
-    for _ in range(_NUM_LOOKS):
+    """Return the machines of the workers; a worker registers when it first asks for a job."""
+    for _ in range(_NUM_POLLS):
         names = [worker.info.machine for worker in service.job_queue.workers() if worker.is_live]
         if names:
             return ", ".join(sorted(set(names)))
-        threading.Event().wait(_LOOK_EVERY_S)
-    return "no worker of its own"
+        threading.Event().wait(_POLL_EVERY_S)
+    return "no worker"
 
 
 def curl_line(url: str, service: "Service") -> str:
-    """Return a line that asks for a video when it is pasted into a shell."""
+    """Return a shell command that submits a video."""
     key = "" if service.authenticator.is_open() else ' -H "Authorization: Bearer $REELGRID_API_KEY"'
     prompt = shlex.quote("prompt=a red ball rolls to the right")
     return f"curl {url}/v1/videos{key} -F {prompt}"

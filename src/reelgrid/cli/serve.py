@@ -1,16 +1,14 @@
-"""`reelgrid serve`: the server, its workers, and what they stand on, in one command."""
+"""`reelgrid serve`: the API server with its worker processes. Options only, see `wiring`."""
 
+import ipaddress
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reelgrid import logs
 from reelgrid.cli import options
-from reelgrid.cli.options import read_settings
-
-DEFAULT_PORT = 8000
 
 
 def register(app: typer.Typer) -> None:
@@ -18,99 +16,139 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
 
 
-def serve(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """Options of `reelgrid serve`; `None` means the setting or the server's own default."""
+
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A name or hub id of the catalogue; again for more. The first is the default."
+            help="Model to serve: a name or Hugging Face id of the catalogue. Give the option "
+            "again for more models; the first is the default. If it is missing, the embedded "
+            "model is served."
         ),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    ] = None
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="0 takes any that is free.")
-    ] = DEFAULT_PORT,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 1,
+        int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes any free port.")
+    ] = 8000
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Number of worker processes.")] = 1
     standby: Annotated[
         bool,
-        typer.Option(help="Keep a process ready that takes a dead worker's place; 0.35 GB."),
-    ] = True,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    database: Annotated[
-        str | None, typer.Option(help="postgresql://..., or a file; REELGRID_DATABASE.")
-    ] = None,
+        typer.Option(
+            help="Keep a standby process that replaces a dead worker at once; it takes 0.35 GB."
+        ),
+    ] = True
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"
+    database: options.Database = None
     blobs: Annotated[
-        str | None, typer.Option(help="A folder, or s3://bucket/prefix; REELGRID_BLOBS.")
-    ] = None,
+        str | None,
+        typer.Option(
+            help="Store for files: a folder or s3://bucket/prefix. Overrides REELGRID_BLOBS."
+        ),
+    ] = None
     require_key: Annotated[
-        bool, typer.Option("--require-key", help="Ask for a key on this machine too.")
-    ] = False,
+        bool, typer.Option("--require-key", help="Require an API key from local clients too.")
+    ] = False
     retain_days: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Days that videos are kept; REELGRID_RETAIN_VIDEOS_S."),
-    ] = None,
+        typer.Option(
+            min=0.001, help="Days to keep finished videos. Overrides REELGRID_RETAIN_VIDEOS_S."
+        ),
+    ] = None
     quota_gb: Annotated[
-        float | None, typer.Option(min=0.001, help="For all files; REELGRID_QUOTA_GB.")
-    ] = None,
+        float | None,
+        typer.Option(min=0.001, help="Most GB for all files. Overrides REELGRID_QUOTA_GB."),
+    ] = None
     price: Annotated[
-        float | None, typer.Option(min=0, help="USD for an hour of a worker, for estimates.")
-    ] = None,
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Of one frame.")] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Of one clip.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Of one request.")] = None,
+        float | None,
+        typer.Option(min=0, help="Price of one worker-hour in USD, for cost estimates."),
+    ] = None
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Most pixels of one frame, width times height.")
+    ] = None
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Most frames of one clip.")] = None
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Most denoising steps of one request.")
+    ] = None
     max_seconds: Annotated[
-        float | None, typer.Option(min=1, help="Estimated work of one request.")
-    ] = None,
+        float | None, typer.Option(min=1, help="Most estimated seconds of work of one request.")
+    ] = None
     max_queue_s: Annotated[
-        float | None, typer.Option(min=1, help="Estimated wait; beyond it, 429.")
-    ] = None,
-    max_body_mib: Annotated[float | None, typer.Option(min=0.01, help="Of one request.")] = None,
-    json_logs: Annotated[bool, typer.Option("--json-logs", help="Logs as JSON lines.")] = False,
+        float | None,
+        typer.Option(min=1, help="Longest estimated wait in seconds; beyond it, 429 is returned."),
+    ] = None
+    max_body_mib: Annotated[
+        float | None, typer.Option(min=0.01, help="Largest body of one request in MiB.")
+    ] = None
+    json_logs: Annotated[
+        bool, typer.Option("--json-logs", help="Write the logs as JSON lines.")
+    ] = False
     trace: Annotated[
-        Path | None, typer.Option(help="File for the workers' steps and saves.", hidden=True)
-    ] = None,
-) -> None:
+        Path | None,
+        typer.Option(help="File for an event trace of steps and checkpoints.", hidden=True),
+    ] = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def may_be_open(self) -> bool:
+        """Whether requests need no API key as long as no key exists."""
+        return self.is_loopback and not self.require_key
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Values that override fields of `Settings`."""
+        retain_s = None if self.retain_days is None else self.retain_days * 86_400
+        return _given(
+            {
+                "database": self.database,
+                "blobs": self.blobs,
+                "retain_videos_s": retain_s,
+                "quota_gb": self.quota_gb,
+            }
+        )
+
+    @property
+    def limits(self) -> dict[str, object]:
+        """Values that override fields of `ServerLimits`."""
+        max_body_bytes = None if self.max_body_mib is None else int(self.max_body_mib * 2**20)
+        return _given(
+            {
+                "max_pixels": self.max_pixels,
+                "max_frames": self.max_frames,
+                "max_steps": self.max_steps,
+                "max_seconds": self.max_seconds,
+                "max_queue_s": self.max_queue_s,
+                "max_body_bytes": max_body_bytes,
+            }
+        )
+
+
+@options.from_fields(ServeConfig)
+def serve(config: ServeConfig) -> None:
     """Serve videos and images over HTTP, compatible with the openai package.
 
-    Jobs outlive every crash: started again, the server takes up what was begun. Ctrl-C saves what
-    runs and leaves.
+    Jobs survive crashes: after a restart the server resumes unfinished jobs from their
+    checkpoints. Ctrl-C saves checkpoints of the running jobs and stops the server.
     """
-    from reelgrid.cli.wiring import ServeConfig, run
+    from reelgrid import logs
+    from reelgrid.cli.wiring import run
 
-    settings = read_settings()
-    if json_logs:
+    settings = options.read_settings()
+    if config.json_logs:
         logs.configure(settings.log_level, as_json=True)
-    retention = {
-        "retain_videos_s": None if retain_days is None else retain_days * 86_400,
-        "quota_gb": quota_gb,
-    }
-    limits = {
-        "max_pixels": max_pixels,
-        "max_frames": max_frames,
-        "max_steps": max_steps,
-        "max_seconds": max_seconds,
-        "max_queue_s": max_queue_s,
-        "max_body_bytes": None if max_body_mib is None else int(max_body_mib * 2**20),
-    }
-    run(
-        ServeConfig(
-            settings=settings.model_copy(update=_given(retention)),
-            models=tuple(model or ["embedded"]),
-            host=host,
-            port=port,
-            num_workers=workers,
-            has_standby=standby,
-            device=device,
-            dtype=dtype,
-            database=database or settings.database_url,
-            blobs=blobs or settings.blobs_url,
-            usd_per_gpu_h=price,
-            limits=_given(limits),
-            requires_key=require_key,
-            trace=trace,
-        )
-    )
+    run(config, settings.model_copy(update=config.settings))
 
 
-def _given(options: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in options.items() if value is not None}
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}

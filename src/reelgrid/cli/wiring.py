@@ -1,95 +1,41 @@
-"""What `reelgrid serve` does: wires desk, blobs, workers and application, runs and stops them.
-
-Imported only when the command runs. Not here: the options.
-"""
+"""Wires the parts of `reelgrid serve`: job queue, blobs, workers, API; runs and stops them."""
 
 import contextlib
-import functools
 import hmac
-import ipaddress
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import reelgrid
 from reelgrid import catalog
-from reelgrid.cli.http_server import allow_many_connections, announce, listen, make_server
+from reelgrid.cli import http_server
 from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
-from reelgrid.settings import Settings
 
 if TYPE_CHECKING:
     from reelgrid.api.service import Service
     from reelgrid.catalog import ModelCard
+    from reelgrid.cli.serve import ServeConfig
     from reelgrid.jobs.retention import Maintenance
     from reelgrid.jobs.sql.keys import ApiKeys
     from reelgrid.jobs.sql.sql_queue import SqlJobQueue
+    from reelgrid.settings import Settings
     from reelgrid.store.blobs import Blobs
     from reelgrid.workers.supervisor import Supervisor
 
-_FAREWELL_S = 1.0
+_DEFAULT_MODEL = "embedded"
+_THREAD_STOP_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeConfig:
-    """What is to be served, and where.
-
-    Attributes:
-        settings: The user's.
-        models: Names of the catalogue, the default first.
-        port: 0 is any that is free.
-        database: URL or file.
-        blobs: URL or folder.
-        usd_per_gpu_h: For estimates; none says no price.
-        requires_key: Whether a key is needed on this machine too.
-        limits: Those of `ServerLimits` that differ from its defaults.
-        trace: The workers'.
-        has_standby: Whether a process waits to take a dead worker's place.
-    """
-
-    settings: Settings
-    models: tuple[str, ...]
-    host: str
-    port: int
-    num_workers: int
-    device: str
-    dtype: str
-    database: str
-    blobs: str
-    usd_per_gpu_h: float | None
-    requires_key: bool = False
-    limits: Mapping[str, int | float] = field(default_factory=dict)
-    trace: Path | None = None
-    has_standby: bool = True
-
-    @property
-    def may_be_open(self) -> bool:
-        """Whether it serves without a key as long as none has been made."""
-        return self.is_loopback and not self.requires_key
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-
-def run(config: ServeConfig) -> None:
-    """Serve until told to stop.
+def run(config: "ServeConfig", settings: "Settings") -> None:
+    """Serve until a signal stops it.
 
     Raises:
-        RequestError: The plan cannot be carried out: a port is taken, a key is missing ...
+        RequestError: It cannot start: the port is taken, an API key is missing ...
         JobQueueError: The database cannot be used.
     """
-    cards = _cards(config.models)
-    config = replace(config, models=tuple(card.name for card in cards))
+    cards = _cards(config.model or [_DEFAULT_MODEL])
     _check_packages()
     from reelgrid.jobs.retention import Maintenance, RetentionPolicy
     from reelgrid.jobs.sql.keys import ApiKeys
@@ -97,41 +43,39 @@ def run(config: ServeConfig) -> None:
     from reelgrid.media import signer_from_settings
     from reelgrid.store.blobs import Blobs
 
-    signer_from_settings(
-        config.settings
-    )  # what will not do is said now, not by each worker that starts
+    signer_from_settings(settings)  # an unusable certificate is refused now, not by each worker
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(listen(config.host, config.port))
-        job_queue = open_job_queue(config.database)
+        listening = stack.enter_context(http_server.listen(config.host, config.port))
+        job_queue = open_job_queue(settings.database_url)
         stack.callback(job_queue.close)
         keys = ApiKeys(job_queue.database)
         _check_keys(config, keys)
-        blobs = Blobs(config.blobs)
-        supervisor = _supervisor(config, job_queue)
-        maintenance = Maintenance(job_queue, blobs, RetentionPolicy.of(config.settings))
-        service = _service(config, cards, job_queue, keys, blobs, supervisor, maintenance)
-        stack.enter_context(_housekeeping(config, job_queue, maintenance))
+        blobs = Blobs(settings.blobs_url)
+        supervisor = _supervisor(config, settings, cards, job_queue)
+        maintenance = Maintenance(job_queue, blobs, RetentionPolicy.of(settings))
+        service = _service(config, settings, cards, job_queue, keys, blobs, supervisor, maintenance)
+        stack.enter_context(_background_threads(settings, job_queue, maintenance))
         supervisor.start()
         stack.callback(supervisor.stop)
-        _serve(config, service, supervisor, listening)
-        say("stopping: what runs is saved")
+        _serve(service, supervisor, listening)
+        say("stopping: saving checkpoints of the running jobs")
 
 
-def _serve(
-    config: ServeConfig, service: "Service", supervisor: "Supervisor", listening: socket.socket
-) -> None:
-    """Answer requests until told to stop."""
+def _serve(service: "Service", supervisor: "Supervisor", listening: socket.socket) -> None:
+    """Respond to requests until a signal stops the server."""
     from reelgrid.api.app import create_app
 
     is_over = threading.Event()
-    announcing = functools.partial(
-        announce, ", ".join(config.models), service, supervisor, listening, is_over
+    announcer = threading.Thread(
+        target=http_server.announce,
+        args=(service, supervisor, listening, is_over),
+        name="announcer",
+        daemon=True,
     )
-    announcer = threading.Thread(target=announcing, name="announcer", daemon=True)
     announcer.start()
     try:
-        allow_many_connections()
-        server = make_server(service, create_app(service))
+        http_server.allow_many_connections()
+        server = http_server.make_server(service, create_app(service))
         server.run(sockets=[listening])
     finally:
         is_over.set()
@@ -139,7 +83,8 @@ def _serve(
 
 
 def _service(
-    config: ServeConfig,
+    config: "ServeConfig",
+    settings: "Settings",
     cards: "tuple[ModelCard, ...]",
     job_queue: "SqlJobQueue",
     keys: "ApiKeys",
@@ -157,7 +102,6 @@ def _service(
     from reelgrid.jobs.webhooks import read_master_key
     from reelgrid.measurement import read_records
 
-    settings = config.settings
     master = read_master_key(settings.data)
     measured = settings.measurements
     return Service(
@@ -173,7 +117,7 @@ def _service(
         version=reelgrid.__version__,
         wake=supervisor.wake,
         failures=lambda: supervisor.failures,
-        usd_per_gpu_h=config.usd_per_gpu_h,
+        usd_per_gpu_h=config.price,
         check_space=maintenance.check_space,
         retain_videos_s=retain_s(settings.retain_videos_s),
         retain_images_s=retain_s(settings.retain_images_s),
@@ -181,68 +125,72 @@ def _service(
     )
 
 
-def _supervisor(config: ServeConfig, job_queue: "SqlJobQueue") -> "Supervisor":
+def _supervisor(
+    config: "ServeConfig",
+    settings: "Settings",
+    cards: "tuple[ModelCard, ...]",
+    job_queue: "SqlJobQueue",
+) -> "Supervisor":
     from reelgrid.workers.habits import WorkerIntervals
     from reelgrid.workers.settings import WorkerSettings
     from reelgrid.workers.supervisor import Supervisor
 
     worker = WorkerSettings(
-        database=config.database,
-        blobs=config.blobs,
-        scratch=config.settings.data / "scratch",
-        models=config.models,
+        database=settings.database_url,
+        blobs=settings.blobs_url,
+        scratch=settings.data / "scratch",
+        models=tuple(card.name for card in cards),
         device=config.device,
         dtype=config.dtype,
-        data=config.settings.data,
+        data=settings.data,
         trace=config.trace,
-        log_level=config.settings.log_level,
+        log_level=settings.log_level,
         intervals=WorkerIntervals(
-            checkpoint_every_s=config.settings.checkpoint_every_s,
-            prompts_in_metadata=config.settings.prompts_in_metadata,
+            checkpoint_every_s=settings.checkpoint_every_s,
+            prompts_in_metadata=settings.prompts_in_metadata,
         ),
     )
-    commands = [worker.command(number) for number in range(config.num_workers)]
-    spare = worker.standby if config.has_standby else None
+    commands = [worker.command(number) for number in range(config.workers)]
+    spare = worker.standby if config.standby else None
     return Supervisor(commands, job_queue.worker_died, environment=worker.environment, spare=spare)
 
 
 @contextlib.contextmanager
-def _housekeeping(
-    config: ServeConfig, job_queue: "SqlJobQueue", maintenance: "Maintenance"
+def _background_threads(
+    settings: "Settings", job_queue: "SqlJobQueue", maintenance: "Maintenance"
 ) -> Iterator[None]:
-    """Send webhooks and sweep while the block runs."""
+    """Send webhooks and remove expired files while the block runs."""
     from reelgrid.jobs.webhooks import WebhookSender, read_master_key
 
-    messenger = WebhookSender(
+    sender = WebhookSender(
         job_queue,
-        read_master_key(config.settings.data),
-        allows_private=config.settings.allow_private_webhooks,
+        read_master_key(settings.data),
+        allows_private=settings.allow_private_webhooks,
     )
     stop = threading.Event()
-    keepers = [
+    threads = [
         threading.Thread(target=work, args=(stop,), daemon=True)
-        for work in (messenger.run, maintenance.run)
+        for work in (sender.run, maintenance.run)
     ]
-    for keeper in keepers:
-        keeper.start()
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        for keeper in keepers:
-            keeper.join(_FAREWELL_S)
+        for thread in threads:
+            thread.join(_THREAD_STOP_S)
 
 
-def _cards(names: tuple[str, ...]) -> "tuple[ModelCard, ...]":
+def _cards(names: list[str]) -> "tuple[ModelCard, ...]":
     cards = []
     for name in names:
         card = catalog.find(name)
         if card is None:
             near = ", ".join(catalog.similar_names(name)) or "see reelgrid models"
             raise RequestError(
-                f"no model {name!r} in the catalogue: {near}; what is served has to say what it can "
-                "do before it is loaded, so folders and other repositories run with reelgrid "
-                "generate only",
+                f"no model {name!r} in the catalogue: {near}; only models of the catalogue can be "
+                "served, use reelgrid generate for folders and other repositories",
                 param="model",
             )
         cards.append(card)
@@ -250,7 +198,11 @@ def _cards(names: tuple[str, ...]) -> "tuple[ModelCard, ...]":
 
 
 def _check_packages() -> None:
-    """Refuse to begin without the packages of a server."""
+    """Check that the packages of a server are installed.
+
+    Raises:
+        RequestError: One is missing.
+    """
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -263,12 +215,16 @@ def _check_packages() -> None:
         ) from None
 
 
-def _check_keys(config: ServeConfig, keys: "ApiKeys") -> None:
+def _check_keys(config: "ServeConfig", keys: "ApiKeys") -> None:
     if config.may_be_open or keys.has_any():
         return
-    where = "a key is required" if config.is_loopback else f"on {config.host} anybody could use it"
+    reason = (
+        "--require-key needs an API key"
+        if config.is_loopback
+        else f"without an API key anyone could use the server on {config.host}"
+    )
     raise RequestError(
-        f"{where}: make one first with `reelgrid keys create NAME`, or listen on 127.0.0.1 "
+        f"{reason}: create one first with `reelgrid keys create NAME`, or listen on 127.0.0.1 "
         "without --require-key",
         param="host",
     )
