@@ -28,10 +28,10 @@ from pathlib import Path
 import numba
 import numpy as np
 import simpy
+from tests.plan.simulation.fleets import fast, reference
 
 from reelgrid.jobs.policy import Priority
 from reelgrid.measurement import processor_name
-from reelgrid.plan.simulation import machine, plain
 from reelgrid.plan.simulation.experiment import US, Experiment, JobStream, NodeKind, ZonePool
 from reelgrid.plan.simulation.result import EventType, RunResult, TimeUse
 from reelgrid.plan.simulation.statistics import over_runs, summarize
@@ -185,10 +185,10 @@ def theirs(model: InSimPy) -> dict[str, float]:
 def compare(num_runs: int) -> dict[str, object]:
     sides: dict[str, Callable[[int], dict[str, float]]] = {
         "simpy": lambda seed: theirs(InSimPy(seed).run()),
-        "plain": lambda seed: ours(plain.run(small_fleet(seed))),
-        "compiled": lambda seed: ours(machine.run(small_fleet(seed))),
+        "plain": lambda seed: ours(reference(small_fleet(seed))),
+        "compiled": lambda seed: ours(fast(small_fleet(seed))),
     }
-    machine.run(replace(small_fleet(0), horizon_us=3600 * US))  # compiled, or read from disk
+    fast(replace(small_fleet(0), horizon_us=3600 * US))  # compiled, or read from disk
     found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for seed in range(num_runs):
@@ -281,9 +281,9 @@ def run_day() -> None:
     """Run the day and print what it took, for the process that asked."""
     experiment = the_day()
     begin_s = time.perf_counter()
-    machine.run(replace(small_fleet(0), horizon_us=1))
+    fast(replace(small_fleet(0), horizon_us=1))
     ready_s, begin_cpu_s = time.perf_counter(), time.process_time()
-    outcome = machine.run(experiment)
+    outcome = fast(experiment)
     done_s, cpu_s = time.perf_counter(), time.process_time() - begin_cpu_s
     broken = list(outcome.conservation_errors())
     print(

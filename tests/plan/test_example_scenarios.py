@@ -70,7 +70,7 @@ def test_the_fleet_that_demand_counts_keeps_its_promise_when_it_is_simulated(nam
     leased = sum(pool.count * pool.num_gpus for pool in experiment.pools)
     assert leased == pytest.approx(counted.gpus_held, rel=0.2)
     found = compare(
-        experiment, num_runs=2, is_compared=False, promise_s=scenario.promise.wait_s
+        experiment, num_runs=2, also_without_checkpoints=False, promise_s=scenario.promise.wait_s
     ).with_checkpoints
     assert found.figures["within_promise_share"].value >= scenario.promise.share
     kinds = answer_of(FOLDER / f"{name}.toml").likely.kinds.values()

@@ -67,7 +67,7 @@ def simulate(
             experiment,
             num_runs=simulation.runs,
             engine=engine,
-            is_compared=compare,
+            also_without_checkpoints=compare,
             promise_s=read.promise.wait_s if read.promise else None,
             on_share=lambda share: show("simulating", share, 1.0),
         )

@@ -1,8 +1,9 @@
-"""Small fleets for the tests: simple ones with closed forms, and random ones with everything."""
+"""Small fleets for the tests, simple ones with closed forms and random ones with every feature; the engines."""
 
 import random
 
 from reelgrid.jobs.policy import Priority
+from reelgrid.plan.simulation import run
 from reelgrid.plan.simulation.experiment import (
     FOREVER_US,
     US,
@@ -11,6 +12,16 @@ from reelgrid.plan.simulation.experiment import (
     NodeKind,
     ZonePool,
 )
+
+
+def reference(experiment):
+    """Return the result of the reference engine."""
+    return run.simulate(experiment, engine="reference")
+
+
+def fast(experiment):
+    """Return the result of the fast engine."""
+    return run.simulate(experiment, engine="fast")
 
 
 def kind(num_streams=1, **changes):
@@ -71,7 +82,7 @@ def queueing(num_servers, load, *, work="exponential", hours=200.0, seed=0, **ch
 
 
 def random_experiment(seed, **changes):
-    """Return a small fleet with a bit of everything; times in coarse units, so that ties abound."""
+    """Return a small fleet with every feature; times in coarse units, for many ties."""
     draw = random.Random(seed)
     models = ["wan", "ltx", "hunyuan"][: draw.randint(1, 3)]
     owners = draw.choice([None, 1, 3])

@@ -1,4 +1,4 @@
-"""Runs worked out by hand, and what has to change, or must not, when the experiment changes."""
+"""Runs computed by hand, and the effect of a changed experiment on its results."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.simulation import draws, machine, plain
+from reelgrid.plan.simulation import draws
 from reelgrid.plan.simulation.experiment import FOREVER_US, US, Experiment
 from reelgrid.plan.simulation.result import EventType, TimeUse
 from reelgrid.plan.simulation.statistics import summarize
-from tests.plan.simulation.fleets import kind, pool, queueing, stream
+from tests.plan.simulation.fleets import fast, kind, pool, queueing, reference, stream
 
-CHANCE = {
+CHURN = {
     "lifetime_scale_us": 1800.0 * US,
     "startup_median_us": 120 * US,
     "checkpoint_every_us": 20 * US,
@@ -22,11 +22,11 @@ CHANCE = {
 
 @pytest.fixture
 def by_hand(monkeypatch):
-    """Return a run of one node whose lives are given, and of jobs that come at given seconds."""
+    """Run one node with given lifetimes and jobs that arrive at given seconds."""
 
-    def run(arrivals, lives=(), engine=plain, **changes):
-        def stays(experiment, number):
-            lifetime_us = lives[number] * US if number < len(lives) else FOREVER_US
+    def run(arrivals, lifetimes=(), engine=reference, **changes):
+        def lease_draws(experiment, number):
+            lifetime_us = lifetimes[number] * US if number < len(lifetimes) else FOREVER_US
             one = np.array([0]), np.array([lifetime_us]), np.array([30 * US])
             return draws.LeaseDraws(startup_us=one[0], lifetime_us=one[1], absence_us=one[2])
 
@@ -42,7 +42,7 @@ def by_hand(monkeypatch):
                 ),
             )
 
-        monkeypatch.setattr(draws, "stays", stays)
+        monkeypatch.setattr(draws, "lease_draws", lease_draws)
         monkeypatch.setattr(draws, "windows", windows)
         values: dict[str, Any] = {
             "kinds": (kind(2, load_us=10 * US),),
@@ -55,37 +55,37 @@ def by_hand(monkeypatch):
             "checkpoint_us": 2 * US,
             "resume_us": 5 * US,
         }
-        return engine.run(Experiment(**values | changes))
+        return engine(Experiment(**values | changes))
 
     return run
 
 
-def seconds(outcome):
+def seconds(result):
     return {
-        spent.name: outcome.time_use_us[0, spent] / US
-        for spent in TimeUse
-        if outcome.time_use_us[0, spent]
+        time_use.name: result.time_use_us[0, time_use] / US
+        for time_use in TimeUse
+        if result.time_use_us[0, time_use]
     }
 
 
-@pytest.mark.parametrize("engine", [plain, machine])
+@pytest.mark.parametrize("engine", [reference, fast])
 def test_one_job_by_hand(by_hand, engine):
-    """Loads for 10 s, works for 100 s with a save of 2 s after 30, 60 and 90."""
-    outcome = by_hand([(5, 0, 100)], engine=engine)
-    assert outcome.wait_us.tolist() == [0]
-    assert outcome.turnaround_us.tolist() == [(10 + 100 + 6) * US]
-    assert seconds(outcome) == {"LOADING": 10, "USEFUL": 100, "CHECKPOINTING": 6, "IDLE": 884}
+    """Loads for 10 s, works for 100 s with a checkpoint of 2 s after 30, 60 and 90."""
+    result = by_hand([(5, 0, 100)], engine=engine)
+    assert result.wait_us.tolist() == [0]
+    assert result.turnaround_us.tolist() == [(10 + 100 + 6) * US]
+    assert seconds(result) == {"LOADING": 10, "USEFUL": 100, "CHECKPOINTING": 6, "IDLE": 884}
 
 
-@pytest.mark.parametrize("engine", [plain, machine])
+@pytest.mark.parametrize("engine", [reference, fast])
 def test_a_loss_by_hand(by_hand, engine):
-    """Lost at 110, 95 s in: saved after 30 and 60 s of work, lost 1 s into the save after 90.
+    """Lost at 110, 95 s in: checkpoints after 30 and 60 s of work, lost 1 s into the checkpoint after 90.
 
-    Leased anew at 140 and ready at once; the job is missed at 130 and starts at 140: loads 10 s,
-    takes its state up in 5 s, works the 40 s left with one save; 30 s of them again.
+    Leased again at 140 and ready at once; the loss is detected at 130 and the job starts at 140: loads
+    10 s, loads its checkpoint in 5 s, works the remaining 40 s with one checkpoint; 30 s are redone.
     """
-    outcome = by_hand([(5, 0, 100)], lives=[110], engine=engine)
-    assert seconds(outcome) == {
+    result = by_hand([(5, 0, 100)], lifetimes=[110], engine=engine)
+    assert seconds(result) == {
         "LOADING": 20,
         "USEFUL": 60 + 10,
         "LOST": 30,
@@ -94,16 +94,16 @@ def test_a_loss_by_hand(by_hand, engine):
         "ABSENT": 30,
         "IDLE": 5 + (1000 - 140 - 10 - 5 - 42),
     }
-    assert outcome.turnaround_us.tolist() == [(140 + 10 + 5 + 42 - 5) * US]
+    assert result.turnaround_us.tolist() == [(140 + 10 + 5 + 42 - 5) * US]
 
 
-@pytest.mark.parametrize("engine", [plain, machine])
-def test_a_loss_by_hand_with_nothing_saved_and_missed_late(by_hand, engine):
-    """Lost at 100, leased anew at 130, missed at 160: all 100 s once more, 85 of them again."""
-    outcome = by_hand(
-        [(5, 0, 100)], lives=[100], engine=engine, has_checkpoints=False, lease_us=60 * US
+@pytest.mark.parametrize("engine", [reference, fast])
+def test_a_loss_by_hand_without_checkpoints_and_detected_late(by_hand, engine):
+    """Lost at 100, leased again at 130, detected at 160: all 100 s again, 85 of them redone."""
+    result = by_hand(
+        [(5, 0, 100)], lifetimes=[100], engine=engine, has_checkpoints=False, lease_us=60 * US
     )
-    assert seconds(outcome) == {
+    assert seconds(result) == {
         "LOADING": 20,
         "LOST": 85,
         "REDONE": 85,
@@ -111,49 +111,49 @@ def test_a_loss_by_hand_with_nothing_saved_and_missed_late(by_hand, engine):
         "ABSENT": 30,
         "IDLE": 5 + 30 + (1000 - 160 - 110),
     }
-    assert outcome.turnaround_us.tolist() == [(160 + 110 - 5) * US]
+    assert result.turnaround_us.tolist() == [(160 + 110 - 5) * US]
 
 
-@pytest.mark.parametrize("engine", [plain, machine])
-def test_a_warned_node_saves_at_the_last_moment_and_loses_nothing(by_hand, engine):
+@pytest.mark.parametrize("engine", [reference, fast])
+def test_a_warned_node_takes_a_last_checkpoint_and_loses_nothing(by_hand, engine):
     warned = pool(1, checkpoint_every_us=0, notice_us=20 * US)
-    outcome = by_hand([(5, 0, 100)], lives=[100], engine=engine, pools=(warned,))
-    assert "LOST" not in seconds(outcome)
-    assert outcome.events[EventType.NOTICE] == 1
-    assert seconds(outcome)["CHECKPOINTING"] == 2 + 5
-    assert outcome.turnaround_us.tolist() == [(130 + 10 + 5 + (100 - 83) - 5) * US]
+    result = by_hand([(5, 0, 100)], lifetimes=[100], engine=engine, pools=(warned,))
+    assert "LOST" not in seconds(result)
+    assert result.events[EventType.NOTICE] == 1
+    assert seconds(result)["CHECKPOINTING"] == 2 + 5
+    assert result.turnaround_us.tolist() == [(130 + 10 + 5 + (100 - 83) - 5) * US]
 
 
-@pytest.mark.parametrize("engine", [plain, machine])
-def test_giving_way_by_hand(by_hand, engine):
-    """At 50 a short one of high priority comes: saved in 2 s, 10 s of work, then on as before."""
+@pytest.mark.parametrize("engine", [reference, fast])
+def test_preemption_by_hand(by_hand, engine):
+    """A short job of high priority arrives at 50: checkpoint in 2 s, 10 s of work, then the first job."""
     one_model = (kind(2, load_us=0),)
-    outcome = by_hand([(0, 0, 100), (50, 1, 10)], engine=engine, kinds=one_model, pools=(pool(1),))
-    assert outcome.events[EventType.PREEMPT] == 1
-    assert outcome.wait_us.tolist() == [0, 2 * US]
-    assert outcome.turnaround_us.tolist() == [(50 + 2 + 10 + 5 + 50) * US, 12 * US]
-    assert seconds(outcome) == {"USEFUL": 110, "CHECKPOINTING": 7, "IDLE": 883}
+    result = by_hand([(0, 0, 100), (50, 1, 10)], engine=engine, kinds=one_model, pools=(pool(1),))
+    assert result.events[EventType.PREEMPT] == 1
+    assert result.wait_us.tolist() == [0, 2 * US]
+    assert result.turnaround_us.tolist() == [(50 + 2 + 10 + 5 + 50) * US, 12 * US]
+    assert seconds(result) == {"USEFUL": 110, "CHECKPOINTING": 7, "IDLE": 883}
 
 
-def test_both_variants_meet_the_same_jobs_and_the_same_losses():
-    experiment = replace(queueing(8, 0.7, hours=20), pools=(pool(8, **CHANCE),), checkpoint_us=US)
-    with_checkpoints, without = plain.run(experiment), plain.run(experiment.without_checkpoints())
+def test_runs_with_and_without_checkpoints_have_the_same_jobs_and_losses():
+    experiment = replace(queueing(8, 0.7, hours=20), pools=(pool(8, **CHURN),), checkpoint_us=US)
+    with_checkpoints, without = reference(experiment), reference(experiment.without_checkpoints())
     assert np.array_equal(with_checkpoints.arrived_us, without.arrived_us)
     for event in (EventType.READY, EventType.LOSS, EventType.LEASE):
         assert with_checkpoints.events[event] == without.events[event]
-    spent = (TimeUse.ABSENT, TimeUse.STARTING)
-    assert (with_checkpoints.time_use_us[:, spent] == without.time_use_us[:, spent]).all()
+    time_use = (TimeUse.ABSENT, TimeUse.STARTING)
+    assert (with_checkpoints.time_use_us[:, time_use] == without.time_use_us[:, time_use]).all()
     assert with_checkpoints.time_use_us[0, TimeUse.LOST] < without.time_use_us[0, TimeUse.LOST]
 
 
-def test_another_node_makes_no_job_wait_longer():
+def test_one_more_node_makes_no_job_wait_longer():
     """Kiefer and Wolfowitz 1955: first come, first served, node for node, job for job."""
     few = replace(queueing(5, 0.9, hours=50), pools=(pool(5),))
     more = replace(few, pools=(pool(5), pool(1, name="another")))
-    assert (plain.run(more).wait_us <= plain.run(few).wait_us)[plain.run(few).wait_us >= 0].all()
+    assert (reference(more).wait_us <= reference(few).wait_us)[reference(few).wait_us >= 0].all()
 
 
-def test_a_world_twice_as_slow_waits_twice_as_long():
+def test_waits_double_when_every_time_doubles():
     fast = queueing(3, 0.9, work="constant", hours=50)
     slow = replace(
         fast,
@@ -161,7 +161,7 @@ def test_a_world_twice_as_slow_waits_twice_as_long():
         warm_up_us=2 * fast.warm_up_us,
         streams=(stream(0.9 * 3 * 30, 120),),
     )
-    fast_us, slow_us = plain.run(fast).wait_us, plain.run(slow).wait_us
+    fast_us, slow_us = reference(fast).wait_us, reference(slow).wait_us
     count = min(len(fast_us), len(slow_us))
     assert np.allclose(2 * fast_us[:count], slow_us[:count], atol=100)  # of whole microseconds
     assert slow_us.max() > 60 * US
@@ -170,11 +170,11 @@ def test_a_world_twice_as_slow_waits_twice_as_long():
 def test_short_jobs_first_lowers_the_mean_wait():
     blind = queueing(3, 0.9, hours=200)
     seeing = replace(blind, estimates="exact")
-    means = [summarize([plain.run(each)]).figures["wait_mean_s"].value for each in (blind, seeing)]
+    means = [summarize([reference(each)]).figures["wait_mean_s"].value for each in (blind, seeing)]
     assert means[1] < 0.8 * means[0]
 
 
-def test_giving_way_lets_urgent_short_jobs_wait_less_and_loses_nothing():
+def test_preemption_shortens_waits_of_urgent_jobs_and_loses_no_work():
     jobs = (
         stream(5, 1800, priority=Priority.LOW),
         stream(20, 60, platform="urgent", priority=Priority.HIGH),
@@ -182,22 +182,22 @@ def test_giving_way_lets_urgent_short_jobs_wait_less_and_loses_nothing():
     experiment = replace(
         queueing(4, 0.9, hours=200), streams=jobs, kinds=(kind(2),), checkpoint_us=US, resume_us=US
     )
-    yielding = plain.run(replace(experiment, has_preemption=True))
-    staying = plain.run(experiment)
+    preempting = reference(replace(experiment, has_preemption=True))
+    staying = reference(experiment)
     urgent = [
-        summarize([each]).by_priority["high"]["wait_p95_s"].value for each in (yielding, staying)
+        summarize([each]).by_priority["high"]["wait_p95_s"].value for each in (preempting, staying)
     ]
     assert urgent[0] < 0.2 * urgent[1]
-    assert yielding.time_use_us[0, TimeUse.LOST] == 0
+    assert preempting.time_use_us[0, TimeUse.LOST] == 0
 
 
-def test_saving_more_often_loses_less_when_it_costs_nothing():
+def test_more_frequent_free_checkpoints_lose_less_work():
     lost = []
     for every_s in (0, 300, 60, 10):
         fleet = pool(10, lifetime_scale_us=1800.0 * US, checkpoint_every_us=every_s * US)
         experiment = replace(queueing(10, 0.3, hours=100), pools=(fleet,))
         jobs = (stream(6, 1200, work="exponential"),)
-        lost.append(int(plain.run(replace(experiment, streams=jobs)).time_use_us[0, TimeUse.LOST]))
+        lost.append(int(reference(replace(experiment, streams=jobs)).time_use_us[0, TimeUse.LOST]))
     assert lost == sorted(lost, reverse=True)
     assert lost[-1] < lost[0] / 50
 
@@ -213,13 +213,13 @@ def test_half_a_fleet_in_another_zone_shortens_waits_when_nodes_go_together():
     waits = []
     for pools in ((pool(10, **values),), apart):
         experiment = queueing(10, 0.4, hours=150, pools=pools)
-        waits.append(summarize([plain.run(experiment)]).figures["wait_mean_s"].value)
+        waits.append(summarize([reference(experiment)]).figures["wait_mean_s"].value)
     assert waits[1] < 0.5 * waits[0]
 
 
-def test_the_chart_shows_what_is_and_its_parts_fit_into_each_other():
-    experiment = replace(queueing(6, 0.9, hours=30), pools=(pool(6, **CHANCE),))
-    waiting, busy, up, leased = plain.run(experiment).chart.T
+def test_the_chart_samples_consistent_gauges():
+    experiment = replace(queueing(6, 0.9, hours=30), pools=(pool(6, **CHURN),))
+    waiting, busy, up, leased = reference(experiment).chart.T
     assert len(waiting) == 360
     assert (busy <= up).all()
     assert (up <= leased).all()

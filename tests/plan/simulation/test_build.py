@@ -59,7 +59,7 @@ gpu = "RTX 4090"
 seconds_per_clip = 200
 [simulation]
 hours = 12
-save_s = 2
+checkpoint_s = 2
 efficiency = 0.5
 [[simulation.nodes]]
 gpu = "H100 SXM"
@@ -120,7 +120,7 @@ def test_the_demand_of_a_scenario_becomes_streams_with_the_same_sum(scenario):
     assert math.expm1(sigma**2) == pytest.approx(0.25)
 
 
-def test_speeds_become_work_and_slowness_and_efficiency_divides_them(scenario):
+def test_speeds_become_work_and_time_factors_divided_by_efficiency(scenario):
     experiment = built(scenario())
     fast, slow = experiment.kinds
     for index, stream in enumerate(experiment.streams):

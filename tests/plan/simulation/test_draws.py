@@ -77,7 +77,7 @@ def test_work_has_the_mean_and_the_spread_it_should(work, sigma, cv):
 
 
 def stays_of(number, **changes):
-    return draws.stays(replace(queueing(1, 0.5), pools=(pool(20_000, **changes),)), number)
+    return draws.lease_draws(replace(queueing(1, 0.5), pools=(pool(20_000, **changes),)), number)
 
 
 def test_lives_are_weibull_and_start_ups_log_normal():
@@ -89,10 +89,10 @@ def test_lives_are_weibull_and_start_ups_log_normal():
         startup_sigma=0.95,
         absence_mean_us=900 * US,
     )
-    life = stats.kstest(found.lifetime_us, "weibull_min", args=(0.6, 0, 1.75 * HOUR_US))
+    lifetime = stats.kstest(found.lifetime_us, "weibull_min", args=(0.6, 0, 1.75 * HOUR_US))
     start = stats.kstest(found.startup_us, "lognorm", args=(0.95, 0, 600 * US))
     absence = stats.kstest(found.absence_us, "expon", args=(0, 900 * US))
-    assert min(life.pvalue, start.pvalue, absence.pvalue) > 0.01
+    assert min(lifetime.pvalue, start.pvalue, absence.pvalue) > 0.01
 
 
 def test_churn_as_measured_by_its_two_sources():
@@ -135,6 +135,6 @@ def test_without_correlation_nothing_strikes_and_without_hazard_nothing_ends():
 
 def test_a_fleet_that_is_not_ready_starts_up_first():
     experiment = queueing(1, 0.5, pools=(pool(50, startup_median_us=600 * US),))
-    assert (draws.stays(experiment, 0).startup_us == 0).all()
+    assert (draws.lease_draws(experiment, 0).startup_us == 0).all()
     cold = replace(experiment, is_fleet_ready=False)
-    assert (draws.stays(cold, 0).startup_us == 600 * US).all()
+    assert (draws.lease_draws(cold, 0).startup_us == 600 * US).all()

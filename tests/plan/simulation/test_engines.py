@@ -1,4 +1,4 @@
-"""Both engines against the laws of conservation and against each other, event for event."""
+"""Both engines obey the conservation laws and agree event for event."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,10 +11,21 @@ from hypothesis import strategies as st
 from reelgrid.errors import RequestError
 from reelgrid.jobs import policy
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.simulation import accounts, compiled, draws, machine, plain, run
+from reelgrid.plan.simulation import draws, run
 from reelgrid.plan.simulation.experiment import US
+from reelgrid.plan.simulation.fast import engine as fast_engine
+from reelgrid.plan.simulation.fast import ledger, nodes
+from reelgrid.plan.simulation.reference.engine import ReferenceEngine
 from reelgrid.plan.simulation.result import EventType, TimeUse
-from tests.plan.simulation.fleets import kind, pool, queueing, random_experiment, stream
+from tests.plan.simulation.fleets import (
+    fast,
+    kind,
+    pool,
+    queueing,
+    random_experiment,
+    reference,
+    stream,
+)
 
 experiments = st.builds(random_experiment, st.integers(0, 10**9))
 
@@ -29,8 +40,8 @@ def assert_equal(one, other):
 
 @given(experiments)
 @settings(max_examples=150, deadline=None)
-def test_the_compiled_engine_agrees_with_the_plain_one_event_for_event(experiment):
-    assert_equal(plain.run(experiment), machine.run(experiment))
+def test_the_fast_engine_agrees_with_the_reference_event_for_event(experiment):
+    assert_equal(reference(experiment), fast(experiment))
 
 
 def test_the_engines_agree_on_a_day_of_a_larger_fleet():
@@ -71,64 +82,64 @@ def test_the_engines_agree_on_a_day_of_a_larger_fleet():
         has_preemption=True,
         has_checkpoints=True,
     )
-    found = machine.run(experiment)
+    found = fast(experiment)
     assert found.events[EventType.PREEMPT] > 20
     assert found.events[EventType.LOSS] > 50
-    assert_equal(plain.run(experiment), found)
+    assert_equal(reference(experiment), found)
 
 
-def test_the_rules_agree_without_the_compiler_too(monkeypatch):
-    """The same functions as plain Python: what numba compiles is what is read."""
+def test_the_engines_agree_when_the_fast_one_is_not_compiled(monkeypatch):
+    """The functions that numba compiles, run by Python."""
 
     def interpreted(function):
-        def call(world, *arguments):
+        def call(state, *arguments):
             records = {
-                name: getattr(world, name).view(np.recarray)
-                for name in ("kinds", "pools", "streams", "nodes", "tree", "jobs", "calendar")
+                name: getattr(state, name).view(np.recarray)
+                for name in ("kinds", "pools", "streams", "nodes", "treap", "jobs", "event_heap")
             }
             with np.errstate(over="ignore"):
-                return function(world._replace(**records), *arguments)
+                return function(state._replace(**records), *arguments)
 
         return call
 
-    functions = (compiled.begin, compiled.advance, accounts.close)
-    monkeypatch.setattr(machine, "_compiled", lambda: tuple(map(interpreted, functions)))
+    functions = (nodes.begin, nodes.advance, ledger.close)
+    monkeypatch.setattr(fast_engine, "_compiled", lambda: tuple(map(interpreted, functions)))
     for seed in (0, 3, 7, 11):
         experiment = random_experiment(seed)
-        assert_equal(plain.run(experiment), machine.run(experiment))
+        assert_equal(reference(experiment), fast(experiment))
 
 
 @given(experiments)
 @settings(max_examples=60, deadline=None)
 def test_every_microsecond_and_every_job_is_counted_once(experiment):
-    outcome = plain.run(experiment)
-    assert list(outcome.conservation_errors()) == []
+    result = reference(experiment)
+    assert list(result.conservation_errors()) == []
 
 
 @given(experiments)
 @settings(max_examples=60, deadline=None)
-def test_on_like_gpus_useful_and_redone_time_is_the_work_that_is_kept(experiment):
+def test_on_equal_gpus_useful_and_redone_time_is_the_kept_work(experiment):
     alike = tuple(
         replace(kind, time_factor=(1.0,) * len(experiment.streams)) for kind in experiment.kinds
     )
-    outcome = plain.run(replace(experiment, kinds=alike))
-    time_use_us = outcome.time_use_us.sum(axis=0)
-    assert time_use_us[TimeUse.USEFUL] + time_use_us[TimeUse.REDONE] == outcome.work_us.sum()
+    result = reference(replace(experiment, kinds=alike))
+    time_use_us = result.time_use_us.sum(axis=0)
+    assert time_use_us[TimeUse.USEFUL] + time_use_us[TimeUse.REDONE] == result.work_us.sum()
     assert time_use_us[TimeUse.REDONE] <= time_use_us[TimeUse.LOST]
 
 
 @given(experiments)
 @settings(max_examples=40, deadline=None)
-def test_the_log_tells_a_story_that_can_be(experiment):
-    """Jobs start after they arrive, on one node at a time, and end once; nodes likewise."""
-    engine = plain.ReferenceEngine(experiment, keeps_log=True)
+def test_the_event_log_is_a_possible_history(experiment):
+    """Jobs start after their arrival, on one node at a time, and finish once; nodes likewise."""
+    engine = ReferenceEngine(experiment, keeps_log=True)
     for end_us, arrivals in draws.windows(experiment):
         engine.run_until(end_us, arrivals)
     on: dict[int, int] = {}
     done: set[int] = set()
     up: set[int] = set()
     now_us = 0
-    for time_us, event, node, job in engine.books.log:
+    for time_us, event, node, job in engine.ledger.log:
         assert time_us >= now_us
         now_us = time_us
         if event == EventType.START:
@@ -150,27 +161,29 @@ def test_the_log_tells_a_story_that_can_be(experiment):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
-    one, same = plain.run(queueing(2, 0.9, hours=5)), plain.run(queueing(2, 0.9, hours=5))
+    one, same = reference(queueing(2, 0.9, hours=5)), reference(queueing(2, 0.9, hours=5))
     assert_equal(one, same)
-    assert one.digest != plain.run(queueing(2, 0.9, hours=5, seed=1)).digest
+    assert one.digest != reference(queueing(2, 0.9, hours=5, seed=1)).digest
 
 
-def test_compiled_code_is_made_anew_when_the_policy_changes(monkeypatch, tmp_path):
-    before = machine._sources()
+def test_a_changed_policy_invalidates_the_compiled_code(monkeypatch, tmp_path):
+    before = fast_engine._source_digest()
     changed = tmp_path / "policy.py"
     changed.write_bytes(Path(str(policy.__file__)).read_bytes() + b"\n")
     monkeypatch.setattr(policy, "__file__", str(changed))
-    assert machine._sources() != before
+    assert fast_engine._source_digest() != before
 
 
-def test_without_numba_small_fleets_run_and_the_compiled_engine_says_what_is_missing(monkeypatch):
+def test_without_numba_small_fleets_run_and_the_fast_engine_names_the_missing_package(monkeypatch):
     monkeypatch.setattr(run, "find_spec", lambda name: None)
-    assert run.compare(queueing(1, 0.5, hours=1), is_compared=False).engine == "reference"
+    assert (
+        run.compare(queueing(1, 0.5, hours=1), also_without_checkpoints=False).engine == "reference"
+    )
     with pytest.raises(RequestError, match=r'pip install "reelgrid\[plan\]"'):
         run.compare(queueing(1, 0.5, hours=1), engine="fast")
 
 
-def test_large_experiments_go_to_the_compiled_engine():
+def test_large_experiments_run_on_the_fast_engine():
     assert run.choose_engine(queueing(3, 0.8, hours=10)) == "reference"
     assert run.choose_engine(queueing(5_000, 0.8, hours=1)) == "fast"
     assert run.choose_engine(queueing(100, 0.8, hours=2_000)) == "fast"

@@ -1,33 +1,76 @@
-"""A simulation that takes minutes ends at Ctrl-C, not when it is done."""
+"""Ctrl-C ends a simulation whose runs are on threads, whenever it comes."""
 
 import _thread
+import signal
+import sys
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
-from reelgrid.plan.facts.known import shipped_facts
-from reelgrid.plan.scenario import read_scenario
-from reelgrid.plan.simulation import build, run
-from tests.plan.simulation.test_build import SCENARIO
+from reelgrid.plan.simulation import run
+from tests.plan.simulation.fleets import queueing
+
+ENOUGH_S = 30.0
 
 
-def test_ctrl_c_reaches_runs_on_threads(tmp_path, monkeypatch):
-    path = tmp_path / "scenario.toml"
-    path.write_text(SCENARIO, encoding="utf-8")
-    scenario = read_scenario(path)
-    experiment = build.experiment_of(scenario, build.read_simulation(scenario), shipped_facts())
-    begun, ended = [], []
+@pytest.fixture
+def endless(monkeypatch):
+    """Make every run endless until it is stopped; return the runs that ended by themselves.
 
-    def endless(_, *, on_time):
-        begun.append(True)
-        if len(begun) == 2:  # once: a second one would break off the wait for the threads
-            _thread.interrupt_main()
-        for step in range(3_000):
-            on_time(step)
-            time.sleep(0.001)
-        ended.append(True)
+    The handler is set because a process in the background may have been started without one.
+    """
+    ended: list[int] = []
+    interrupts: list[Callable[[], None]] = []
+    is_over, both_run = threading.Event(), threading.Barrier(2)
 
-    monkeypatch.setattr(run, "_engine", lambda engine: endless)
+    def run_endlessly(_, *, on_time):
+        if both_run.wait(ENOUGH_S) == 0:
+            interrupts[0]()
+        step = 0
+        while not is_over.wait(0.001):
+            on_time(step := step + 1)
+        ended.append(step)
+
+    watchdog = threading.Timer(ENOUGH_S, is_over.set)
+    watchdog.start()
+    monkeypatch.setattr(run, "_load", lambda engine: run_endlessly)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield ended, interrupts
+    signal.signal(signal.SIGINT, before)
+    watchdog.cancel()
+    watchdog.join()
+
+
+def main_thread() -> int:
+    ident = threading.main_thread().ident
+    assert ident is not None
+    return ident
+
+
+def compare():
+    run.compare(queueing(1, 0.5), num_runs=2, also_without_checkpoints=False, engine="fast")
+
+
+def test_ctrl_c_reaches_runs_on_threads(endless):
+    ended, interrupts = endless
+    interrupts.append(lambda: signal.pthread_kill(main_thread(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        run.compare(experiment, num_runs=2, is_compared=False, engine="fast")
+        compare()
+    assert not ended
+
+
+def test_ctrl_c_is_noticed_although_it_does_not_wake_the_main_thread(endless):
+    """A signal that comes just before the main thread blocks is noted but wakes nobody."""
+    ended, interrupts = endless
+
+    def interrupt():
+        while sys._current_frames()[main_thread()].f_code is not threading.Condition.wait.__code__:
+            time.sleep(0.001)
+        _thread.interrupt_main()  # sets the note alone: no system call is interrupted
+
+    interrupts.append(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        compare()
     assert not ended

@@ -1,1 +1,1 @@
-"""A fleet in simulated time: jobs arrive, nodes come and go, the service's own policy decides."""
+"""Simulation of a GPU fleet: jobs arrive, nodes come and go, the service's own policy decides."""

@@ -57,11 +57,11 @@ def experiment_of(scenario: Scenario, simulation: SimulationConfig, facts: Facts
     Raises:
         RequestError: A name is not known, a GPU cannot make a clip, or a job fits nowhere.
     """
-    return _Building(scenario, simulation, facts).experiment()
+    return _ExperimentBuilder(scenario, simulation, facts).experiment()
 
 
 @dataclass(frozen=True, slots=True)
-class _Sort:
+class _JobClass:
     """Jobs of one platform and one kind of clip, of one priority and one need of trust."""
 
     platform: int
@@ -71,7 +71,7 @@ class _Sort:
     share: float
 
 
-class _Building:
+class _ExperimentBuilder:
     def __init__(self, scenario: Scenario, simulation: SimulationConfig, facts: Facts) -> None:
         self.scenario, self.simulation, self.facts = scenario, simulation, facts
         self.served: Mapping[ThroughputKey, Throughput] = throughputs(scenario, facts)
@@ -125,7 +125,7 @@ class _Building:
         memory_gib = pool.memory_gib or self._gpu(hardware).memory_gb * 1e9 / 2**30
         return (hardware, pool.load_s, memory_gib, pool.is_trusted)
 
-    def _kind(self, key: tuple[int, float, float, bool], sorts: list[_Sort]) -> NodeKind:
+    def _kind(self, key: tuple[int, float, float, bool], sorts: list[_JobClass]) -> NodeKind:
         hardware, load_s, memory_gib, is_trusted = key
         return NodeKind(
             name=self._gpu(hardware).name,
@@ -161,24 +161,24 @@ class _Building:
 
     # the jobs
 
-    def _sorts(self) -> Iterator[_Sort]:
+    def _sorts(self) -> Iterator[_JobClass]:
         for i, platform in enumerate(self.scenario.platforms):
             mix = self._mix(platform)
             total = math.fsum(clip.share.likely for clip in platform.clips)
             for j, clip in enumerate(platform.clips):
                 for priority, share in zip(Priority, (mix.low, mix.normal, mix.high), strict=True):
                     share *= clip.share.likely / total
-                    yield _Sort(i, j, priority, False, share * (1 - mix.private_share))
-                    yield _Sort(i, j, priority, True, share * mix.private_share)
+                    yield _JobClass(i, j, priority, False, share * (1 - mix.private_share))
+                    yield _JobClass(i, j, priority, True, share * mix.private_share)
 
     def _mix(self, platform: Platform) -> JobMix:
         return self.mixes.get(platform.name, JobMix(platform=platform.name))
 
-    def _seconds(self, sort: _Sort, hardware: int) -> float:
+    def _seconds(self, sort: _JobClass, hardware: int) -> float:
         service = self.served[sort.platform, sort.clip, hardware]
         return float(service.seconds_per_clip(self.values)[0]) / self.simulation.efficiency
 
-    def _stream(self, sort: _Sort) -> JobStream:
+    def _stream(self, sort: _JobClass) -> JobStream:
         platform = self.scenario.platforms[sort.platform]
         clip, mix = platform.clips[sort.clip], self._mix(platform)
         service = self.served[sort.platform, sort.clip, 0]

@@ -1,8 +1,8 @@
-"""All random draws of a run: arrivals, work, owners, lives, start-ups, absences, strikes.
+"""Random draws of a run: arrivals, work, owners, lifetimes, start-ups, absences, shared losses.
 
-Each is drawn from a generator of its own, keyed by the seed and by what it is for (the n-th life of
-each node of a pool, say), never by when it is asked for: variants of an experiment meet the same
-jobs and the same losses, and both engines read the same numbers.
+Common random numbers: each quantity has its own generator, keyed by the seed and by its purpose
+(such as the n-th lifetime of each node of a pool) and independent of the order of use. Variants of
+an experiment meet the same jobs and losses, and both engines read the same numbers.
 """
 
 from collections.abc import Iterator
@@ -23,18 +23,18 @@ _BLOCK = 4096
 _HOUR_US = 3600 * US
 
 
-class _Use(IntEnum):
+class _Purpose(IntEnum):
     GAPS = 0
     WORK = 1
     OWNERS = 2
-    LIVES = 3
+    LIFETIMES = 3
     START_UPS = 4
     ABSENCES = 5
-    STRIKES = 6
-    STRUCK = 7
+    SHARED_LOSSES = 6
+    LOST_NODES = 7
 
 
-def _generator(seed: int, use: _Use, *key: int) -> np.random.Generator:
+def _generator(seed: int, use: _Purpose, *key: int) -> np.random.Generator:
     return np.random.Generator(
         np.random.Philox(np.random.SeedSequence(seed, spawn_key=(use, *key)))
     )
@@ -42,13 +42,13 @@ def _generator(seed: int, use: _Use, *key: int) -> np.random.Generator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """Jobs in the order of their arrival.
+    """Jobs in order of arrival.
 
     Attributes:
-        at_us: When; ascending.
-        stream: Of which stream.
-        work_us: How much work.
-        owner: Number of the owner, or -1 for one of its own.
+        at_us: Arrival times, ascending.
+        stream: Number of the stream.
+        work_us: Work.
+        owner: Number of the owner; -1 for an owner with this job only.
     """
 
     at_us: Times
@@ -66,20 +66,20 @@ class Arrivals:
 
 
 class StreamDraws:
-    """The jobs of one stream, in blocks of any length; the jobs do not depend on the lengths."""
+    """Draws the jobs of one stream in blocks; the jobs do not depend on the block lengths."""
 
     def __init__(self, experiment: Experiment, number: int) -> None:
         self._stream = experiment.streams[number]
         self._number = number
-        self._gaps = _generator(experiment.seed, _Use.GAPS, number)
-        self._work = _generator(experiment.seed, _Use.WORK, number)
-        self._owners = _generator(experiment.seed, _Use.OWNERS, number)
+        self._gaps = _generator(experiment.seed, _Purpose.GAPS, number)
+        self._work = _generator(experiment.seed, _Purpose.WORK, number)
+        self._owners = _generator(experiment.seed, _Purpose.OWNERS, number)
         self._edges_us, self._expected = _expected_arrivals(self._stream, experiment.horizon_us)
-        self._reached = 0.0  # expected arrivals until the last one that was drawn
+        self._reached = 0.0  # expected arrivals up to the last one drawn
         self._ahead_us: Times = np.empty(0, np.int64)
 
     def until(self, end_us: int) -> Arrivals:
-        """Return the jobs that arrive before `end_us` and have not been returned before."""
+        """Return the jobs that arrive before `end_us` and were not returned earlier."""
         parts = [self._ahead_us]
         target = float(np.interp(end_us, self._edges_us, self._expected))
         while self._reached <= target and self._expected[-1] > 0:
@@ -95,7 +95,7 @@ class StreamDraws:
         )
 
     def _next_block(self) -> Times:
-        """Invert the expected number of arrivals at the points of a unit Poisson process."""
+        """Return arrivals by time change: a unit Poisson process through the inverse of the mean."""
         gaps = self._gaps.standard_exponential(_BLOCK)
         gaps[0] += self._reached
         points = np.cumsum(gaps)
@@ -114,7 +114,7 @@ class StreamDraws:
 def _expected_arrivals(
     stream: JobStream, horizon_us: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return times and the expected number of arrivals until each, linear in between."""
+    """Return times and the expected number of arrivals up to each; linear in between."""
     num_hours = -(-horizon_us // _HOUR_US)
     edges_us = np.minimum(np.arange(num_hours + 1) * float(_HOUR_US), float(horizon_us))
     rates = np.resize(np.asarray(stream.jobs_per_h, dtype=np.float64), num_hours)
@@ -135,19 +135,19 @@ def _draw_work(stream: JobStream, generator: np.random.Generator, count: int) ->
 
 
 def windows(experiment: Experiment, num_jobs: int = 200_000) -> Iterator[tuple[int, Arrivals]]:
-    """Yield the end of a window of time and the jobs that arrive in it, until the horizon.
+    """Yield windows of time up to the horizon: the end of each and the jobs that arrive in it.
 
     Args:
-        experiment: Whose streams.
-        num_jobs: About how many jobs a window holds at the busiest time.
+        experiment: The experiment.
+        num_jobs: Approximate number of jobs per window at the busiest time.
     """
-    tapes = [StreamDraws(experiment, number) for number in range(len(experiment.streams))]
+    streams = [StreamDraws(experiment, number) for number in range(len(experiment.streams))]
     busiest = sum(max(stream.jobs_per_h) for stream in experiment.streams)
     width_us = max(1, min(experiment.horizon_us, int(num_jobs / max(busiest, 1e-9) * _HOUR_US)))
     end_us = 0
     while end_us < experiment.horizon_us:
         end_us = min(end_us + width_us, experiment.horizon_us)
-        yield end_us, _merged([tape.until(end_us) for tape in tapes])
+        yield end_us, _merged([stream.until(end_us) for stream in streams])
 
 
 def _merged(parts: list[Arrivals]) -> Arrivals:
@@ -163,11 +163,11 @@ def _merged(parts: list[Arrivals]) -> Arrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseDraws:
-    """The n-th stay of every node: how long until it is ready, lost, and leased again.
+    """The n-th lease of every node: time until it is ready, lost and leased again.
 
     Attributes:
         startup_us: From the lease to ready.
-        lifetime_us: From ready to lost by a hazard of its own; `FOREVER_US` if never.
+        lifetime_us: From ready to lost by its own hazard; `FOREVER_US` if never.
         absence_us: From lost to the next lease.
     """
 
@@ -176,10 +176,11 @@ class LeaseDraws:
     absence_us: Times
 
 
-def stays(experiment: Experiment, number: int) -> LeaseDraws:
-    """Return the `number`-th stay of every node, from 0, in the order of the pools."""
+def lease_draws(experiment: Experiment, number: int) -> LeaseDraws:
+    """Return the `number`-th lease of every node, counted from 0, in the order of the pools."""
     parts = [
-        _pool_stays(experiment, number, index, pool) for index, pool in enumerate(experiment.pools)
+        _pool_lease_draws(experiment, number, index, pool)
+        for index, pool in enumerate(experiment.pools)
     ]
     return LeaseDraws(
         startup_us=np.concatenate([part.startup_us for part in parts]),
@@ -188,16 +189,18 @@ def stays(experiment: Experiment, number: int) -> LeaseDraws:
     )
 
 
-def _pool_stays(experiment: Experiment, number: int, index: int, pool: ZonePool) -> LeaseDraws:
+def _pool_lease_draws(
+    experiment: Experiment, number: int, index: int, pool: ZonePool
+) -> LeaseDraws:
     seed = experiment.seed
-    lives = _generator(seed, _Use.LIVES, index, number).standard_exponential(pool.count)
-    spread = _generator(seed, _Use.START_UPS, index, number).standard_normal(pool.count)
-    absences = _generator(seed, _Use.ABSENCES, index, number).standard_exponential(pool.count)
+    lifetimes = _generator(seed, _Purpose.LIFETIMES, index, number).standard_exponential(pool.count)
+    spread = _generator(seed, _Purpose.START_UPS, index, number).standard_normal(pool.count)
+    absences = _generator(seed, _Purpose.ABSENCES, index, number).standard_exponential(pool.count)
     startup_us = pool.startup_median_us * np.exp(pool.startup_sigma * spread)
     if number == 0 and experiment.is_fleet_ready:
         startup_us = np.zeros(pool.count)
     scale_us = _scale_us(pool, 1 - pool.correlation)
-    lifetime_us = scale_us * lives ** (1 / pool.lifetime_shape)
+    lifetime_us = scale_us * lifetimes ** (1 / pool.lifetime_shape)
     return LeaseDraws(
         startup_us=_whole(startup_us),
         lifetime_us=_whole(lifetime_us if scale_us < FOREVER_US else np.full(pool.count, np.inf)),
@@ -206,10 +209,10 @@ def _pool_stays(experiment: Experiment, number: int, index: int, pool: ZonePool)
 
 
 def _scale_us(pool: ZonePool, share: float) -> float:
-    """Return the scale of the life that has `share` of the pool's hazard.
+    """Return the Weibull scale of a lifetime with `share` of the pool's hazard.
 
-    The hazard of a Weibull life grows with scale^-shape, so that a share of it is again Weibull,
-    and the smallest of lives whose shares add up to 1 has the pool's own distribution.
+    The hazard of a Weibull lifetime is proportional to scale^-shape. A share of it is again
+    Weibull, and the minimum of lifetimes whose shares add up to 1 has the pool's distribution.
     """
     if share <= 0:
         return float(FOREVER_US)
@@ -221,26 +224,26 @@ def _whole(times_us: NDArray[np.float64]) -> Times:
 
 
 def shared_losses(experiment: Experiment) -> tuple[Times, NDArray[np.int32]]:
-    """Return when the losses that nodes share come, and to which node, in order of time."""
+    """Return times and nodes of the losses that nodes of a pool share, in order of time."""
     times, nodes, first = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
     for index, pool in enumerate(experiment.pools):
-        for number, begin_us in enumerate(_strike_times(experiment, index, pool)):
-            generator = _generator(experiment.seed, _Use.STRUCK, index, number)
-            struck = np.flatnonzero(generator.random(pool.count) < pool.shared_loss_share)
-            spread_us = generator.random(pool.count)[struck] * SHARED_LOSS_SPREAD_US
-            times.append(begin_us + spread_us.astype(np.int64))
-            nodes.append(struck + first)
+        for number, start_us in enumerate(_shared_loss_times(experiment, index, pool)):
+            generator = _generator(experiment.seed, _Purpose.LOST_NODES, index, number)
+            lost = np.flatnonzero(generator.random(pool.count) < pool.shared_loss_share)
+            spread_us = generator.random(pool.count)[lost] * SHARED_LOSS_SPREAD_US
+            times.append(start_us + spread_us.astype(np.int64))
+            nodes.append(lost + first)
         first += pool.count
     at_us, node = np.concatenate(times), np.concatenate(nodes)
     order = np.lexsort((node, at_us))
     return at_us[order], node[order].astype(np.int32)
 
 
-def _strike_times(experiment: Experiment, index: int, pool: ZonePool) -> list[int]:
+def _shared_loss_times(experiment: Experiment, index: int, pool: ZonePool) -> list[int]:
     scale_us = _scale_us(pool, pool.correlation / pool.shared_loss_share)
     if scale_us >= FOREVER_US:
         return []
-    generator = _generator(experiment.seed, _Use.STRIKES, index)
+    generator = _generator(experiment.seed, _Purpose.SHARED_LOSSES, index)
     times: list[int] = []
     at_us = 0.0
     while True:

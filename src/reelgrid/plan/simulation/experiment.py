@@ -1,7 +1,6 @@
-"""What the engines run: kinds of workers, pools of nodes and streams of jobs, in microseconds.
+"""Input of the engines: kinds of nodes, pools of nodes and streams of jobs, in microseconds.
 
-Whole microseconds, so that every sum is exact and two engines decide a tie alike. Not here: where
-the figures come from (`build`), and any random draw (`draws`).
+Times are whole microseconds, so that every sum is exact and both engines break ties alike.
 """
 
 import math
@@ -13,7 +12,7 @@ from reelgrid.errors import RequestError
 from reelgrid.jobs.policy import Priority, WaitingJob, WorkerCapacity, fits
 from reelgrid.plan.simulation.config import Estimates
 
-Work = Literal["constant", "exponential", "log-normal"]
+WorkDistribution = Literal["constant", "exponential", "log-normal"]
 
 US = 1_000_000
 """Microseconds in a second."""
@@ -22,20 +21,20 @@ FOREVER_US = 2**62
 
 
 def in_us(seconds: float) -> int:
-    """Return a time span in whole microseconds; infinity is `FOREVER_US`."""
+    """Return a time span in whole microseconds; infinity becomes `FOREVER_US`."""
     return FOREVER_US if seconds * US >= FOREVER_US else round(seconds * US)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeKind:
-    """Workers that are alike to the policy and to a job.
+    """Nodes that are equal to the policy and to a job.
 
     Attributes:
-        name: The GPU's.
-        load_us: To load a model.
+        name: Name of the GPU.
+        load_us: Time to load a model.
         memory_gib: Device memory that a job may use.
         is_trusted: Whether private jobs may run on it.
-        time_factor: Time a unit of work takes on it, by stream.
+        time_factor: Time of a unit of work on it, by stream.
     """
 
     name: str
@@ -47,7 +46,7 @@ class NodeKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZonePool:
-    """Nodes of one kind in one zone, of `num_gpus` each; the rest as in `config.NodePool`."""
+    """Nodes of one kind in one zone, with `num_gpus` each; the rest as in `config.NodePool`."""
 
     name: str
     kind: int
@@ -68,27 +67,27 @@ class ZonePool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStream:
-    """Jobs that arrive by one Poisson process and differ in nothing but work and owner.
+    """Jobs of one Poisson process, which differ in work and owner only.
 
     Attributes:
-        platform: Where they come from.
-        model: The model they need.
-        jobs_per_h: Their rate in each hour from midnight, over and over.
+        platform: Platform that sends them.
+        model: Model they need.
+        jobs_per_h: Rate in each hour from midnight, repeated.
         mean_work_us: Mean work, in time on the first kind of worker that fits.
-        work: Its distribution.
-        work_sigma: Standard deviation of its logarithm, if log-normal.
-        clip_s: Video that a job makes.
-        published_share: Of the video that is made.
+        work: Distribution of the work.
+        work_sigma: Standard deviation of the logarithm of the work, if log-normal.
+        clip_s: Seconds of video that a job makes.
+        published_share: Share of the video that is published.
         first_owner: Number of the first owner of its platform.
-        num_owners: Owners of the platform; none is one for each job.
-        deadline_us: Time from arrival to deadline, or none.
+        num_owners: Owners of the platform; `None` is an owner per job.
+        deadline_us: Time from arrival to deadline; `None` is no deadline.
     """
 
     platform: str
     model: str
     jobs_per_h: tuple[float, ...]
     mean_work_us: int
-    work: Work = "constant"
+    work: WorkDistribution = "constant"
     work_sigma: float = 0.0
     clip_s: float = 60.0
     published_share: float = 1.0
@@ -101,13 +100,13 @@ class JobStream:
 
     def __post_init__(self) -> None:
         if not self.jobs_per_h or not all(0 <= rate < math.inf for rate in self.jobs_per_h):
-            raise RequestError(f"{self.platform}: a rate of jobs is out of range: 0 or more")
+            raise RequestError(f"{self.platform}: a rate of jobs must be finite and at least 0")
         if self.mean_work_us < 1:
-            raise RequestError(f"{self.platform}: the mean work has to be above 0")
+            raise RequestError(f"{self.platform}: the mean work must be above 0")
 
     @property
     def queue(self) -> tuple[str, float, bool]:
-        """What the policy looks at; jobs with the same of it are alike to every worker."""
+        """Model, memory and need of trust: jobs that agree in these are equal to every worker."""
         return (self.model, self.memory_gib, self.needs_trust)
 
     @property
@@ -118,14 +117,14 @@ class JobStream:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One fleet, its jobs, and how the service behaves; one run of it is a function of the seed.
+    """A fleet, its jobs and the behaviour of the service; a run is a function of the seed.
 
     Attributes:
-        checkpoint_us: What a save takes from the work.
-        resume_us: To take a saved state up again.
-        lease_us: Time until a node that is lost without notice is missed.
-        has_checkpoints: Whether a job's state is saved at all; without it nothing gives way, and a
-            lost job begins anew.
+        checkpoint_us: Time that a checkpoint takes from the work.
+        resume_us: Time to load a checkpoint.
+        lease_us: Time until a loss without notice is detected.
+        has_checkpoints: Whether jobs are checkpointed; without, no job is preempted and a lost job
+            starts again.
     """
 
     kinds: tuple[NodeKind, ...]
@@ -152,17 +151,17 @@ class Experiment:
                 )
 
     def without_checkpoints(self) -> "Experiment":
-        """Return the same with nothing ever saved."""
+        """Return the same experiment without checkpoints."""
         return replace(self, has_checkpoints=False)
 
     @property
     def num_nodes(self) -> int:
-        """All nodes of all pools."""
+        """Number of nodes of all pools."""
         return sum(pool.count for pool in self.pools)
 
     @property
     def num_owners(self) -> int:
-        """Owners that have a number."""
+        """Number of numbered owners."""
         return max((s.first_owner + (s.num_owners or 0) for s in self.streams), default=0)
 
     @cached_property
@@ -172,7 +171,7 @@ class Experiment:
 
     @cached_property
     def queues(self) -> tuple[tuple[str, float, bool], ...]:
-        """All sorts of jobs that the policy tells apart, in the order of the streams."""
+        """All queues, in the order of the streams."""
         return tuple(dict.fromkeys(stream.queue for stream in self.streams))
 
     @cached_property
@@ -183,11 +182,11 @@ class Experiment:
             for kind in range(len(self.kinds))
         )
 
-    def worker(self, kind: int, warm: str | None) -> WorkerCapacity:
-        """Return a worker as the policy sees it, with the model in its memory."""
+    def worker(self, kind: int, loaded: str | None) -> WorkerCapacity:
+        """Return a node as the policy sees it, with a model loaded or none."""
         return WorkerCapacity(
             memory_gib=self.kinds[kind].memory_gib,
-            warm_models=frozenset() if warm is None else frozenset([warm]),
+            warm_models=frozenset() if loaded is None else frozenset([loaded]),
             load_s=self.kinds[kind].load_us / US,
             is_trusted=self.kinds[kind].is_trusted,
         )

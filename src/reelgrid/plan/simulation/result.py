@@ -1,7 +1,4 @@
-"""What a run leaves behind, before any statistics: whole numbers that add up.
-
-Not here: quantiles, intervals and money (`statistics`).
-"""
+"""Result of one run, before any statistics: exact integers that obey conservation laws."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +11,9 @@ from reelgrid.plan.simulation.experiment import Experiment
 
 
 class EventType(IntEnum):
-    """What happens; the number decides which of two events of the same microsecond is first.
+    """Types of events; of two events in one microsecond the smaller number comes first.
 
-    Those up to `ARRIVE` come off the calendar, the others follow from them at once.
+    Those up to `ARRIVE` come from the event heap; the others follow from them immediately.
     """
 
     FINISH = 0
@@ -33,7 +30,7 @@ class EventType(IntEnum):
 
 
 class TimeUse(IntEnum):
-    """What a microsecond of a node is spent on; each is spent on exactly one."""
+    """Uses of node time; every microsecond of a node has exactly one."""
 
     STARTING = 0
     LOADING = 1
@@ -46,7 +43,7 @@ class TimeUse(IntEnum):
 
 
 class Gauge(IntEnum):
-    """What the chart shows: jobs that wait; nodes with a job, ready, and leased."""
+    """Quantities of the chart: waiting jobs; nodes with a job, ready, and leased."""
 
     WAITING = 0
     BUSY = 1
@@ -56,20 +53,20 @@ class Gauge(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """One run.
+    """The result of one run.
 
     Attributes:
-        experiment: What was run.
-        arrived_us: When each job arrived, in that order.
-        stream: Of which stream each job is.
-        wait_us: From arrival to the first start; -1 for a job that was never started.
-        turnaround_us: From arrival to the end; -1 for a job that was not finished.
-        time_use_us: By pool (row) and `TimeUse` (column).
-        work_us: Work done and kept, by stream: of finished jobs and of those in hand.
-        in_hand: Jobs at the end that are waiting, on a node, or on their way back.
-        events: How often each `EventType` happened.
-        chart: By point in time (row), a multiple of `chart_every_us`, and `Gauge` (column).
-        digest: Of the log of all events in their order: times, nodes, jobs.
+        experiment: The experiment.
+        arrived_us: Arrival time of each job, ascending.
+        stream: Stream of each job.
+        wait_us: From arrival to the first start; -1 for a job that never started.
+        turnaround_us: From arrival to completion; -1 for a job that did not finish.
+        time_use_us: Node time by pool (row) and `TimeUse` (column).
+        work_us: Work done and kept, by stream, of finished and unfinished jobs.
+        unfinished: Numbers of unfinished jobs: waiting, on a node, lost but not yet detected.
+        events: Number of events by `EventType`.
+        chart: Values at multiples of `chart_every_us` (row) by `Gauge` (column).
+        digest: 64-bit hash of the sequence of events: times, types, nodes, jobs.
     """
 
     experiment: Experiment
@@ -79,21 +76,21 @@ class RunResult:
     turnaround_us: NDArray[np.int64]
     time_use_us: NDArray[np.int64]
     work_us: NDArray[np.int64]
-    in_hand: tuple[int, int, int]
+    unfinished: tuple[int, int, int]
     events: NDArray[np.int64]
     chart: NDArray[np.int64]
     digest: int
 
     @property
     def num_heap_events(self) -> int:
-        """Events that came off the calendar: the honest count of the engine's work."""
+        """Events taken off the event heap: the measure of the engine's work."""
         return int(self.events[: EventType.ARRIVE + 1].sum())
 
     def conservation_errors(self) -> Iterator[str]:
-        """Yield which laws of conservation the run breaks: none, or the engine is wrong.
+        """Yield violations of the conservation laws of time and jobs; any is an engine bug.
 
         Yields:
-            One line each.
+            One line per violation.
         """
         experiment = self.experiment
         for pool, time_use_us in zip(experiment.pools, self.time_use_us, strict=True):
@@ -102,22 +99,22 @@ class RunResult:
         if (self.time_use_us < 0).any():
             yield "negative time"
         finished = int((self.turnaround_us >= 0).sum())
-        if len(self.arrived_us) != finished + sum(self.in_hand):
-            yield f"{len(self.arrived_us)} arrived, {finished} finished, {self.in_hand} in hand"
+        if len(self.arrived_us) != finished + sum(self.unfinished):
+            yield f"{len(self.arrived_us)} arrived, {finished} finished, {self.unfinished} unfinished"
         if (
             finished != self.events[EventType.FINISH]
             or len(self.arrived_us) != self.events[EventType.ARRIVE]
         ):
-            yield "the log and the jobs disagree"
+            yield "the event counts and the jobs disagree"
 
 
 _MASK = (1 << 64) - 1
 PRIME_TIME = 0x9E3779B97F4A7C15
-PRIME_WHO = 0xC2B2AE3D27D4EB4F
+PRIME_SUBJECT = 0xC2B2AE3D27D4EB4F
 
 
 def digest_after(digest: int, time_us: int, event: int, node: int, job: int) -> int:
-    """Return the digest of a log to which one event has been added; 64 bits."""
+    """Return the 64-bit digest of a sequence of events after one more event."""
     digest = ((digest ^ (time_us * 16 + event)) * PRIME_TIME) & _MASK
-    who = ((node + 1) << 32) + job + 1
-    return ((digest ^ (digest >> 29) ^ who) * PRIME_WHO) & _MASK
+    subject = ((node + 1) << 32) + job + 1
+    return ((digest ^ (digest >> 29) ^ subject) * PRIME_SUBJECT) & _MASK

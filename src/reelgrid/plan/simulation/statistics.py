@@ -1,8 +1,8 @@
-"""What outcomes say: waits, use of the GPUs, losses, money, each with a 95 % interval.
+"""Statistics of runs: waits, GPU use, losses and cost, each with a 95 % confidence interval.
 
-Intervals are Student's, over independent runs, or over batches of one run whose demand does not
+Student's intervals over independent runs, or over batch means of one run whose demand does not
 change with the hour (Law, "Simulation Modeling and Analysis", 5th edition, sections 9.4 and 9.5).
-One run of a day with a profile has none. Not here: how it is shown (`report`).
+One run of a day with a profile has no interval.
 """
 
 import math
@@ -24,33 +24,33 @@ _HOUR_US = 3600 * US
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntervalEstimate:
-    """A figure and its 95 % interval, if there are runs or batches enough to tell."""
+    """A figure and its 95 % confidence interval, if there are enough runs or batches."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
-    def holds(self, value: float) -> bool:
-        """Return whether a value is in the interval."""
+    def contains(self, value: float) -> bool:
+        """Return whether a value lies in the interval."""
         return self.low is not None and self.high is not None and self.low <= value <= self.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatistics:
-    """What some runs of one experiment say; of several runs the mean.
+    """Statistics of the runs of one experiment; means over several runs.
 
     Attributes:
-        num_runs: How many.
+        num_runs: Number of runs.
         num_jobs: Jobs that arrived.
-        num_finished: Of these finished by the end.
-        num_unstarted: Of these never started; they count with the wait they had.
+        num_finished: Jobs finished by the end.
+        num_unstarted: Jobs that never started; they count with their wait so far.
         figures: Estimates by name; times in seconds, see `docs/simulate.md`.
-        by_priority: Waits by class of priority, those that occur.
-        gpu_hours: By what they were spent on.
-        events: How often each event happened.
-        chart: Point in time (row); waiting, busy, up, leased (column).
-        chart_every_s: Distance of its points.
-        digests: Of the log of each run, in hexadecimal.
+        by_priority: Waits by priority, for those that occur.
+        gpu_hours: GPU-hours by `TimeUse`.
+        events: Number of events by type.
+        chart: Point in time (row) by `Gauge` (column).
+        chart_every_s: Seconds between its points.
+        digests: Digest of each run, in hexadecimal.
     """
 
     num_runs: int
@@ -66,44 +66,44 @@ class RunStatistics:
     digests: tuple[str, ...]
 
 
-def summarize(outcomes: Sequence[RunResult], promise_s: float | None = None) -> RunStatistics:
-    """Return what independent runs of one experiment say.
+def summarize(results: Sequence[RunResult], promise_s: float | None = None) -> RunStatistics:
+    """Return the statistics of independent runs of one experiment.
 
     Args:
-        outcomes: The runs.
-        promise_s: A wait, for the figure `within_promise_share`.
+        results: The results of the runs.
+        promise_s: A wait in seconds, for the figure `within_promise_share`.
     """
-    experiment = outcomes[0].experiment
-    costs = [_costs(outcome) for outcome in outcomes]
+    experiment = results[0].experiment
+    costs = [_costs(result) for result in results]
     return RunStatistics(
-        num_runs=len(outcomes),
-        num_jobs=_mean([len(outcome.arrived_us) for outcome in outcomes]),
-        num_finished=_mean([int(outcome.events[EventType.FINISH]) for outcome in outcomes]),
-        num_unstarted=_mean([int((outcome.wait_us < 0).sum()) for outcome in outcomes]),
-        figures=_waits(outcomes, None)
-        | _promise(outcomes, promise_s)
+        num_runs=len(results),
+        num_jobs=_mean([len(result.arrived_us) for result in results]),
+        num_finished=_mean([int(result.events[EventType.FINISH]) for result in results]),
+        num_unstarted=_mean([int((result.wait_us < 0).sum()) for result in results]),
+        figures=_waits(results, None)
+        | _promise(results, promise_s)
         | {key: over_runs([cost[key] for cost in costs]) for key in costs[0]},
         by_priority={
-            priority.name.lower(): _waits(outcomes, priority)
+            priority.name.lower(): _waits(results, priority)
             for priority in sorted({stream.priority for stream in experiment.streams})
         },
         gpu_hours={
-            spent.name.lower(): _mean([_gpu_hours(outcome)[spent] for outcome in outcomes])
+            spent.name.lower(): _mean([_gpu_hours(result)[spent] for result in results])
             for spent in TimeUse
         },
         events={
-            event.name.lower(): _mean([int(outcome.events[event]) for outcome in outcomes])
+            event.name.lower(): _mean([int(result.events[event]) for result in results])
             for event in EventType
             if event is not EventType.SHARED_LOSS
         },
-        chart=np.mean([outcome.chart for outcome in outcomes], axis=0),
+        chart=np.mean([result.chart for result in results], axis=0),
         chart_every_s=experiment.chart_every_us / US,
-        digests=tuple(f"{outcome.digest:016x}" for outcome in outcomes),
+        digests=tuple(f"{result.digest:016x}" for result in results),
     )
 
 
 def over_runs(values: Sequence[float]) -> IntervalEstimate:
-    """Return the mean of independent values, with Student's interval if there are several."""
+    """Return the mean of independent values, with Student's 95 % interval for two or more."""
     mean, count = _mean(values), len(values)
     if count < 2 or not all(math.isfinite(value) for value in values):
         return IntervalEstimate(value=mean)
@@ -123,40 +123,40 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _waits(outcomes: Sequence[RunResult], priority: Priority | None) -> dict[str, IntervalEstimate]:
-    """Return estimates of waits, and of the time to the end, of jobs of one class or of all."""
-    samples = [dict(_samples(outcome, priority)) for outcome in outcomes]
+def _waits(results: Sequence[RunResult], priority: Priority | None) -> dict[str, IntervalEstimate]:
+    """Return waits and turnaround times of the jobs of one priority or of all."""
+    samples = [dict(_samples(result, priority)) for result in results]
     return {
         f"{name}_{key}_s": estimate
         for name in samples[0]
-        for key, estimate in _estimates([each[name] for each in samples], outcomes[0]).items()
+        for key, estimate in _estimates([each[name] for each in samples], results[0]).items()
     }
 
 
-def _promise(outcomes: Sequence[RunResult], promise_s: float | None) -> dict[str, IntervalEstimate]:
+def _promise(results: Sequence[RunResult], promise_s: float | None) -> dict[str, IntervalEstimate]:
     if promise_s is None:
         return {}
-    waits = [dict(_samples(outcome, None))["wait"] for outcome in outcomes]
+    waits = [dict(_samples(result, None))["wait"] for result in results]
     shares = [float((wait_s <= promise_s).mean()) if len(wait_s) else math.nan for wait_s in waits]
     return {"within_promise_share": over_runs(shares)}
 
 
 def _samples(
-    outcome: RunResult, priority: Priority | None
+    result: RunResult, priority: Priority | None
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Yield waits, and times from arrival to end, in seconds, in the order of arrival."""
-    experiment = outcome.experiment
-    chosen = outcome.arrived_us >= experiment.warm_up_us
+    """Yield waits and turnaround times in seconds, in order of arrival."""
+    experiment = result.experiment
+    chosen = result.arrived_us >= experiment.warm_up_us
     if priority is not None:
         is_of = [stream.priority is priority for stream in experiment.streams]
-        chosen &= np.array(is_of)[outcome.stream]
-    so_far_us = experiment.horizon_us - outcome.arrived_us
-    yield "wait", np.where(outcome.wait_us < 0, so_far_us, outcome.wait_us)[chosen] / US
-    yield "took", outcome.turnaround_us[chosen & (outcome.turnaround_us >= 0)] / US
+        chosen &= np.array(is_of)[result.stream]
+    so_far_us = experiment.horizon_us - result.arrived_us
+    yield "wait", np.where(result.wait_us < 0, so_far_us, result.wait_us)[chosen] / US
+    yield "turnaround", result.turnaround_us[chosen & (result.turnaround_us >= 0)] / US
 
 
 def _estimates(samples: list[NDArray[np.float64]], first: RunResult) -> dict[str, IntervalEstimate]:
-    """Return mean, quantiles and maximum of the samples of one run or of several."""
+    """Return mean, quantiles and maximum of the samples of one run or several."""
     rows = [_statistics(sample) for sample in samples]
     if len(rows) > 1 or not _is_stationary(first.experiment):
         return {key: over_runs([row[key] for row in rows]) for key in rows[0]}
@@ -178,7 +178,7 @@ def _statistics(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _around(value: float, batches: IntervalEstimate) -> IntervalEstimate:
-    """Return the value of the whole with the width that its batches tell."""
+    """Return the value of the whole run with the interval width of its batches."""
     if batches.low is None or batches.high is None:
         return IntervalEstimate(value=value)
     half = (batches.high - batches.low) / 2
@@ -189,20 +189,20 @@ def _is_stationary(experiment: Experiment) -> bool:
     return all(len(set(stream.jobs_per_h)) == 1 for stream in experiment.streams)
 
 
-def _gpu_hours(outcome: RunResult) -> NDArray[np.float64]:
+def _gpu_hours(result: RunResult) -> NDArray[np.float64]:
     """Return GPU-hours by `TimeUse`."""
-    num_gpus = np.array([pool.num_gpus for pool in outcome.experiment.pools], np.int64)
-    hours: NDArray[np.float64] = (outcome.time_use_us * num_gpus[:, None]).sum(axis=0) / _HOUR_US
+    num_gpus = np.array([pool.num_gpus for pool in result.experiment.pools], np.int64)
+    hours: NDArray[np.float64] = (result.time_use_us * num_gpus[:, None]).sum(axis=0) / _HOUR_US
     return hours
 
 
-def _costs(outcome: RunResult) -> dict[str, float]:
-    """Return what a run used and made: over the whole run, its beginning included."""
-    hours = _gpu_hours(outcome)
+def _costs(result: RunResult) -> dict[str, float]:
+    """Return GPU use, video made and cost over the whole run, warm-up included."""
+    hours = _gpu_hours(result)
     leased_h = float(hours.sum() - hours[TimeUse.ABSENT])
     working_h = float(hours[TimeUse.USEFUL] + hours[TimeUse.REDONE] + hours[TimeUse.LOST])
-    made, published = _minutes(outcome)
-    usd = _usd(outcome)
+    made, published = _minutes(result)
+    usd = _usd(result)
     return {
         "leased_gpu_h": leased_h,
         "useful_share": _ratio(float(hours[TimeUse.USEFUL]), leased_h),
@@ -224,20 +224,20 @@ def _ratio(value: float, by: float) -> float:
     return value / by if by else math.nan
 
 
-def _minutes(outcome: RunResult) -> tuple[float, float]:
-    """Return minutes of video of the jobs that were finished, and of these the published ones."""
-    finished = outcome.stream[outcome.turnaround_us >= 0]
-    counts = np.bincount(finished, minlength=len(outcome.experiment.streams))
-    streams = outcome.experiment.streams
+def _minutes(result: RunResult) -> tuple[float, float]:
+    """Return minutes of video of finished jobs, and the published part of them."""
+    finished = result.stream[result.turnaround_us >= 0]
+    counts = np.bincount(finished, minlength=len(result.experiment.streams))
+    streams = result.experiment.streams
     made = [count * each.clip_s / 60 for count, each in zip(counts.tolist(), streams, strict=True)]
     shares = [stream.published_share for stream in streams]
     return math.fsum(made), math.fsum(map(math.prod, zip(made, shares, strict=True)))
 
 
-def _usd(outcome: RunResult) -> float:
-    """Return the price of the leased hours, start-up where it is billed."""
+def _usd(result: RunResult) -> float:
+    """Return the price of the leased hours, with start-up where it is billed."""
     total = []
-    for pool, time_use_us in zip(outcome.experiment.pools, outcome.time_use_us, strict=True):
+    for pool, time_use_us in zip(result.experiment.pools, result.time_use_us, strict=True):
         leased_us = int(time_use_us.sum()) - int(time_use_us[TimeUse.ABSENT])
         if not pool.is_start_up_billed:
             leased_us -= int(time_use_us[TimeUse.STARTING])

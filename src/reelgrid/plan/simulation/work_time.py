@@ -1,12 +1,13 @@
-"""How work becomes time on a worker, and how the time of one stay on a worker is divided.
+"""Time of work on a worker, with checkpoints, losses and repeated work; shared by both engines.
 
-Functions of plain numbers: the plain engine calls them, the compiled one compiles them. Work and
-time are whole microseconds; *work* is time on the first kind that fits, *time* is a worker's.
+Functions of plain numbers: the reference engine calls them, the fast one compiles them. Work and
+time are whole microseconds; *work* is time on the first kind of worker that fits, *time* is that of
+the worker at hand.
 """
 
 
-def worker_us(work_us: int, time_factor: float) -> int:
-    """Return the time a worker needs for some work; at least 1 if there is any."""
+def execution_us(work_us: int, time_factor: float) -> int:
+    """Return the time a worker needs for some work; at least 1 if there is work."""
     if work_us <= 0:
         return 0
     return max(1, int(work_us * time_factor + 0.5))
@@ -21,44 +22,44 @@ def work_done(work_us: int, total_us: int, elapsed_us: int) -> int:
     return min(work_us, int(work_us * (elapsed_us / total_us)))
 
 
-def with_saves_us(total_us: int, every_us: int, checkpoint_us: int) -> int:
-    """Return the time of a stay with a save after every `every_us` of work; none at the end."""
-    if every_us <= 0 or total_us <= 0:
+def with_checkpoints_us(total_us: int, checkpoint_every_us: int, checkpoint_us: int) -> int:
+    """Return the time of an execution with a checkpoint after every interval of work but the last."""
+    if checkpoint_every_us <= 0 or total_us <= 0:
         return total_us
-    return total_us + (total_us - 1) // every_us * checkpoint_us
+    return total_us + (total_us - 1) // checkpoint_every_us * checkpoint_us
 
 
-def computed_us(elapsed_us: int, every_us: int, checkpoint_us: int) -> int:
-    """Return how much of the elapsed time went into work; the rest went into saves."""
-    if every_us <= 0:
+def computed_us(elapsed_us: int, checkpoint_every_us: int, checkpoint_us: int) -> int:
+    """Return the computing part of the elapsed time; the rest went into checkpoints."""
+    if checkpoint_every_us <= 0:
         return elapsed_us
-    cycles, rest_us = divmod(elapsed_us, every_us + checkpoint_us)
-    return cycles * every_us + min(rest_us, every_us)
+    cycles, rest_us = divmod(elapsed_us, checkpoint_every_us + checkpoint_us)
+    return cycles * checkpoint_every_us + min(rest_us, checkpoint_every_us)
 
 
-def saved_us(elapsed_us: int, every_us: int, checkpoint_us: int) -> int:
-    """Return how much of the computed time a completed save has made safe."""
-    if every_us <= 0:
+def checkpointed_us(elapsed_us: int, checkpoint_every_us: int, checkpoint_us: int) -> int:
+    """Return the computing time covered by the last completed checkpoint."""
+    if checkpoint_every_us <= 0:
         return 0
-    return elapsed_us // (every_us + checkpoint_us) * every_us
+    return elapsed_us // (checkpoint_every_us + checkpoint_us) * checkpoint_every_us
 
 
-def again_us(kept_us: int, total_us: int, work_us: int, done_before_us: int) -> int:
-    """Return how much of the kept time repeated work that had been done before and was lost.
+def redone_us(kept_us: int, total_us: int, work_us: int, done_before_us: int) -> int:
+    """Return the part of the kept time that repeated work lost earlier.
 
     Args:
         kept_us: Time whose work is kept.
-        total_us: Time that all work left at the beginning of the stay would take.
-        work_us: That work.
-        done_before_us: Work beyond the beginning of the stay that had been done once already.
+        total_us: Time that all remaining work takes at the start of the execution.
+        work_us: The remaining work.
+        done_before_us: Part of it that was done once already and lost.
     """
     if done_before_us <= 0:
         return 0
     if done_before_us >= work_us:
         return kept_us
-    return min(kept_us, worker_us(done_before_us, total_us / work_us))
+    return min(kept_us, execution_us(done_before_us, total_us / work_us))
 
 
-def estimate_left_s(estimate_s: float, left_us: int, work_us: int) -> float:
-    """Return what the desk believes is left of a job."""
+def remaining_estimate_s(estimate_s: float, left_us: int, work_us: int) -> float:
+    """Return the job queue's estimate of the remaining time of a job."""
     return estimate_s * (left_us / work_us)

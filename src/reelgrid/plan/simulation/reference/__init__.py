@@ -1,0 +1,1 @@
+"""The reference engine: plain Python, the oracle of the fast engine."""
