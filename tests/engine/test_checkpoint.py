@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from reelgrid.engine import checkpoint
 from reelgrid.engine.generation import Generation
-from reelgrid.engine.snapshot import Decoder, Encoder, UnencodableError
+from reelgrid.engine.snapshot import TreeDecoder, TreeEncoder, UnencodableError
 from reelgrid.errors import CheckpointError, GenerationError
 from tests.families.tiny import tiny_model
 
@@ -51,17 +51,17 @@ def test_the_request_is_read_without_the_model(model, request_, saved):
 def test_a_truncated_file_is_refused(model, saved, share):
     whole = saved.read_bytes()
     saved.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(CheckpointError, match="truncated or no saved generation"):
+    with pytest.raises(CheckpointError, match="truncated or not a checkpoint"):
         Generation.restore(saved, model)
 
 
 def test_foreign_files_are_refused(model, tmp_path):
     for name, content in (("text", b"hello"), ("zeros", bytes(100)), ("png", b"\x89PNG" * 50)):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(CheckpointError, match="no saved generation"):
+        with pytest.raises(CheckpointError, match="not a checkpoint"):
             Generation.restore(tmp_path / name, model)
     save_file({"x": torch.ones(2)}, tmp_path / "weights", metadata={"reelgrid": "[]"})
-    with pytest.raises(CheckpointError, match="not a saved generation"):
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
         Generation.restore(tmp_path / "weights", model)
     with pytest.raises(CheckpointError, match="does not exist"):
         Generation.restore(tmp_path / "nothing", model)
@@ -91,10 +91,12 @@ def test_a_tampered_file_is_refused(model, saved, change):
         Generation.restore(saved, model)
 
 
-def test_another_format_is_named(model, saved):
-    rewrite(saved, lambda header, _: header.update(format="reelgrid-generation-9"))
-    with pytest.raises(CheckpointError, match="reelgrid-generation-9"):
-        Generation.restore(saved, model)
+@pytest.mark.parametrize("name", ["reelgrid-generation-1", "reelgrid-checkpoint-9"])
+def test_a_checkpoint_of_another_version_is_refused_in_one_line(model, saved, name):
+    rewrite(saved, lambda header, _: header.update(format=name))
+    for read in (lambda path: Generation.restore(path, model), checkpoint.read_request):
+        with pytest.raises(CheckpointError, match=f"has format {name}, .* start the .* again$"):
+            read(saved)
 
 
 def test_a_state_of_another_model_is_refused(saved):
@@ -114,7 +116,7 @@ def test_one_changed_weight_makes_another_model(model, saved):
 @pytest.mark.parametrize("name", ["torch", "diffusers", "reelgrid", "device", "precision"])
 def test_other_software_is_refused_by_name(model, saved, monkeypatch, name):
     here = dict(checkpoint.current_software(model.device, model.dtype)) | {name: "0.1-other"}
-    monkeypatch.setattr("reelgrid.engine.generation.software_here", lambda *_: here)
+    monkeypatch.setattr("reelgrid.engine.generation.current_software", lambda *_: here)
     with pytest.raises(CheckpointError, match=f"was made with {name} .* here is 0.1-other"):
         Generation.restore(saved, model)
 
@@ -146,7 +148,7 @@ def test_a_snapshot_is_written_as_it_was_taken_whatever_happens_after(model, req
 
 def overwrite_everything(generation):
     """As a network or solver that works in place could."""
-    passage = generation._open_passage()
+    passage = generation._open_pipeline()
     solver = passage.components.scheduler
     with torch.inference_mode():
         for owner in (passage.state.values, vars(passage.block_state), vars(solver)):
@@ -175,7 +177,7 @@ def test_a_tensor_is_stored_once_however_often_it_is_met(saved):
 def test_what_has_no_form_in_a_file_is_refused_by_its_place(model, request_, tmp_path):
     generation = Generation(model, request_)
     next(generation)
-    generation._open_passage().state.values["strange"] = object()
+    generation._open_pipeline().state.values["strange"] = object()
     with pytest.raises(GenerationError, match=r"values\.strange is a object"):
         generation.save_checkpoint(tmp_path / "x.safetensors")
 
@@ -200,9 +202,9 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_every_kind_of_value_comes_back_as_it_was(name):
     value = VALUES[name]
-    encoder = Encoder({})
+    encoder = TreeEncoder({})
     text = json.dumps(encoder.encode(value, "x"))
-    back = Decoder(encoder.tensors, {}, torch.device("cpu")).decode(json.loads(text))
+    back = TreeDecoder(encoder.tensors, {}, torch.device("cpu")).decode(json.loads(text))
     if isinstance(value, torch.Tensor):
         assert back.dtype == value.dtype
         assert torch.equal(back, value)
@@ -219,10 +221,10 @@ def test_generators_images_and_components_come_back():
     torch.randn(3, generator=generator)
     image = Image.new("RGB", (4, 2), (1, 2, 3))
     network = torch.nn.Linear(1, 1)
-    encoder = Encoder({"network": network})
+    encoder = TreeEncoder({"network": network})
     tree = encoder.encode({"g": generator, "i": image, "n": network}, "x")
     assert not any("network" in name for name in encoder.tensors)
-    back = Decoder(encoder.tensors, {"network": network}, torch.device("cpu")).decode(tree)
+    back = TreeDecoder(encoder.tensors, {"network": network}, torch.device("cpu")).decode(tree)
     assert back["n"] is network
     assert back["i"].tobytes() == image.tobytes()
     assert torch.equal(torch.randn(5, generator=back["g"]), torch.randn(5, generator=generator))
@@ -230,4 +232,4 @@ def test_generators_images_and_components_come_back():
 
 def test_an_unknown_object_is_refused():
     with pytest.raises(UnencodableError, match="here is a set"):
-        Encoder({}).encode({1, 2}, "here")
+        TreeEncoder({}).encode({1, 2}, "here")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import HeunDiscreteScheduler
 
 from reelgrid.engine import guidance, preview, stepped_pipeline
 from reelgrid.engine.device import choose_num_threads
@@ -50,6 +51,29 @@ def test_steps_whose_timesteps_round_to_the_same_number_are_all_made():
         steps = [progress.step for progress in generation if progress.stage == "denoise"]
         assert steps == list(range(1, 601))
         assert generation.frames.shape[0] == 1
+
+
+def test_a_solver_that_calls_the_network_twice_per_step_counts_the_steps_requested(tmp_path):
+    """Heun's method makes 2 n - 1 calls for n steps (Karras et al. 2022, algorithm 1)."""
+    heun = tiny_model("stable_diffusion_xl", num_steps=4)
+    config = heun.pipeline.scheduler.config
+    heun.pipeline.update_components(scheduler=HeunDiscreteScheduler.from_config(config))
+    with Generation(heun, Request("a red ball")) as generation:
+        seen = [(done.stage, done.step, done.num_steps) for done in generation]
+        assert len(generation.timings.step_s) == 7
+        whole = generation.frames
+    assert seen == [
+        ("encode", 0, 4),
+        *[("denoise", step, 4) for step in (0, 1, 1, 2, 2, 3, 4)],
+        ("decode", 4, 4),
+    ]
+    halfway = Generation(heun, Request("a red ball"))
+    for _ in range(4):
+        next(halfway)
+    halfway.save_checkpoint(tmp_path / "x.safetensors")
+    restored = Generation.restore(tmp_path / "x.safetensors", heun)
+    assert [done.step for done in restored] == [2, 2, 3, 4, 4]
+    np.testing.assert_array_equal(restored.frames, whole)
 
 
 def test_another_seed_makes_other_frames(model, request_):
@@ -107,15 +131,15 @@ def test_predicted_clean_latents_are_exact_where_the_prediction_is(model, reques
     generation = Generation(model, request_)
     next(generation)
     next(generation)
-    passage = generation._passage
-    assert passage is not None
-    assert passage.block_state is not None
-    sigma = float(passage.components.scheduler.sigmas[passage.components.scheduler.step_index])
-    shape = passage.block_state.latents.shape
+    stepped = generation._pipeline
+    assert stepped is not None
+    assert stepped.block_state is not None
+    sigma = float(stepped.components.scheduler.sigmas[stepped.components.scheduler.step_index])
+    shape = stepped.block_state.latents.shape
     clean, noise = torch.randn(shape), torch.randn(shape)
-    passage.block_state.latents = (1 - sigma) * clean + sigma * noise
-    passage.block_state.noise_pred = noise - clean
-    torch.testing.assert_close(preview.predicted_clean(passage), clean)
+    stepped.block_state.latents = (1 - sigma) * clean + sigma * noise
+    stepped.block_state.noise_pred = noise - clean
+    torch.testing.assert_close(preview.predicted_clean(stepped), clean)
 
 
 def test_closing_in_the_middle_leaves_no_tensor_behind(model, request_):
@@ -125,12 +149,12 @@ def test_closing_in_the_middle_leaves_no_tensor_behind(model, request_):
         with Generation(model, request_) as generation:
             next(generation)
             next(generation)
-            passage = generation._passage
-            assert passage is not None
-            assert passage.block_state is not None
-            left = [weakref.ref(passage), weakref.ref(passage.block_state.latents)]
-            left.append(weakref.ref(passage.state.values["prompt_embeds"]))
-            del passage
+            stepped = generation._pipeline
+            assert stepped is not None
+            assert stepped.block_state is not None
+            left = [weakref.ref(stepped), weakref.ref(stepped.block_state.latents)]
+            left.append(weakref.ref(stepped.state.values["prompt_embeds"]))
+            del stepped
         assert [ref() for ref in left] == [None, None, None]
     finally:
         gc.enable()

@@ -1,4 +1,4 @@
-"""Finish saved generations in this process: `python -m tests.families.finish FOLDER FAMILY...`.
+"""Finish checkpoints in this process: `python -m tests.families.finish FOLDER FAMILY...`.
 
 For every state of every family it writes the frames it comes to. Once a state is past encoding,
 the encoders are taken away: a restored generation must not need them.

@@ -1,5 +1,5 @@
-"""A generation as a state that advances one denoising step at a time.
+"""A generation that advances one denoising step at a time and can be saved after any step.
 
-Import from its files: `generation` for the iterator, `state` for its file, `hook` for how a
-family's own blocks are run step by step. Not here: jobs, clips on disk, the command line.
+Import from the modules: `generation` is the iterator, `checkpoint` its file, `stepped_pipeline` runs
+the blocks of a diffusers pipeline step by step.
 """

@@ -1,7 +1,7 @@
-"""A saved generation as one file: safetensors, with everything else as JSON in its header.
+"""The checkpoint of a generation as one safetensors file, with all else as JSON in its header.
 
-Never pickle. A file is written whole or not at all, and read whole or refused: the header carries
-a SHA-256 over itself and all tensors, the model's fingerprint and the software it was made with.
+Never pickle. A file is written atomically, and read whole or refused: the header holds a SHA-256
+over itself and all tensors, the model's fingerprint and the versions of the software.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ from reelgrid.spec import CompleteRequest
 from reelgrid.store import atomic_write
 from reelgrid.version import __version__
 
-FORMAT = "reelgrid-generation-1"
+FORMAT = "reelgrid-checkpoint-2"
 
 _HEADER_KEY = "reelgrid"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a state file holds.
+    """The saved state of a generation.
 
     Attributes:
         model: Name that the model was loaded by.
-        fingerprint: Of the model's configuration and weights.
-        software: What has to be equal for equal bits, by name.
-        request: The request, complete.
-        position: Where the generation stands, as plain JSON.
-        trees: Values in the JSON form of `snapshot`, by what they belong to.
+        fingerprint: SHA-256 of the model's configuration and weights.
+        software: Versions, device and precision that have to be equal for equal bits.
+        request: What is generated.
+        position: The current stage and step, as plain JSON.
+        trees: The pipeline's values in the JSON form of `snapshot`.
         tensors: The tensors that the trees name.
     """
 
@@ -53,27 +53,27 @@ class Checkpoint:
     tensors: Tensors
 
 
-def write_checkpoint(path: Path, saved: Checkpoint) -> None:
-    """Write the file whole: a reader finds the old one or the new one, never a part."""
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically: a reader finds the old file or the new one, never a part."""
     header = {
         "format": FORMAT,
-        "model": saved.model,
-        "fingerprint": saved.fingerprint,
-        "software": saved.software,
-        "request": saved.request.to_json(),
-        "position": saved.position,
-        "trees": saved.trees,
+        "model": checkpoint.model,
+        "fingerprint": checkpoint.fingerprint,
+        "software": checkpoint.software,
+        "request": checkpoint.request.to_json(),
+        "position": checkpoint.position,
+        "trees": checkpoint.trees,
     }
-    header["checksum"] = _checksum(header, saved.tensors)
+    header["checksum"] = _checksum(header, checkpoint.tensors)
     with atomic_write(path) as temporary:
-        save_file(saved.tensors, temporary, metadata={_HEADER_KEY: json.dumps(header)})
+        save_file(checkpoint.tensors, temporary, metadata={_HEADER_KEY: json.dumps(header)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return what the file holds, checked against its own checksum.
+    """Return the checkpoint in a file, checked against its checksum.
 
     Raises:
-        CheckpointError: The file is missing, truncated, foreign or was changed.
+        CheckpointError: The file is missing, truncated, changed, or no checkpoint of this version.
     """
     header = _read_header(path)
     try:
@@ -97,43 +97,43 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_request(path: Path) -> tuple[str, CompleteRequest]:
-    """Return the model's name and the request of a saved generation, without its tensors.
+    """Return the model's name and the request of a checkpoint, without reading its tensors.
 
     Raises:
-        CheckpointError: The file is missing, truncated or foreign.
+        CheckpointError: The file is missing, truncated, or no checkpoint of this version.
     """
     header = _read_header(path)
     try:
         return str(header["model"]), CompleteRequest.from_json(header["request"])
     except (KeyError, TypeError, AttributeError):
-        raise CheckpointError(f"{path} is not a saved generation: it names no request") from None
+        raise CheckpointError(f"{path} is not a checkpoint: it names no request") from None
 
 
 def check_compatible(
-    saved: Checkpoint, path: Path, fingerprint: str, software: Mapping[str, str]
+    checkpoint: Checkpoint, path: Path, fingerprint: str, software: Mapping[str, str]
 ) -> None:
-    """Refuse a state that this model or this software would not finish bit for bit.
+    """Refuse a checkpoint that this model or this software would not finish bit for bit.
 
     Raises:
         CheckpointError: The model or a part of the software differs; the message names what.
     """
-    if saved.fingerprint != fingerprint:
+    if checkpoint.fingerprint != fingerprint:
         raise CheckpointError(
-            f"{path} was made by other weights or settings of {saved.model}: load the model it was "
-            f"made with (fingerprint {saved.fingerprint[:12]}, this one is {fingerprint[:12]})"
+            f"{path} was made by other weights or settings of {checkpoint.model}: load the model it was "
+            f"made with (fingerprint {checkpoint.fingerprint[:12]}, this one is {fingerprint[:12]})"
         )
     for name, here in software.items():
-        there = saved.software.get(name)
+        there = checkpoint.software.get(name)
         if there != here:
             raise CheckpointError(
                 f"{path} was made with {name} {there}, here is {here}: "
-                "go on where that is installed, or start again"
+                "resume it where that is installed, or start again"
             )
 
 
 @cache
 def current_software(device: torch.device, dtype: torch.dtype) -> Mapping[str, str]:
-    """Return what has to be equal for a generation to go on with equal bits."""
+    """Return the versions, device and precision that have to be equal for equal bits."""
     return {
         "reelgrid": __version__,
         "torch": torch.__version__,
@@ -144,7 +144,7 @@ def current_software(device: torch.device, dtype: torch.dtype) -> Mapping[str, s
 
 
 def device_class(device: torch.device) -> str:
-    """Return the kind of device, the same for all that round alike."""
+    """Return the kind of device; devices of one kind round alike."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
@@ -155,20 +155,21 @@ def device_class(device: torch.device) -> str:
 def _read_header(path: Path) -> dict[str, Any]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"{path} {what}: give the file of a saved generation")
+        raise CheckpointError(f"{path} {what}: give the file of a checkpoint")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_HEADER_KEY)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is truncated or no saved generation: {_first_line(error)}"
+            f"{path} is truncated or not a checkpoint: {_first_line(error)}"
         ) from None
     header = _parse(text)
     if header is None:
-        raise CheckpointError(f"{path} is a safetensors file, but not a saved generation")
+        raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint")
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has format {header.get('format')}, this reelgrid reads {FORMAT}"
+            f"{path} has format {header.get('format')}, this version reads {FORMAT}: "
+            "start the generation again"
         )
     return header
 

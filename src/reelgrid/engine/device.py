@@ -1,11 +1,6 @@
-"""How much memory was in use at most, and giving it back.
+"""What a generation sets on its device: peak memory, random numbers, processor threads.
 
-The random numbers of one generation, apart from everybody else's.
-
-Not the initial noise alone: a solver or block that draws from torch's global generators draws from
-this generation's own stream, so that two generations may take turns and a seed means one clip.
-
-How many threads the processor's kernels share their work among.
+Linux and macOS only, like all of Reelgrid.
 """
 
 import gc
@@ -19,64 +14,70 @@ import torch
 
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import CompleteRequest
+from reelgrid.units import GIB
 
-GIB = 2**30
+SMALL_PARAMS_B = 0.1
+SMALL_CLIP_PIXELS = 2**20
 
 
-def start_watching(device: torch.device) -> None:
-    """Measure the GPU's peak from here on; a process's own peak cannot be set back."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Measure the GPU's peak memory from here on; that of a process cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_gib(device: torch.device) -> float:
-    """Return the most memory in use since `start_watching`: the GPU's, or the process's in all."""
+def peak_memory_gib(device: torch.device) -> float:
+    """Return the GPU's peak memory since `reset_peak_memory`, or the whole process's on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / GIB
 
 
-def wait_for(device: torch.device) -> None:
-    """Return when the device has done what it was given, so that times are true."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished its queued work, so that measured times are true."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
 
 
-def is_short(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; on a CPU torch has no class of its own for it."""
-    words = str(error)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means out of memory; on a CPU torch has no class of its own for it."""
+    message = str(error)
     return (
         isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "DefaultCPUAllocator" in words
-        or "MPS backend out of memory" in words
+        or "DefaultCPUAllocator" in message
+        or "MPS backend out of memory" in message
     )
 
 
-def release(device: torch.device) -> None:
-    """Give memory that nobody uses back to the device."""
+def release_memory(device: torch.device) -> None:
+    """Return unused memory to the GPU."""
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
 
 
 class RandomStream:
-    """A seeded stream for torch's global generators, put in place only while it is used."""
+    """The random numbers of one generation, apart from those of everybody else.
+
+    Not only the initial noise: a solver or block that draws from torch's global generators draws
+    from this stream, so that several generations can alternate and a seed means one clip.
+    """
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._seed = seed
         self._cuda_index = (
             torch.cuda._utils._get_device_index(device, optional=True)
-            if (device.type == "cuda")
+            if device.type == "cuda"
             else None
         )
         self._states: list[torch.Tensor] | None = None
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Draw from this stream inside the block; the world's generators stay as they were."""
+        """Let torch's global generators draw from this stream; afterwards they are as before."""
         cuda = [] if self._cuda_index is None else [self._cuda_index]
         with torch.random.fork_rng(devices=cuda):
             self._install()
@@ -84,11 +85,11 @@ class RandomStream:
             self._states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(i) for i in cuda)]
 
     def fields(self) -> dict[str, Any]:
-        """Return what `restore` needs to go on in the stream."""
+        """Return what `restore` needs to continue the stream."""
         return {"seed": self._seed, "states": self._states}
 
     def restore(self, fields: dict[str, Any]) -> None:
-        """Go on where `fields` were taken; a device that had no stream then starts a new one."""
+        """Continue the stream from `fields`; a device that had no stream then starts a new one."""
         self._seed, self._states = fields["seed"], fields["states"]
 
     def _install(self) -> None:
@@ -100,34 +101,30 @@ class RandomStream:
             torch.cuda.set_rng_state(self._states[1], self._cuda_index)
 
 
-SMALL_PARAMS_B = 0.1
-SMALL_CLIP_PIXELS = 2**20
-
-
 @contextmanager
-def num_threads(count: int) -> Iterator[None]:
-    """Compute with `count` threads inside the block.
+def use_threads(num_threads: int) -> Iterator[None]:
+    """Compute with `num_threads` processor threads inside the block.
 
-    A sum that is shared among another number of threads rounds differently (seen in float32), so
-    a generation goes on with as many as it began with.
+    A sum that is split over another number of threads rounds differently (seen in float32), so a
+    restored generation continues with as many as it started with.
     """
     before = torch.get_num_threads()
-    if count != before:
-        torch.set_num_threads(count)
+    if num_threads != before:
+        torch.set_num_threads(num_threads)
     try:
         yield
     finally:
-        if count != before:
+        if num_threads != before:
             torch.set_num_threads(before)
 
 
 def choose_num_threads(model: LoadedModel, request: CompleteRequest) -> int:
-    """Return how many threads a generation is worth: one for a small clip of a small model.
+    """Return how many processor threads to use: one for a small clip of a small model.
 
-    Its products are too small to share. On two quiet cores the embedded model took 0.13 s with one
-    thread and 0.23 s with two that sleep while they wait (docs/log.md); two that spin took 0.10 s,
-    and 1.8 s beside other work.
+    Its matrix products are too small to split. On two idle cores the embedded model took 0.13 s
+    with one thread and 0.23 s with two that sleep while they wait (docs/log.md); two that spin took
+    0.10 s, and 1.8 s beside other work.
     """
-    num_pixels = request.size.width * request.size.height * (request.num_frames or 1)
+    num_pixels = request.size.width * request.size.height * request.num_frames
     is_small = model.card.params_b < SMALL_PARAMS_B and num_pixels <= SMALL_CLIP_PIXELS
     return 1 if is_small and model.device.type == "cpu" else torch.get_num_threads()

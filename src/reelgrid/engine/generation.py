@@ -1,7 +1,7 @@
-"""A generation: a state that advances one denoising step at a time.
+"""A generation: an iterator over the steps from a prompt to frames.
 
-It yields progress and can be saved, restored, previewed and closed between any two steps. Bars,
-due times and files belong to whoever iterates; how blocks run is the business of `stepped_pipeline`.
+Between any two steps it can be saved as a checkpoint, restored, previewed and closed. How diffusers
+runs a step is in `stepped_pipeline`.
 """
 
 import logging
@@ -25,7 +25,7 @@ from reelgrid.engine.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from reelgrid.engine.device import RandomStream, choose_num_threads, num_threads
+from reelgrid.engine.device import RandomStream, choose_num_threads, use_threads
 from reelgrid.engine.guidance import batch_guidance
 from reelgrid.engine.pipeline_io import (
     GUIDANCE_OFF,
@@ -44,7 +44,7 @@ from reelgrid.spec import CompleteRequest, Request
 Stage = Literal["encode", "denoise", "decode"]
 
 _RECENT_STEPS = 5
-# What a network or solver raises at settings that its card did not rule out.
+# What a network or solver raises for settings that its card did not rule out.
 _NETWORK_ERRORS = (
     RuntimeError,
     ValueError,
@@ -59,15 +59,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a generation stands after what it has just done.
+    """The progress of a generation, after the stage or step that has just ended.
 
     Attributes:
-        stage: What was just done.
-        step: Denoising steps made.
-        num_steps: Denoising steps in all.
-        step_s: Seconds a step, median of the last few; none before the first.
-        eta_s: Seconds that the remaining steps will take; decoding is not in it.
-        elapsed_s: Seconds worked on this generation, in all processes that had it.
+        stage: What has just ended.
+        step: Denoising steps that are done, 0 to `num_steps`. Solvers that call the network more
+            often than once per step, such as Heun's, need several calls for one.
+        num_steps: Denoising steps that were requested.
+        step_s: Seconds per call of the solver, median of the last few; `None` before the first.
+        eta_s: Seconds that the remaining steps will take, without decoding.
+        elapsed_s: Seconds of work on this generation, in all processes that worked on it.
     """
 
     stage: Stage
@@ -80,7 +81,7 @@ class Progress:
 
 @dataclass(slots=True)
 class StageTimings:
-    """Seconds that each stage has taken, in all processes that had the generation."""
+    """Seconds that each stage took, in all processes that worked on the generation."""
 
     encode_s: float = 0.0
     decode_s: float = 0.0
@@ -98,43 +99,43 @@ class StageTimings:
 
 
 class Generation(Iterator[Progress]):
-    """Frames in the making: iterate to advance it by one step at a time.
+    """The generation of one clip or image: each iteration makes one stage or one step.
 
-    Several generations may take turns on one model; each gives what it would give alone.
+    Several generations can alternate on one model; each gives what it would give alone.
 
     Args:
         model: The networks; shared, never changed.
-        request: What to make; the model's defaults are filled in.
-        exact: Compute as diffusers' own pipeline does, bit for bit; otherwise as fast as is the
-            same but for rounding.
+        request: What to generate; the model's defaults are filled in where they are missing.
+        exact: Compute exactly as diffusers' own pipeline does, bit for bit; otherwise faster, with
+            the same result up to rounding.
 
     Raises:
-        RequestError: The model cannot make it.
+        RequestError: The model cannot generate it.
     """
 
     def __init__(self, model: LoadedModel, request: Request, *, exact: bool = False) -> None:
-        complete = model.card.complete(request)
-        passage = SteppedPipeline(model.pipeline, pipeline_inputs(model, complete))
-        # Text blocks of some families fail when they find guidance off: it is set after them.
+        complete = request if isinstance(request, CompleteRequest) else model.card.complete(request)
+        pipeline = SteppedPipeline(model.pipeline, pipeline_inputs(model, complete))
+        # Text blocks of some families fail where guidance is off: then it is set after them.
         if complete.guidance_scale > GUIDANCE_OFF:
-            set_guidance(passage.components, model, complete)
-        self._begin(model, complete, passage, exact)
+            set_guidance(pipeline.components, model, complete)
+        self._start(model, complete, pipeline, exact)
 
-    def _begin(
-        self, model: LoadedModel, request: CompleteRequest, passage: SteppedPipeline, exact: bool
+    def _start(
+        self, model: LoadedModel, request: CompleteRequest, pipeline: SteppedPipeline, exact: bool
     ) -> None:
         self.model = model
         self.request = request
         self.exact = exact
         self._num_threads = torch.get_num_threads() if exact else choose_num_threads(model, request)
         if not exact:
-            batch_guidance(passage.components)
+            batch_guidance(pipeline.components)
         self.timings = StageTimings()
         self._stage: Stage | None = "encode"
         self._frames: np.ndarray | None = None
-        self._passage: SteppedPipeline | None = passage
-        self._randomness = RandomStream(request.seed, model.device)
-        device.start_watching(model.device)
+        self._pipeline: SteppedPipeline | None = pipeline
+        self._random_stream = RandomStream(request.seed, model.device)
+        device.reset_peak_memory(model.device)
 
     def __iter__(self) -> Self:
         return self
@@ -143,14 +144,14 @@ class Generation(Iterator[Progress]):
         if self._stage is None:
             raise StopIteration
         stage = self._stage
-        passage = self._open_passage()
+        pipeline = self._open_pipeline()
         start = time.perf_counter()
-        with self._working():
+        with self._computing():
             if stage == "denoise":
-                passage.run_step()
+                pipeline.run_step()
             else:
-                passage.run_blocks()
-        self._book(stage, time.perf_counter() - start)
+                pipeline.run_blocks()
+        self._record(stage, time.perf_counter() - start)
         return self._progress(stage)
 
     def __enter__(self) -> Self:
@@ -166,40 +167,44 @@ class Generation(Iterator[Progress]):
 
     @classmethod
     def restore(cls, path: Path, model: LoadedModel) -> "Generation":
-        """Return the generation that was saved at `path`, ready to go on with equal bits.
+        """Return the generation of a checkpoint; it continues bit for bit as if never interrupted.
 
         Raises:
-            CheckpointError: The file is truncated, foreign or changed, or of another model or software.
+            CheckpointError: The file is no whole checkpoint, or was made by another model or other
+                software.
         """
-        saved = read_checkpoint(path)
-        check_compatible(
-            saved, path, model.fingerprint, current_software(model.device, model.dtype)
-        )
+        checkpoint = read_checkpoint(path)
+        software = current_software(model.device, model.dtype)
+        check_compatible(checkpoint, path, model.fingerprint, software)
         generation = cls.__new__(cls)
-        passage = SteppedPipeline(model.pipeline, {})
-        where = saved.position
-        generation._begin(model, saved.request, passage, where["exact"])
+        pipeline = SteppedPipeline(model.pipeline, {})
+        position = checkpoint.position
+        generation._start(model, checkpoint.request, pipeline, position["exact"])
         try:
             with torch.inference_mode():
                 restore_state(
-                    passage, generation._randomness, saved.trees, saved.tensors, model.device
+                    pipeline,
+                    generation._random_stream,
+                    checkpoint.trees,
+                    checkpoint.tensors,
+                    model.device,
                 )
-                passage.seek(tuple(where["path"]), where["step"])
+                pipeline.seek(tuple(position["path"]), position["step"])
         except (KeyError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{path} does not fit this model: {error}") from None
-        generation._stage = where["stage"]
-        generation._num_threads = where["num_threads"]
-        generation.timings = StageTimings(**where["timings"])
+        generation._stage = position["stage"]
+        generation._num_threads = position["num_threads"]
+        generation.timings = StageTimings(**position["timings"])
         return generation
 
     def snapshot(self) -> Checkpoint:
-        """Return the state as it is now, in tensors of its own: no later step changes it.
+        """Return a checkpoint in memory, with copies of all tensors: no later step changes it.
 
         Raises:
-            GenerationError: It is closed, or holds something that has no form in a file.
+            GenerationError: The generation is closed, or has a value that no file can hold.
         """
-        passage = self._open_passage()
-        trees, tensors = capture_state(passage, self._randomness)
+        pipeline = self._open_pipeline()
+        trees, tensors = capture_state(pipeline, self._random_stream)
         return Checkpoint(
             model=self.model.name,
             fingerprint=self.model.fingerprint,
@@ -207,8 +212,8 @@ class Generation(Iterator[Progress]):
             request=self.request,
             position={
                 "stage": self._stage,
-                "path": list(passage.path),
-                "step": passage.step,
+                "path": list(pipeline.path),
+                "step": pipeline.step,
                 "exact": self.exact,
                 "num_threads": self._num_threads,
                 "timings": asdict(self.timings),
@@ -218,28 +223,28 @@ class Generation(Iterator[Progress]):
         )
 
     def save_checkpoint(self, path: Path) -> None:
-        """Write the state to one file, whole or not at all.
+        """Write a checkpoint to a file, atomically.
 
         Raises:
-            GenerationError: It is closed, or holds something that has no form in a file.
+            GenerationError: The generation is closed, or has a value that no file can hold.
         """
         write_checkpoint(path, self.snapshot())
 
     def preview(self) -> np.ndarray:
-        """Return an estimate of the finished clip's middle frame, uint8 [h, w, 3], small.
+        """Return a small estimate of the finished clip's middle frame, uint8 [h, w, 3].
 
         Raises:
-            GenerationError: Nothing has been denoised yet, or the generation is closed.
+            GenerationError: No step has been made yet, or the generation is closed.
         """
-        with self._working():
-            return preview_image(self._open_passage(), self.request)
+        with self._computing():
+            return preview_image(self._open_pipeline(), self.request)
 
     @property
     def frames(self) -> np.ndarray:
         """The finished frames, uint8 [T, H, W, 3].
 
         Raises:
-            GenerationError: The generation has not come to its end.
+            GenerationError: The generation is not finished.
         """
         if self._frames is None:
             raise GenerationError("the generation is not finished: iterate to its end first")
@@ -247,74 +252,76 @@ class Generation(Iterator[Progress]):
 
     @property
     def peak_memory_gib(self) -> float:
-        """The most memory in use since this generation began: the GPU's, or the process's."""
-        return device.peak_gib(self.model.device)
+        """Peak memory since this generation started: the GPU's, or the process's on a CPU."""
+        return device.peak_memory_gib(self.model.device)
 
     def close(self) -> None:
-        """Cancel: let go of everything; nothing is left behind."""
-        self._stage = self._passage = self._frames = None
-        device.release(self.model.device)
+        """Cancel the generation and release everything it holds."""
+        self._stage = self._pipeline = self._frames = None
+        device.release_memory(self.model.device)
 
-    def _open_passage(self) -> SteppedPipeline:
-        if self._passage is None:
+    def _open_pipeline(self) -> SteppedPipeline:
+        if self._pipeline is None:
             raise GenerationError("the generation is closed or finished")
-        return self._passage
+        return self._pipeline
 
-    def _book(self, stage: Stage, took_s: float) -> None:
-        """Note what a stage took, and turn to the next."""
-        passage = self._open_passage()
+    def _record(self, stage: Stage, took_s: float) -> None:
+        """Record the seconds of a stage, and choose the next."""
+        pipeline = self._open_pipeline()
         if stage == "denoise":
             self.timings.step_s.append(took_s)
-            self._stage = "denoise" if passage.is_in_loop else "decode"
+            self._stage = "denoise" if pipeline.is_in_loop else "decode"
             return
         if stage == "encode":
             self.timings.encode_s += took_s
         else:
             self.timings.decode_s += took_s
-        if passage.is_in_loop:
-            set_guidance(passage.components, self.model, self.request)
-            begin_at_first_step(passage.components, passage.state.values.get("timesteps"))
+        if pipeline.is_in_loop:
+            set_guidance(pipeline.components, self.model, self.request)
+            begin_at_first_step(pipeline.components, pipeline.state.values.get("timesteps"))
             self._stage = "denoise"
         else:
-            self._frames = frames_of(passage.state.values)
-            self._stage = self._passage = None
+            self._frames = frames_of(pipeline.state.values)
+            self._stage = self._pipeline = None
 
     def _progress(self, stage: Stage) -> Progress:
         recent = self.timings.step_s[-_RECENT_STEPS:]
         step_s = statistics.median(recent) if recent else None
-        step, num_steps = (
-            (self._passage.step, self._passage.num_steps)
-            if self._passage is not None
-            else (len(self.timings.step_s), len(self.timings.step_s))
-        )
+        num_steps, pipeline = self.request.num_steps, self._pipeline
+        calls, num_calls = (1, 1) if pipeline is None else (pipeline.step, pipeline.num_steps)
         return Progress(
             stage=stage,
-            step=step,
+            step=calls * num_steps // max(1, num_calls),
             num_steps=num_steps,
             step_s=step_s,
-            eta_s=None if step_s is None else step_s * (num_steps - step),
+            eta_s=None if step_s is None else step_s * (num_calls - calls),
             elapsed_s=self.timings.total_s,
         )
 
     @contextmanager
-    def _working(self) -> Iterator[None]:
-        """Compute without gradients, with this generation's random numbers, errors in one line."""
+    def _computing(self) -> Iterator[None]:
+        """Compute without gradients, with this generation's random numbers and threads.
+
+        Raises:
+            DeviceMemoryError: The device has too little memory.
+            GenerationError: A network or the solver failed; the message is one line.
+        """
         try:
             with (
                 torch.inference_mode(),
-                self._randomness.in_use(),
-                num_threads(self._num_threads),
+                self._random_stream.in_use(),
+                use_threads(self._num_threads),
             ):
                 yield
-                device.wait_for(self.model.device)
+                device.synchronize(self.model.device)
         except _NETWORK_ERRORS as error:
-            if device.is_short(error):
+            if device.is_out_of_memory(error):
                 raise DeviceMemoryError(
                     f"{self.model.device} ran out of memory at {self.request.size} with "
                     f"{self.request.num_frames} frames: ask for a smaller size or fewer frames"
                 ) from None
             _log.debug("a network failed", exc_info=True)
-            reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+            reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
             raise GenerationError(
                 f"{self.model.card.name} failed with {type(error).__name__}: {reason}; "
                 "try other settings, REELGRID_LOG_LEVEL=DEBUG shows where"

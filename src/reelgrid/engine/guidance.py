@@ -1,8 +1,8 @@
-"""Classifier-free guidance as one forward of the network for both predictions.
+"""Classifier-free guidance with one forward pass of the network for both predictions.
 
-Ho & Salimans 2022 (arXiv:2207.12598) needs the network twice a step, with and without the prompt.
-For few tokens one forward of both costs little more than one of either; products of matrices of
-another shape round differently, so the result is nearly, not exactly, the same.
+Ho & Salimans 2022 (arXiv:2207.12598) needs the network twice per step, with and without the prompt.
+For few tokens, one pass over a batch of both costs little more than one of either. Matrix products
+of another shape round differently, so the result is equal up to rounding.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
 from diffusers.modular_pipelines.modular_pipeline import BlockState, ModularPipeline
 from torch import Tensor, nn
 
-MAX_LATENT_NUMBERS = 2**17  # beyond, one prediction already keeps the device busy
+MAX_LATENT_NUMBERS = 2**17  # beyond this, one prediction already keeps the device busy
 
 _DENOISERS = ("transformer", "transformer_2", "unet")
 
 
 def batch_guidance(components: ModularPipeline) -> None:
-    """Let plain guidance among these components make both predictions in one forward.
+    """Make the plain guiders among these components compute both predictions in one pass.
 
     Args:
-        components: Those of one generation: guiders are its own, networks are stood in for.
+        components: Those of one generation: its own guiders; its networks are wrapped.
     """
     guiders = [g for g in components.components.values() if type(g) is ClassifierFreeGuidance]
     for guider in guiders:
@@ -35,21 +35,21 @@ def batch_guidance(components: ModularPipeline) -> None:
 
 
 class PairedGuidance(ClassifierFreeGuidance):
-    """Plain guidance that hands both conditions to the network as one batch.
+    """Plain guidance that gives both conditions to the network as one batch.
 
-    `_paired` holds the names of the network's inputs that carry both; none when they are apart.
+    `_paired` holds the names of the network's inputs that carry both; `None` when they are apart.
     """
 
     _paired: list[str] | None
 
     def prepare_inputs(self, data: dict[str, tuple[Tensor, Tensor]]) -> list[BlockState]:
-        """Return one batch for both conditions where their shapes agree, else one each."""
+        """Return one batch for both conditions where their shapes are equal, else one each."""
         return self._pair(super().prepare_inputs(data))
 
     def prepare_inputs_from_block_state(
         self, data: BlockState, input_fields: dict[str, Any]
     ) -> list[BlockState]:
-        """Return one batch for both conditions where their shapes agree, else one each."""
+        """Return one batch for both conditions where their shapes are equal, else one each."""
         return self._pair(super().prepare_inputs_from_block_state(data, input_fields))
 
     def prepare_models(self, denoiser: Any) -> None:
@@ -79,7 +79,7 @@ class PairedGuidance(ClassifierFreeGuidance):
 
 
 class PairedNetwork:
-    """Stands in for a network: given both conditions in some inputs, doubles the others."""
+    """Wraps a network: where some inputs carry both conditions, it doubles the others."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
@@ -89,7 +89,7 @@ class PairedNetwork:
         return getattr(self._network, name)
 
     def __call__(self, *args: Any, **inputs: Any) -> Any:
-        """Return the network's outputs, both conditions in one batch where they came in one."""
+        """Return the network's outputs: one batch where both conditions came in one."""
         if self.paired is None:
             return self._network(*args, **inputs)
         others = [*args, *(value for name, value in inputs.items() if name not in self.paired)]
@@ -118,7 +118,7 @@ def _can_stack(one: Any, other: Any) -> bool:
 
 
 def _is_simple(values: Iterable[Any]) -> bool:
-    """Whether doubling is understood: no lists of tensors, no settings that may hold some."""
+    """Whether all values can be doubled: no lists of tensors, no settings that may hold some."""
     return all(value is None or isinstance(value, Tensor | bool | int | float) for value in values)
 
 
@@ -127,7 +127,7 @@ def _largest(values: Iterable[Any]) -> int:
 
 
 def _doubled(value: Any, single: int) -> Any:
-    """Return a tensor of `single` examples twice over; anything else as it is."""
+    """Return a tensor of `single` examples repeated twice; anything else unchanged."""
     if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == single:
         return torch.cat([value, value])
     return value

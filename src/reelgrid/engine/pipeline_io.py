@@ -27,10 +27,10 @@ def pipeline_inputs(model: LoadedModel, request: CompleteRequest) -> dict[str, A
     """Return the pipeline's inputs for a complete request.
 
     Raises:
-        RequestError: The pipeline has no input for something that was asked for.
+        RequestError: The pipeline has no input for the first frame, or it is no image.
     """
     known = input_names(model.pipeline)
-    wanted: dict[str, Any] = {
+    inputs: dict[str, Any] = {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
         "height": request.size.height,
@@ -51,16 +51,17 @@ def pipeline_inputs(model: LoadedModel, request: CompleteRequest) -> dict[str, A
                 "choose a model that takes one",
                 param="first_frame",
             )
-        wanted["image"] = first_frame_image(request.first_frame, request.size)
-    return {name: value for name, value in wanted.items() if name in known and value is not None}
+        inputs["image"] = first_frame_image(request.first_frame, request.size)
+    return {name: value for name, value in inputs.items() if name in known and value is not None}
 
 
 def set_guidance(components: ModularPipeline, model: LoadedModel, request: CompleteRequest) -> None:
-    """Set the guidance of these components to the request's.
+    """Set the guidance scale of these components to the request's.
 
-    The model's default goes to the first guider only: experts are tuned apart (Wan 2.2 makes its
-    last steps with 3.0 where the first have 4.0). Any other value was asked for, and goes to all.
-    Below 1 is off, as in diffusers' ordinary pipelines: a guider told 0 would leave out the prompt.
+    The model's default is set on the first guider only, because the guiders of experts are tuned
+    separately (Wan 2.2: 4.0 for the first steps, 3.0 for the last). Any other value was requested
+    and is set on all. A value below 1 turns guidance off, as in diffusers' ordinary pipelines; a
+    guider set to 0 would ignore the prompt.
     """
     guiders = [guider for guider in guiders_of(components) if hasattr(guider, "guidance_scale")]
     is_default = request.guidance_scale == model.card.default.guidance_scale
@@ -69,10 +70,10 @@ def set_guidance(components: ModularPipeline, model: LoadedModel, request: Compl
 
 
 def begin_at_first_step(components: ModularPipeline, timesteps: torch.Tensor | None) -> None:
-    """Tell the solver that it begins at its first step.
+    """Make the solver start at its first step.
 
-    Left alone, it looks the first timestep up among all, which are rounded to whole numbers, and of
-    two that are alike it takes the second: one step too far (diffusers 0.42.1, UniPC with shift 3,
+    Otherwise it searches for the first timestep among all of them, which are rounded to integers,
+    and of two equal ones takes the second: one step too far (diffusers 0.42.1, UniPC with shift 3,
     from about 330 steps on; the last step then fails).
     """
     scheduler: Any = getattr(components, "scheduler", None)
@@ -98,23 +99,23 @@ def first_frame_image(path: Path, size: Size) -> Image.Image:
     return ImageOps.fit(Image.fromarray(read_image(path)), (size.width, size.height))
 
 
-_NAMES = ("videos", "video", "images", "image_output")
+_FRAME_OUTPUTS = ("videos", "video", "images", "image_output")
 
 
 def frames_of(values: Mapping[str, Any]) -> np.ndarray:
-    """Return the frames as uint8 [T, H, W, 3]; a still image has T = 1.
+    """Return the finished frames of a pipeline's outputs, uint8 [T, H, W, 3]; an image has T = 1.
 
     Raises:
-        GenerationError: There are none, or they hold numbers that are no colours.
+        GenerationError: There are none, or they hold NaN or infinity.
     """
-    found = next((values[name] for name in _NAMES if values.get(name) is not None), None)
+    found = next((values[name] for name in _FRAME_OUTPUTS if values.get(name) is not None), None)
     if found is None:
-        raise GenerationError("the model's last step handed over no frames")
+        raise GenerationError("the model's last block returned no frames")
     frames = np.asarray(found)
     if frames.ndim == 5:
         frames = frames[0]
     if frames.ndim != 4 or frames.shape[-1] != 3:
-        raise GenerationError(f"the model handed over frames of shape {frames.shape}")
+        raise GenerationError(f"the model returned frames of shape {frames.shape}")
     if not np.isfinite(frames).all():
         raise GenerationError(
             "the frames are not numbers: try a lower guidance scale or a wider precision"

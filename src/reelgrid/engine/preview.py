@@ -1,7 +1,7 @@
-"""An estimate of the finished clip's middle frame, from the predicted clean latents.
+"""Preview: an estimate of the finished clip's middle frame, from the predicted clean latents.
 
-Not a decode of the clip: the model's own blocks after the loop run with a stand-in for the VAE
-that decodes one small latent frame, so it costs the same whatever the clip's size.
+The model's own blocks after the loop run with a VAE wrapper that decodes one small latent frame, so
+a preview costs the same whatever the clip's size.
 """
 
 from typing import Any
@@ -17,45 +17,43 @@ from reelgrid.spec import CompleteRequest
 MAX_LATENT_SIDE = 16
 MAX_CLIP_PX = 2**19  # a clip this small is decoded whole
 
-_EPSILON = 1e-6
 
-
-def preview_image(passage: SteppedPipeline, request: CompleteRequest) -> np.ndarray:
-    """Return the middle frame as it would end from here, uint8 [h, w, 3].
+def preview_image(pipeline: SteppedPipeline, request: CompleteRequest) -> np.ndarray:
+    """Return an estimate of the finished middle frame, uint8 [h, w, 3].
 
     Raises:
         GenerationError: No step has been made yet.
     """
-    if passage.block_state is None:
+    if pipeline.block_state is None:
         raise GenerationError("there is nothing to preview before the first step")
-    clean = predicted_clean(passage)
-    fork = passage.fork({"latents": clean})
+    clean = predicted_clean(pipeline)
+    forked = pipeline.fork({"latents": clean})
     pixels = request.size.width * request.size.height * request.num_frames
     if pixels > MAX_CLIP_PX:
-        fork.components.vae = SmallDecode(fork.components.vae)
-    fork.run_blocks()
-    frames = frames_of(fork.state.values)
+        forked.components.vae = SmallDecode(forked.components.vae)
+    forked.run_blocks()
+    frames = frames_of(forked.state.values)
     return frames[len(frames) // 2]
 
 
-def predicted_clean(passage: SteppedPipeline) -> torch.Tensor:
-    """Return where the latents would end if the last prediction held to the end.
+def predicted_clean(pipeline: SteppedPipeline) -> torch.Tensor:
+    """Return the clean latents that the last prediction of the network implies.
 
     With noise level s, flow matching has dx/ds = v and the variance-exploding form of the
     epsilon schedulers dx/ds = eps: in both, x(0) = x(s) - s * prediction (Karras et al. 2022,
     arXiv:2206.00364, eq. 3; Lipman et al. 2022, arXiv:2210.02747).
     """
-    assert passage.block_state is not None
-    latents: torch.Tensor = passage.block_state["latents"]
-    prediction = passage.block_state["noise_pred"]
-    sigma = _noise_level(passage)
+    assert pipeline.block_state is not None
+    latents: torch.Tensor = pipeline.block_state["latents"]
+    prediction = pipeline.block_state["noise_pred"]
+    sigma = _noise_level(pipeline)
     if prediction is None or prediction.shape != latents.shape or sigma is None:
         return latents
     return (latents.float() - sigma * prediction.float()).to(latents.dtype)
 
 
-def _noise_level(passage: SteppedPipeline) -> float | None:
-    scheduler = passage.components.scheduler
+def _noise_level(pipeline: SteppedPipeline) -> float | None:
+    scheduler = pipeline.components.scheduler
     sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
     if sigmas is None or index is None or index >= len(sigmas):
         return None
@@ -63,7 +61,7 @@ def _noise_level(passage: SteppedPipeline) -> float | None:
 
 
 class SmallDecode:
-    """Stands in for a VAE: decodes the middle latent frame only, scaled down to a small side."""
+    """A VAE that decodes only the middle latent frame, scaled down to a small side."""
 
     def __init__(self, vae: Any) -> None:  # diffusers is untyped
         self._vae = vae

@@ -1,12 +1,8 @@
-"""A passage and its random numbers as trees of plain values and tensors, and back.
+"""The state of a stepped pipeline as JSON trees beside named tensors, and back.
 
-Kept are the values between blocks (prompt embeddings among them, so that no text encoder is needed
+It holds the values between blocks (with the prompt embeddings, so that no text encoder is needed
 again), the values between steps, every field of the scheduler and the guider, and the random
-numbers. Networks are only named. Files are the business of `checkpoint`.
-
-A tree of plain values and tensors as JSON beside named tensors, and back.
-
-Knows no files and no models. Whatever has no faithful form here is refused, never dropped.
+numbers. Networks are only named. A value that cannot be stored exactly is refused, never dropped.
 """
 
 import io
@@ -30,33 +26,35 @@ _TAG = "$"
 
 
 class UnencodableError(TypeError):
-    """A value has no faithful form in a state file; the message names its place and type."""
+    """A value cannot be stored exactly in a checkpoint; the message names its place and type."""
 
 
-class Encoder:
-    """Turns trees into JSON, gathering their tensors; a tensor met twice is kept once.
+class TreeEncoder:
+    """Encodes trees as JSON and collects their tensors; a tensor that occurs twice is kept once.
 
     Args:
-        components: The networks and settings that a tree may point at, by name: they are named in
-            the JSON and never stored.
+        components: The networks and settings that a tree may refer to, by name: the JSON holds
+            the name only.
     """
 
     def __init__(self, components: Mapping[str, object]) -> None:
         self.tensors: Tensors = {}
-        self._names = {id(value): name for name, value in components.items() if value is not None}
-        self._met: dict[int, str] = {}
-        self._held: list[torch.Tensor] = []
+        self._component_names = {
+            id(value): name for name, value in components.items() if value is not None
+        }
+        self._tensor_names: dict[int, str] = {}
+        self._kept_alive: list[torch.Tensor] = []
 
     def encode(self, value: Any, at: str) -> Any:  # any value is the point
-        """Return the JSON form of `value`; `at` is its place, for tensor names and errors.
+        """Return the JSON form of `value`; `at` is its path, for tensor names and errors.
 
         Raises:
-            UnencodableError: A value has no faithful form.
+            UnencodableError: A value cannot be stored exactly.
         """
         if value is None or isinstance(value, bool | int | float | str):
             return value
-        if id(value) in self._names:
-            return {_TAG: "component", "name": self._names[id(value)]}
+        if id(value) in self._component_names:
+            return {_TAG: "component", "name": self._component_names[id(value)]}
         if isinstance(value, torch.Tensor):
             return self._encode_tensor(value, at)
         if isinstance(value, Mapping):
@@ -90,15 +88,15 @@ class Encoder:
             return {_TAG: "array", "tensor": array}
         if isinstance(value, Image.Image):
             return {_TAG: "image", "png": self._encode_tensor(_png(value), at)}
-        raise UnencodableError(f"{at} is a {type(value).__name__}, which has no form in a file")
+        raise UnencodableError(f"{at} is a {type(value).__name__}, which no checkpoint can hold")
 
     def _encode_tensor(self, tensor: torch.Tensor, at: str) -> Any:
-        name = self._met.get(id(tensor))
+        name = self._tensor_names.get(id(tensor))
         if name is None:
-            name = self._met[id(tensor)] = at
-            self._held.append(tensor)  # an id is only unique while its owner lives
+            name = self._tensor_names[id(tensor)] = at
+            self._kept_alive.append(tensor)  # an id is only unique while its object lives
             copied = tensor.detach().to("cpu", copy=True)
-            # Latents travel in float32: exact for every shorter float, and readable by any device.
+            # Latents are stored in float32: exact for every shorter float, on any device.
             is_short = at.endswith("latents") and tensor.is_floating_point()
             copied = copied.float() if is_short and tensor.element_size() < 4 else copied
             self.tensors[name] = copied.contiguous()
@@ -111,8 +109,8 @@ class Encoder:
         }
 
 
-class Decoder:
-    """Turns JSON and tensors back into the tree that `Encoder` was given."""
+class TreeDecoder:
+    """Decodes JSON and tensors to the tree that `TreeEncoder` was given."""
 
     def __init__(
         self, tensors: Tensors, components: Mapping[str, object], device: torch.device
@@ -120,13 +118,13 @@ class Decoder:
         self._tensors = tensors
         self._components = components
         self._device = device
-        self._made: Tensors = {}
+        self._decoded: Tensors = {}
 
     def decode(self, value: Any) -> Any:
-        """Return the value whose JSON form this is.
+        """Return the value that has this JSON form.
 
         Raises:
-            KeyError: It names a tensor, a component or a kind that is not there.
+            KeyError: It names an unknown tensor, component or kind.
         """
         if isinstance(value, list):
             return [self.decode(item) for item in value]
@@ -165,11 +163,11 @@ class Decoder:
 
     def _tensor(self, value: dict[str, Any]) -> torch.Tensor:
         name = value["name"]
-        if name not in self._made:
+        if name not in self._decoded:
             stored = self._tensors[name].to(getattr(torch, value["dtype"]))
-            laid_out = _laid_out(stored, tuple(value["stride"]))
-            self._made[name] = laid_out if value["on_cpu"] else laid_out.to(self._device)
-        return self._made[name]
+            strided = _with_stride(stored, tuple(value["stride"]))
+            self._decoded[name] = strided if value["on_cpu"] else strided.to(self._device)
+        return self._decoded[name]
 
     _DECODERS = {  # noqa: RUF012  # a table, never changed
         "tuple": _tuple,
@@ -184,8 +182,8 @@ class Decoder:
     }
 
 
-def _laid_out(tensor: torch.Tensor, stride: tuple[int, ...]) -> torch.Tensor:
-    """Return the tensor with its memory in the order it had: kernels round by that order."""
+def _with_stride(tensor: torch.Tensor, stride: tuple[int, ...]) -> torch.Tensor:
+    """Return the tensor with the memory layout it had: kernels round by that order."""
     order = sorted(range(tensor.dim()), key=lambda dim: -stride[dim])
     permuted = tensor.permute(order).contiguous()
     inverse = sorted(range(tensor.dim()), key=lambda dim: order[dim])
@@ -203,56 +201,56 @@ _CONFIG_FIELD = "_internal_dict"
 
 
 def capture_state(
-    passage: SteppedPipeline, randomness: RandomStream
+    pipeline: SteppedPipeline, random_stream: RandomStream
 ) -> tuple[dict[str, Any], Tensors]:
     """Return everything that the next step depends on, as JSON trees and their tensors.
 
     Raises:
-        GenerationError: A block keeps something that has no form in a file.
+        GenerationError: A block keeps a value that no checkpoint can hold.
     """
-    block_state = passage.block_state
+    block_state = pipeline.block_state
     parts = {
-        "values": passage.state.values,
-        "kwargs": passage.state.kwargs_mapping,
+        "values": pipeline.state.values,
+        "kwargs": pipeline.state.kwargs_mapping,
         "block": None if block_state is None else vars(block_state),
-        "components": dict(_kept_fields(passage.components)),
-        "random": randomness.fields(),
+        "components": dict(_stateful_fields(pipeline.components)),
+        "random": random_stream.fields(),
     }
-    encoder = Encoder(passage.components.components)
+    encoder = TreeEncoder(pipeline.components.components)
     try:
         trees = {name: encoder.encode(part, name) for name, part in parts.items()}
     except UnencodableError as error:
-        raise GenerationError(f"the state cannot be saved: {error}") from None
+        raise GenerationError(f"the generation cannot be saved: {error}") from None
     return trees, encoder.tensors
 
 
 def restore_state(
-    passage: SteppedPipeline,
-    randomness: RandomStream,
+    pipeline: SteppedPipeline,
+    random_stream: RandomStream,
     trees: Mapping[str, Any],
     tensors: Tensors,
     device: torch.device,
 ) -> None:
-    """Give a new passage and its random numbers what `capture_state` returned.
+    """Give a new pipeline and its random numbers the state that `capture_state` returned.
 
     Raises:
-        KeyError: The trees name something that is not there.
+        KeyError: The trees name an unknown tensor or component.
     """
-    components = passage.components.components
-    decoder = Decoder(tensors, components, device)
+    components = pipeline.components.components
+    decoder = TreeDecoder(tensors, components, device)
     for name, fields in decoder.decode(trees["components"]).items():
         vars(components[name]).update(fields)
-    passage.load_state(
+    pipeline.load_state(
         decoder.decode(trees["values"]),
         decoder.decode(trees["kwargs"]),
         decoder.decode(trees["block"]),
     )
-    randomness.restore(decoder.decode(trees["random"]))
+    random_stream.restore(decoder.decode(trees["random"]))
 
 
-def _kept_fields(pipeline: ModularPipeline) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each component that keeps something per request, with its fields."""
-    for name, component in pipeline.components.items():
+def _stateful_fields(components: ModularPipeline) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each component that keeps state per request, with its fields."""
+    for name, component in components.components.items():
         if isinstance(component, ConfigMixin) and not isinstance(component, nn.Module):
             fields = vars(component)
             yield name, {key: fields[key] for key in fields if key != _CONFIG_FIELD}

@@ -1,10 +1,10 @@
-"""One passage through a modular pipeline's blocks that can stop after any denoising step.
+"""Run a diffusers modular pipeline step by step: it can stop after any denoising step.
 
-The only file that knows how diffusers runs its blocks. A step is made by entering the family's
-own loop with a stand-in for `loop_step`: it answers for the steps already made without computing,
-makes one, and leaves at the next. So to go on in the same process and to resume in another are
-the same act, and no loop of any family is rewritten. Nothing of the pipeline is changed: the
-scheduler, the guider and the loop block are copies that belong to the passage.
+The only file that knows how diffusers runs its blocks. Each step enters the family's own loop with
+a replacement for `loop_step`, which returns at once for the steps already made, makes one, and
+leaves the loop at the next. Continuing in one process and resuming in another are thus the same
+operation, and no loop of any family is rewritten. The pipeline itself is never changed: scheduler,
+guider and loop block are copies.
 """
 
 import copy
@@ -25,33 +25,34 @@ from diffusers.modular_pipelines.modular_pipeline import (
 )
 from torch import nn
 
-Path = tuple[str, ...]
+BlockPath = tuple[str, ...]
 
 _CONTAINER_CALLS = (SequentialPipelineBlocks.__call__, ConditionalPipelineBlocks.__call__)
 _BLOCK_LOGGER = logging.getLogger("diffusers.modular_pipelines.modular_pipeline")
 
 
 class _StepMadeError(Exception):
-    """Leaves a loop after the one step that was wanted."""
+    """Leaves the loop after the one step to make."""
 
 
 class SteppedPipeline:
-    """The blocks of one generation, run up to, through and past the denoising loop.
+    """One run of a pipeline's blocks, step by step through the denoising loop.
 
     Attributes:
-        components: The pipeline with a scheduler and guider of its own; the networks are shared.
-        state: What the blocks have handed on so far.
-        block_state: What the loop hands from step to step; None before its first step.
-        path: Names of the blocks that lead to the loop reached last; empty before the first.
-        step: Steps made in that loop.
-        num_steps: Steps that loop makes in all.
+        components: The pipeline with its own scheduler and guider; the networks are shared.
+        state: The values that the blocks have passed on so far.
+        block_state: The values that the loop passes from step to step; `None` before its first.
+        path: Names of the blocks that lead to the current loop; empty before the first loop.
+        step: Calls of `loop_step` that are done in this loop.
+        num_steps: Calls that this loop makes in all; more than the denoising steps that were
+            requested where the solver needs several calls for one, such as Heun's.
     """
 
     def __init__(self, pipeline: ModularPipeline, inputs: Mapping[str, Any]) -> None:
         self.components = own_components(pipeline)
         self.state = _initial_state(pipeline, inputs)
         self.block_state: BlockState | None = None
-        self.path: Path = ()
+        self.path: BlockPath = ()
         self.step = 0
         self.num_steps = 0
         self._loop: LoopSequentialPipelineBlocks | None = None
@@ -62,12 +63,12 @@ class SteppedPipeline:
         kwargs_mapping: dict[str, list[str]],
         block_values: dict[str, Any] | None,
     ) -> None:
-        """Take what another passage had handed on so far."""
+        """Continue with the values that another run of this pipeline had reached."""
         self.state = PipelineState(values, kwargs_mapping)
         self.block_state = None if block_values is None else BlockState(**block_values)
 
-    def seek(self, path: Path, step: int) -> None:
-        """Stand in the loop at `path` after `step` steps, without running what leads there.
+    def seek(self, path: BlockPath, step: int) -> None:
+        """Move to the loop at `path` after `step` steps, without running the blocks before it.
 
         Raises:
             KeyError: The pipeline has no loop at `path`.
@@ -77,28 +78,28 @@ class SteppedPipeline:
         reached, loop = next(self._leaves(self.components._blocks, start=path))
         if reached != path or not isinstance(loop, LoopSequentialPipelineBlocks):
             raise KeyError("/".join(path))
-        self._stand_before(path, loop)
+        self._enter_loop(path, loop)
         self.step = step
 
     @property
     def is_in_loop(self) -> bool:
-        """Whether a denoising step comes next."""
+        """Whether the next thing to run is a denoising step."""
         return self._loop is not None and self.step < self.num_steps
 
     def run_blocks(self) -> None:
-        """Run blocks until a denoising loop comes next or all have run."""
+        """Run the blocks up to the next denoising loop, or to the end."""
         self._loop, self.block_state = None, None
         leaves = self._leaves(self.components._blocks, start=self.path)
         if self.path:
             next(leaves)
         for path, block in leaves:
             if isinstance(block, LoopSequentialPipelineBlocks):
-                self._stand_before(path, block)
+                self._enter_loop(path, block)
                 return
             _, self.state = block(self.components, self.state)
 
     def run_step(self) -> None:
-        """Make one denoising step; after the last one the loop's results are handed on."""
+        """Run one denoising step; the last one passes the loop's results on."""
         assert self._loop is not None
         self._loop.loop_step = self._one_step(type(self._loop).loop_step)
         try:
@@ -107,12 +108,12 @@ class SteppedPipeline:
         finally:
             del self._loop.loop_step
         self.step += 1
-        self._hand_on_values()
+        self._pass_on_values()
 
     def fork(self, block_values: Mapping[str, Any]) -> "SteppedPipeline":
-        """Return a passage over the blocks after this loop, as if it had ended with these values.
+        """Return a copy that continues after this loop, as if the loop had ended with these values.
 
-        Neither its blocks' results nor its components' replacements are seen by this passage.
+        What its blocks compute, and components that are replaced in it, do not change this one.
         """
         other = copy.copy(self)
         other.components = copy.copy(self.components)
@@ -120,7 +121,7 @@ class SteppedPipeline:
         other.state = PipelineState({**self.state.values, **block_values}, mapping)
         return other
 
-    def _stand_before(self, path: Path, loop: LoopSequentialPipelineBlocks) -> None:
+    def _enter_loop(self, path: BlockPath, loop: LoopSequentialPipelineBlocks) -> None:
         self.path = path
         self.step = 0
         self._loop = copy.copy(loop)
@@ -128,7 +129,7 @@ class SteppedPipeline:
         self.num_steps = self._count_steps()
 
     def _count_steps(self) -> int:
-        """Return how often the loop calls for a step, found by a round that computes nothing."""
+        """Return how often the loop calls `loop_step`, counted by a run that computes nothing."""
         assert self._loop is not None
         calls = 0
 
@@ -141,7 +142,7 @@ class SteppedPipeline:
 
         self._loop.loop_step = count
         scratch = PipelineState(dict(self.state.values), dict(self.state.kwargs_mapping))
-        # A loop may miss at its end what only a real step makes: the count is complete by then.
+        # After its last step a loop may miss what only a real step makes: the count is done then.
         with suppress(ValueError, AttributeError):
             self._loop(copy.copy(self.components), scratch)
         del self._loop.loop_step
@@ -150,7 +151,7 @@ class SteppedPipeline:
     def _one_step(self, loop_step: Any) -> Any:  # diffusers is untyped
         calls = 0
 
-        def stand_in(
+        def run_only_next(
             components: ModularPipeline, block_state: BlockState, **at: object
         ) -> tuple[ModularPipeline, BlockState]:
             nonlocal calls
@@ -163,30 +164,30 @@ class SteppedPipeline:
                 kept = self.block_state
             return components, kept
 
-        return stand_in
+        return run_only_next
 
-    def _hand_on_values(self) -> None:
-        """Let go of what the step replaced, the initial noise above all."""
+    def _pass_on_values(self) -> None:
+        """Release what the step has replaced, above all the initial noise."""
         assert self.block_state is not None
         for name in self.state.values:
             if hasattr(self.block_state, name):
                 self.state.values[name] = getattr(self.block_state, name)
 
     def _leaves(
-        self, block: ModularPipelineBlocks, at: Path = (), start: Path = ()
-    ) -> Iterator[tuple[Path, ModularPipelineBlocks]]:
-        """Yield the blocks that do work as their turn comes, each with its path, from `start` on.
+        self, block: ModularPipelineBlocks, at: BlockPath = (), start: BlockPath = ()
+    ) -> Iterator[tuple[BlockPath, ModularPipelineBlocks]]:
+        """Yield the blocks without sub-blocks in order, each with its path, from `start` on.
 
-        A conditional block chooses by the state of that moment, as it does in diffusers.
+        A conditional block chooses by the current state, as in diffusers.
         """
         if type(block).__call__ not in _CONTAINER_CALLS:
             yield at, block
             return
-        for name in self._names_in_turn(block, start[0] if start else None):
+        for name in self._names_from(block, start[0] if start else None):
             yield from self._leaves(block.sub_blocks[name], (*at, name), start[1:])
             start = ()
 
-    def _names_in_turn(self, block: ModularPipelineBlocks, first: str | None) -> list[str]:
+    def _names_from(self, block: ModularPipelineBlocks, first: str | None) -> list[str]:
         if isinstance(block, ConditionalPipelineBlocks):
             chosen = first or _choose(block, self.state)
             return [chosen] if chosen else []
@@ -199,7 +200,7 @@ class SteppedPipeline:
 
 
 def own_components(pipeline: ModularPipeline) -> ModularPipeline:
-    """Return the pipeline with its own copy of everything that keeps something per request."""
+    """Return the pipeline with its own copies of the components that keep state per request."""
     own = copy.copy(pipeline)
     for name, component in pipeline.components.items():
         if isinstance(component, ConfigMixin) and not isinstance(component, nn.Module):
@@ -208,13 +209,8 @@ def own_components(pipeline: ModularPipeline) -> ModularPipeline:
 
 
 def input_names(pipeline: ModularPipeline) -> frozenset[str]:
-    """Return the names of everything the pipeline's blocks take from a caller."""
+    """Return the names of the pipeline's inputs."""
     return frozenset(p.name for p in pipeline._blocks.inputs if p.name is not None)
-
-
-def input_default(pipeline: ModularPipeline, name: str) -> Any:
-    """Return what the pipeline's blocks take `name` to be when nothing is passed."""
-    return pipeline.default_call_parameters.get(name)
 
 
 def _choose(block: ConditionalPipelineBlocks, state: PipelineState) -> str | None:
@@ -233,7 +229,7 @@ def _initial_state(pipeline: ModularPipeline, inputs: Mapping[str, Any]) -> Pipe
 
 @contextmanager
 def _quiet_block_logger() -> Iterator[None]:
-    """Keep diffusers from logging a traceback of every exception that passes its blocks."""
+    """Keep diffusers from logging a traceback for every exception in its blocks."""
     before = _BLOCK_LOGGER.disabled
     _BLOCK_LOGGER.disabled = True
     try:

@@ -73,7 +73,9 @@ class Machine:
 
     def model_cache(self) -> ModelCache:
         """Return an empty shelf of models for this device."""
-        return ModelCache(self.load, self.free_gib, needed_gib, lambda: memory.release(self.device))
+        return ModelCache(
+            self.load, self.free_gib, needed_gib, lambda: memory.release_memory(self.device)
+        )
 
     def free_gib(self) -> float:
         """Return the memory that models may take now."""
