@@ -19,10 +19,10 @@ import scipy
 
 from reelgrid.measurement import processor_name
 from reelgrid.plan.facts.known import shipped_facts
-from reelgrid.plan.offers.choice import problem_of
+from reelgrid.plan.offers.choice import lease_problem
+from reelgrid.plan.offers.demand import LeaseDemand, LeaseLimits, LeaseTerms, PeakWorkload
 from reelgrid.plan.offers.milp import SolverOptions
 from reelgrid.plan.offers.offer import Offer
-from reelgrid.plan.offers.order import LeaseDemand, LeaseLimits, LeaseTerms, PeakWorkload
 from reelgrid.plan.offers.solve import cheapest_leases, greedy_cost
 from reelgrid.spec import Size
 
@@ -50,7 +50,7 @@ def drawn_offer(rng: random.Random) -> Offer:
     )
 
 
-def order(num_offers: int) -> LeaseDemand:
+def demand(num_offers: int) -> LeaseDemand:
     return LeaseDemand(
         title="benchmark",
         lease=LeaseTerms(load_s=120.0, utilisation=0.8),
@@ -68,20 +68,20 @@ def measured(num_offers: int, seed: int, gap: float, time_limit_s: float) -> dic
     rng = random.Random(seed)
     offers = [drawn_offer(rng) for _ in range(num_offers)]
     begun_s = time.perf_counter()
-    problem = problem_of(order(num_offers), offers, FACTS)
+    problem = lease_problem(demand(num_offers), offers, FACTS)
     posed_s = time.perf_counter() - begun_s
     begun_cpu_s = time.process_time()
-    mix = cheapest_leases(problem, SolverOptions(gap=gap, time_limit_s=time_limit_s))
+    plan = cheapest_leases(problem, SolverOptions(gap=gap, time_limit_s=time_limit_s))
     cpu_s = time.process_time() - begun_cpu_s
     greedy = greedy_cost(problem)
     row: dict[str, object] = {"offers": num_offers, "seed": seed, "pose_s": round(posed_s, 3)}
-    if mix is None:
+    if plan is None:
         return {**row, "possible": False, "greedy_possible": greedy is not None}
-    excess = None if greedy is None else greedy / mix.usd_per_h - 1
+    excess = None if greedy is None else greedy / plan.usd_per_h - 1
     return {
-        **row, "possible": True, "solve_s": round(mix.solve_s, 3),
-        "solve_cpu_s": round(cpu_s, 3), "proved": mix.has_proof,
-        "gap": mix.gap, "usd_per_h": mix.usd_per_h, "greedy_excess": excess,
+        **row, "possible": True, "solve_s": round(plan.solve_s, 3),
+        "solve_cpu_s": round(cpu_s, 3), "proved": plan.has_proof,
+        "gap": plan.gap, "usd_per_h": plan.usd_per_h, "greedy_excess": excess,
     }  # fmt: skip
 
 

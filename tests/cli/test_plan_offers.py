@@ -32,7 +32,7 @@ def test_the_examples_are_solved_and_their_sums_are_right(reelgrid, name):
         assert each["source"]
 
 
-def test_what_is_measured_leaves_no_doubt_of_speed(reelgrid, here):
+def test_what_is_measured_leaves_no_uncertainty_of_speed(reelgrid, here):
     text = (EXAMPLES / "startup.json").read_text(encoding="utf-8")
     rows = OFFERS.read_text(encoding="utf-8").splitlines()
     measured = ("RTX 4090", "RTX 5090", "RTX 3090")
@@ -42,7 +42,7 @@ def test_what_is_measured_leaves_no_doubt_of_speed(reelgrid, here):
     (here / "demand.json").write_text(text, encoding="utf-8")
     code, out, _ = reelgrid("plan", "offers", "demand.json", "offers.csv", "--json")
     assert code == 0
-    costs = {each["usd_per_h"] for each in answered(out)["usd_per_h_by_sureness"]}
+    costs = {each["usd_per_h"] for each in answered(out)["usd_per_h_by_confidence"]}
     assert len(costs) == 1
 
 
@@ -61,7 +61,7 @@ def test_people_read_the_answer_first_then_tables_and_get_a_page(reelgrid, here)
     assert "plan offers startup.json offers.csv" in page
 
 
-def test_an_impossible_demand_is_one_line_and_exit_1(reelgrid, here):
+def test_an_infeasible_demand_is_one_line_and_exit_1(reelgrid, here):
     text = (EXAMPLES / "studio.toml").read_text(encoding="utf-8")
     (here / "x.toml").write_text(text.replace("within_s = 2400", "within_s = 20"), encoding="utf-8")
     code, out, err = reelgrid("plan", "offers", "x.toml", OFFERS)

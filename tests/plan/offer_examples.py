@@ -1,10 +1,10 @@
-"""Orders and offers for tests: rates are given, so that nothing hangs on predictions."""
+"""Demands and offers for tests: rates are given, so that nothing depends on predictions."""
 
 from reelgrid.plan.facts.known import shipped_facts
-from reelgrid.plan.offers.choice import problem_of
+from reelgrid.plan.offers.choice import lease_problem
+from reelgrid.plan.offers.demand import LeaseDemand, LeaseLimits, LeaseTerms, PeakWorkload
 from reelgrid.plan.offers.milp import Problem
 from reelgrid.plan.offers.offer import Offer
-from reelgrid.plan.offers.order import LeaseDemand, LeaseLimits, LeaseTerms, PeakWorkload
 
 FACTS = shipped_facts()
 RATES = {"RTX 4090": 1.0, "L40S": 2.0, "H100 SXM": 5.0}
@@ -15,7 +15,7 @@ def offer(gpu="L40S", count=10, usd_per_h=1.0, provider="p", zone="z", **more) -
     return Offer(gpu=gpu, count=count, usd_per_h=usd_per_h, provider=provider, zone=zone, **more)
 
 
-def job(name="clips", minutes_per_h=10.0, rates=None, **more) -> PeakWorkload:
+def workload(name="clips", minutes_per_h=10.0, rates=None, **more) -> PeakWorkload:
     return PeakWorkload(
         name=name,
         model="wan2.1-t2v-1.3b",
@@ -25,15 +25,15 @@ def job(name="clips", minutes_per_h=10.0, rates=None, **more) -> PeakWorkload:
     )
 
 
-def order(*jobs: PeakWorkload, lease=PLAIN, limits=None, **more) -> LeaseDemand:
+def demand(*workloads: PeakWorkload, lease=PLAIN, limits=None, **more) -> LeaseDemand:
     return LeaseDemand(
         title="test",
-        workloads=jobs or (job(),),
+        workloads=workloads or (workload(),),
         lease=lease,
         limits=limits or LeaseLimits(),
         **more,
     )
 
 
-def problem(offers, *jobs: PeakWorkload, **more) -> Problem:
-    return problem_of(order(*jobs, **more), offers, FACTS)
+def problem(offers, *workloads: PeakWorkload, **more) -> Problem:
+    return lease_problem(demand(*workloads, **more), offers, FACTS)

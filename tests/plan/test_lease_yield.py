@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
+from reelgrid.plan.offers.demand import LeaseTerms
 from reelgrid.plan.offers.lease_yield import lease_yield
-from reelgrid.plan.offers.order import LeaseTerms
 from tests.plan.offer_examples import offer
 
 LEASE = LeaseTerms(hours=100.0, load_s=300.0, checkpoint_every_s=900.0, checkpoint_s=10.0)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from reelgrid.errors import RequestError
 from reelgrid.plan.facts.hardware import read_hardware
 from reelgrid.plan.facts.known import shipped_facts
+from reelgrid.plan.offers.demand import read_lease_demand
 from reelgrid.plan.offers.offer import Offer, read_offers
-from reelgrid.plan.offers.order import read_lease_demand
 from tests.plan.offer_examples import offer
 
 HEAD = "gpu,count,usd_per_h,provider,zone"
@@ -107,7 +107,7 @@ def test_any_text_gives_offers_or_one_line(tmp_path_factory, text, suffix):
         ('title = "x"\nworkloads = []\n', "expected at least one"),
         ('title = "x"\n[[workloads]]\nname = "a"\nmodel = "m"\nminutes_per_h = 0\n', ":5:"),
         ('title = "x"\n[lease]\nhour = 1\n[[workloads]]\n', ":3: lease.hour: unknown key 'hour'"),
-        ('title = "x"\nsureness = 1.0\nworkloads = []\n', ":2: sureness:"),
+        ('title = "x"\nconfidence = 1.0\nworkloads = []\n', ":2: confidence:"),
     ],
 )
 def test_a_mistake_in_a_demand_is_named_with_line_and_key(tmp_path, text, message):

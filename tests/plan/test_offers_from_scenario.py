@@ -1,7 +1,7 @@
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.offers.order import read_demand
+from reelgrid.plan.offers.demand import read_demand
 from tests.plan.offer_examples import FACTS
 
 SCENARIO = """

@@ -1,21 +1,21 @@
-"""Each impossible demand is told by the constraint that makes it so."""
+"""Each infeasible demand is explained by the constraint that makes it so."""
 
 import pytest
 
 from reelgrid.errors import PlanError
 from reelgrid.plan.offers.choice import choose
+from reelgrid.plan.offers.demand import LeaseLimits, PeakWorkload
 from reelgrid.plan.offers.infeasible import explain_infeasible, minimal_infeasible_set
 from reelgrid.plan.offers.milp import Constraint, SolverOptions, build_rows
-from reelgrid.plan.offers.order import LeaseLimits, PeakWorkload
 from reelgrid.plan.offers.solve import cheapest_leases
 from reelgrid.spec import Size
-from tests.plan.offer_examples import FACTS, job, offer, order, problem
+from tests.plan.offer_examples import FACTS, demand, offer, problem, workload
 
-EFFORT = SolverOptions()
+OPTIONS = SolverOptions()
 
 
-def reasons(offers, *jobs, **more):
-    posed = problem(offers, *jobs, **more)
+def reasons(offers, *workloads, **more):
+    posed = problem(offers, *workloads, **more)
     assert cheapest_leases(posed) is None
     return explain_infeasible(posed)
 
@@ -30,7 +30,7 @@ def test_too_little_memory_is_named_with_what_is_needed_and_offered():
 
 
 def test_a_promise_that_nothing_keeps_is_named_with_the_fastest():
-    (said,) = reasons([offer("L40S"), offer("RTX 4090", zone="b")], job(within_s=10.0))
+    (said,) = reasons([offer("L40S"), offer("RTX 4090", zone="b")], workload(within_s=10.0))
     assert said == (
         "no offer makes a clip of clips (wan2.1-t2v-1.3b) within 10 s: the fastest that has the "
         "memory, L40S, takes 152 s"
@@ -44,26 +44,26 @@ def test_gpus_that_no_lease_holds_are_named():
 
 
 def test_trust_without_trusted_offers_is_named():
-    (said,) = reasons([offer()], job(trusted_share=0.5))
+    (said,) = reasons([offer()], workload(trusted_share=0.5))
     assert said == "a trusted share of 0.5 of clips needs trusted GPUs: none are offered"
 
 
 def test_too_few_trusted_gpus_are_counted():
     offers = [offer("L40S", 8, is_trusted=True), offer("L40S", 90, zone="b")]
-    said = reasons(offers, job(minutes_per_h=48.0, trusted_share=0.5))
+    said = reasons(offers, workload(minutes_per_h=48.0, trusted_share=0.5))
     assert "a trusted share of 0.5 of clips needs about 12 trusted GPUs, 8 are offered" in said
 
 
 def test_too_few_gpus_are_named_with_what_they_make():
-    said = reasons([offer("L40S", 4)], job(minutes_per_h=10.0))
+    said = reasons([offer("L40S", 4)], workload(minutes_per_h=10.0))
     assert said[0] == "10 minutes/h of clips are wanted at peak, 8 can be made"
     assert said[1] == "4 L40S are offered (with 1 lease more of each offer it could be done)"
 
 
 def test_a_demand_beyond_the_solvers_digits_is_not_said_to_be_met_by_nothing():
-    said = reasons([offer("L40S", 4)], job(minutes_per_h=1e9))
+    said = reasons([offer("L40S", 4)], workload(minutes_per_h=1e9))
     assert said[0].endswith("wanted at peak, less than a millionth of that can be made")
-    said = reasons([offer("L40S", 0)], job(minutes_per_h=10.0))
+    said = reasons([offer("L40S", 0)], workload(minutes_per_h=10.0))
     assert said[0].endswith("wanted at peak, 0 can be made")
 
 
@@ -83,41 +83,43 @@ def test_a_demand_beyond_the_solvers_digits_is_not_said_to_be_met_by_nothing():
     ],
 )
 def test_the_limit_that_stands_in_the_way_is_named(limits, words):
-    said = reasons([offer("L40S", 10)], job(minutes_per_h=10.0), limits=limits)
+    said = reasons([offer("L40S", 10)], workload(minutes_per_h=10.0), limits=limits)
     assert any(words in each for each in said), said
 
 
-def test_the_clash_is_smallest():
+def test_the_conflict_is_smallest():
     offers = [offer("L40S", 10), offer("H100 SXM", 1, provider="q", is_trusted=True)]
     posed = problem(
         offers,
-        job("a", 10.0, trusted_share=1.0),
-        job("b", 2.0),
+        workload("a", 10.0, trusted_share=1.0),
+        workload("b", 2.0),
         limits=LeaseLimits(gpus_per_provider=9, gpus_per_zone=9),
     )
-    rules = {each for each in build_rows(posed).rules if each.topic not in {"capacity", "pin"}}
-    clash = minimal_infeasible_set(posed, EFFORT)
-    assert set(clash) == {Constraint("trust", "a"), Constraint("count", "H100 SXM")}
-    for left_out in clash:
-        without = (rules - set(clash)) | {left_out}
-        assert cheapest_leases(posed, EFFORT, without=without) is not None
-    assert cheapest_leases(posed, EFFORT, without=rules - set(clash)) is None
+    constraints = {
+        each for each in build_rows(posed).constraints if each.topic not in {"capacity", "extra"}
+    }
+    conflict = minimal_infeasible_set(posed, OPTIONS)
+    assert set(conflict) == {Constraint("trust", "a"), Constraint("count", "H100 SXM")}
+    for left_out in conflict:
+        without = (constraints - set(conflict)) | {left_out}
+        assert cheapest_leases(posed, OPTIONS, without=without) is not None
+    assert cheapest_leases(posed, OPTIONS, without=constraints - set(conflict)) is None
 
 
 def test_the_error_is_one_line_with_every_reason():
     with pytest.raises(PlanError) as caught:
-        choose(order(job(minutes_per_h=99.0)), [offer("L40S", 4)], FACTS)
+        choose(demand(workload(minutes_per_h=99.0)), [offer("L40S", 4)], FACTS)
     said = str(caught.value)
-    assert said.startswith("test: impossible: 99 minutes/h of clips are wanted at peak, 8 can be")
+    assert said.startswith("test: infeasible: 99 minutes/h of clips are wanted at peak, 8 can be")
     assert "\n" not in said
     assert caught.value.exit_code == 1
 
 
-def test_survival_alone_can_clash_with_what_is_offered():
+def test_survival_alone_can_conflict_with_what_is_offered():
     offers = [offer("L40S", 10, zone="a"), offer("RTX 4090", 2, zone="b")]
-    posed = problem(offers, job(minutes_per_h=10.0), limits=LeaseLimits(survive_share=0.5))
-    clash = minimal_infeasible_set(posed, EFFORT)
-    assert set(clash) == {Constraint("survival", "L40S at p/a"), Constraint("count", "RTX 4090")}
+    posed = problem(offers, workload(minutes_per_h=10.0), limits=LeaseLimits(survive_share=0.5))
+    conflict = minimal_infeasible_set(posed, OPTIONS)
+    assert set(conflict) == {Constraint("survival", "L40S at p/a"), Constraint("count", "RTX 4090")}
     said = explain_infeasible(posed)
     assert "2 RTX 4090 are offered (with 3 leases more of each offer it could be done)" in said
     assert any("50% of the peak has to survive" in each and "20.0% can" in each for each in said)

@@ -38,18 +38,18 @@ def offers(
 ) -> None:
     """Choose which offers to lease: cheapest first proved, then what binds and what would change."""
     from reelgrid.plan.offers.choice import choose
+    from reelgrid.plan.offers.demand import read_demand
     from reelgrid.plan.offers.milp import SolverOptions
     from reelgrid.plan.offers.offer import read_offers
-    from reelgrid.plan.offers.order import read_demand
     from reelgrid.report.page import check_page_path
 
     if html is not None:
         check_page_path(html)
-    effort = SolverOptions(gap=gap, time_limit_s=time_limit)
+    options = SolverOptions(gap=gap, time_limit_s=time_limit)
     facts = sources.read_facts(hardware_file, models_file)
     asked, offered = read_demand(demand, facts), read_offers(offers, facts.hardware)
     with progress_shown() as show:
-        found = choose(asked, offered, facts, effort, tell=lambda what: show(f"solving: {what}"))
+        found = choose(asked, offered, facts, options, tell=lambda what: show(f"solving: {what}"))
     if html is not None:
         from reelgrid.plan.offers.page import write_choice_page
 

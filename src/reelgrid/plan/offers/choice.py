@@ -1,17 +1,14 @@
-"""The whole answer to "which offers to take": the choice, its doubt, what binds, what to compare.
-
-Not here: how it is shown (`tables`, `page`).
-"""
+"""The answer to "which offers to lease": the choice, its uncertainty, its sensitivity, a baseline."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from reelgrid.errors import PlanError
 from reelgrid.plan.facts.known import Facts
+from reelgrid.plan.offers.demand import LeaseDemand
 from reelgrid.plan.offers.infeasible import explain_infeasible
 from reelgrid.plan.offers.milp import Problem, SolverOptions
 from reelgrid.plan.offers.offer import Offer
-from reelgrid.plan.offers.order import LeaseDemand
 from reelgrid.plan.offers.sensitivity import (
     BindingConstraint,
     LeaseChange,
@@ -19,10 +16,10 @@ from reelgrid.plan.offers.sensitivity import (
     lease_changes,
 )
 from reelgrid.plan.offers.solve import LeasePlan, cheapest_leases, greedy_cost
-from reelgrid.plan.offers.speeds import named, offer_speeds
+from reelgrid.plan.offers.speeds import offer_speeds, with_known_names
 
-SURENESSES = (0.1, 0.5, 0.9)
-"""How sure predicted times are to hold, for which the choice is made anew."""
+CONFIDENCES = (0.1, 0.5, 0.9)
+"""Probabilities with which predicted times hold, for each of which offers are chosen again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,100 +28,105 @@ class Choice:
 
     Attributes:
         problem: What was solved.
-        mix: The cheapest leases.
-        levers: The constraints that cost something, dearest first.
+        plan: The cheapest leases.
+        binding: The constraints that cost something, dearest first.
         not_examined: Constraints for which there was no time.
-        kinds: What one lease more or less of each GPU would change.
-        usd_per_h_by_sureness: Cost of the best choice where times are predicted that hold with
-            this probability; none where there is then no choice.
-        greedy_usd_per_h: What the cheapest-first choice costs; none where it finds none.
+        changes: What one lease more or less of each GPU would change.
+        usd_per_h_by_confidence: Cost of the best choice where times are predicted that hold with
+            this probability; `None` where there is no choice.
+        greedy_usd_per_h: What the cheapest-first choice costs; `None` where it finds none.
     """
 
     problem: Problem
-    mix: LeasePlan
-    levers: tuple[BindingConstraint, ...]
+    plan: LeasePlan
+    binding: tuple[BindingConstraint, ...]
     not_examined: tuple[str, ...]
-    kinds: tuple[LeaseChange, ...]
-    usd_per_h_by_sureness: tuple[tuple[float, float | None], ...]
+    changes: tuple[LeaseChange, ...]
+    usd_per_h_by_confidence: tuple[tuple[float, float | None], ...]
     greedy_usd_per_h: float | None
 
     @property
     def minutes_per_h(self) -> float:
         """Minutes of video an hour on average, all workloads together."""
-        return sum(job.minutes_per_h * job.mean_to_peak for job in self.problem.order.workloads)
+        return sum(
+            workload.minutes_per_h * workload.mean_to_peak
+            for workload in self.problem.demand.workloads
+        )
 
     @property
     def usd_per_minute(self) -> float:
         """Dollars for each minute that is made on average: idle hours are in it."""
-        return self.mix.usd_per_h / self.minutes_per_h
+        return self.plan.usd_per_h / self.minutes_per_h
 
     @property
     def num_gpus(self) -> int:
         """GPUs that are leased."""
         return sum(
             count * offer.gpus_per_lease
-            for count, offer in zip(self.mix.leases, self.problem.offers, strict=True)
+            for count, offer in zip(self.plan.leases, self.problem.offers, strict=True)
         )
 
 
-def problem_of(order: LeaseDemand, offers: Sequence[Offer], facts: Facts) -> Problem:
-    """Return order, offers and their speeds.
+def lease_problem(demand: LeaseDemand, offers: Sequence[Offer], facts: Facts) -> Problem:
+    """Return demand, offers and their speeds.
 
     Raises:
         RequestError: A GPU or a model is unknown, or a model cannot make a workload.
     """
-    known = named(offers, facts)
-    return Problem(order, known, offer_speeds(order, known, facts))
+    known = with_known_names(offers, facts)
+    return Problem(demand, known, offer_speeds(demand, known, facts))
 
 
 def choose(
-    order: LeaseDemand,
+    demand: LeaseDemand,
     offers: Sequence[Offer],
     facts: Facts,
-    effort: SolverOptions | None = None,
+    options: SolverOptions | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Choice:
-    """Return the cheapest choice with all that is to be said of it.
+    """Return the cheapest choice, what it depends on, and a baseline to compare it with.
 
     Args:
-        order: What is wanted.
+        demand: What is wanted.
         offers: What can be leased.
         facts: Hardware, architectures and measurements.
-        effort: How hard to look at each of the solutions.
-        tell: Is told what is being looked at.
+        options: When to stop, for each of the solutions.
+        tell: Called with what is examined next.
 
     Raises:
-        RequestError: Order and offers do not go together.
-        PlanError: No choice does what the order asks; the message says which constraints clash.
+        RequestError: Demand and offers do not go together.
+        PlanError: No choice meets the demand; the message says which constraints conflict.
     """
-    effort = effort or SolverOptions()
-    problem = problem_of(order, offers, facts)
-    mix = cheapest_leases(problem, effort)
-    if mix is None:
-        reasons = explain_infeasible(problem, effort)
-        raise PlanError(f"{order.title}: impossible: " + "; and ".join(reasons))
-    kinds, kinds_skipped = lease_changes(problem, mix, effort, tell)
-    levers, skipped = binding_constraints(problem, mix, effort, effort.time_limit_s, tell)
+    options = options or SolverOptions()
+    problem = lease_problem(demand, offers, facts)
+    plan = cheapest_leases(problem, options)
+    if plan is None:
+        reasons = explain_infeasible(problem, options)
+        raise PlanError(f"{demand.title}: infeasible: " + "; and ".join(reasons))
+    changes, changes_skipped = lease_changes(problem, plan, options, tell)
+    binding, skipped = binding_constraints(problem, plan, options, options.time_limit_s, tell)
     return Choice(
         problem=problem,
-        mix=mix,
-        levers=levers,
-        not_examined=skipped + kinds_skipped,
-        kinds=kinds,
-        usd_per_h_by_sureness=tuple(
-            (sureness, _cost_when(sureness, order, offers, facts, effort))
-            for sureness in SURENESSES
+        plan=plan,
+        binding=binding,
+        not_examined=skipped + changes_skipped,
+        changes=changes,
+        usd_per_h_by_confidence=tuple(
+            (confidence, _cost_when(confidence, demand, offers, facts, options))
+            for confidence in CONFIDENCES
         ),
         greedy_usd_per_h=greedy_cost(problem),
     )
 
 
 def _cost_when(
-    sureness: float,
-    order: LeaseDemand,
+    confidence: float,
+    demand: LeaseDemand,
     offers: Sequence[Offer],
     facts: Facts,
-    effort: SolverOptions,
+    options: SolverOptions,
 ) -> float | None:
-    other = cheapest_leases(problem_of(replace(order, sureness=sureness), offers, facts), effort)
+    other = cheapest_leases(
+        lease_problem(replace(demand, confidence=confidence), offers, facts), options
+    )
     return other.usd_per_h if other else None

@@ -14,8 +14,8 @@ of which the first is about `1/h - l - τ/2` where losses are rare. Not here: wh
 import math
 from dataclasses import dataclass
 
+from reelgrid.plan.offers.demand import LeaseTerms
 from reelgrid.plan.offers.offer import Offer
-from reelgrid.plan.offers.order import LeaseTerms
 
 HOUR_S = 3600.0
 

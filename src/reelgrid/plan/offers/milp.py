@@ -2,40 +2,37 @@
 
 Whole numbers `x[o]` are leases of offer `o`; `y[k, w] >= 0` are GPUs of kind `k` at work on
 workload `w`, and `y[g, k, w]` the same after the group `g`, one kind of GPU in one zone, is lost.
-`docs/offers.md` writes the rows out. Not here: solving (`solve`), and what a lease yields (`lease_yield`).
-
-Rows given to SciPy's HiGHS, and its answer.
-
-Not here: which rows (`milp`), and what the answer means (`solve`).
+`docs/offers.md` writes the rows out. `solve` gives the rows to HiGHS.
 """
 
-import ctypes
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from reelgrid.errors import RequestError
+import numpy as np
+
+from reelgrid.errors import PlanError, RequestError
+from reelgrid.plan.offers.demand import LeaseDemand, PeakWorkload
 from reelgrid.plan.offers.lease_yield import Yield, lease_yield
 from reelgrid.plan.offers.offer import Offer
-from reelgrid.plan.offers.order import LeaseDemand, PeakWorkload
 from reelgrid.plan.offers.speeds import OfferKind, OfferSpeeds, offer_kind
 
 INFINITY = float("inf")
 
-Group: TypeAlias = tuple[str, str]
-"""A GPU and a place: what fails together."""
-
 Topic: TypeAlias = Literal[
-    "throughput", "trust", "survival", "provider", "zone", "count", "capacity", "pin"
+    "throughput", "trust", "survival", "provider", "zone", "count", "capacity", "extra"
 ]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Constraint:
+class FailureGroup(NamedTuple):
+    """GPUs of one kind in one zone of a provider: they are lost together."""
+
+    gpu: str
+    zone: str
+
+
+class Constraint(NamedTuple):
     """The name of a constraint: what it is about, and of whom."""
 
     topic: Topic
@@ -44,16 +41,16 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Problem:
-    """Order, offers and speeds: all that a choice depends on."""
+    """Demand, offers and speeds: all that a choice depends on."""
 
-    order: LeaseDemand
+    demand: LeaseDemand
     offers: tuple[Offer, ...]
     speeds: OfferSpeeds
 
     @cached_property
     def yields(self) -> tuple[Yield, ...]:
         """What one GPU of each offer yields and costs."""
-        return tuple(lease_yield(offer, self.order.lease) for offer in self.offers)
+        return tuple(lease_yield(offer, self.demand.lease) for offer in self.offers)
 
     @cached_property
     def lease_usd_per_h(self) -> tuple[float, ...]:
@@ -67,7 +64,7 @@ class Problem:
     def working_gpus(self) -> tuple[float, ...]:
         """GPUs at work, of those of one lease of each offer, on average at peak."""
         return tuple(
-            offer.gpus_per_lease * each.working_share * self.order.lease.utilisation
+            offer.gpus_per_lease * each.working_share * self.demand.lease.utilisation
             for offer, each in zip(self.offers, self.yields, strict=True)
         )
 
@@ -77,79 +74,99 @@ class Problem:
         return tuple(dict.fromkeys(offer_kind(offer) for offer in self.offers))
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[FailureGroup, ...]:
         """What fails together."""
-        return tuple(dict.fromkeys(group_of(offer) for offer in self.offers))
+        return tuple(dict.fromkeys(failure_group(offer) for offer in self.offers))
 
     @cached_property
     def rates(self) -> Mapping[tuple[OfferKind, str], float]:
         """Minutes an hour of a working GPU, where a kind can make a workload."""
         found = {
-            (kind, job.name): self.speeds.best(kind, job)
+            (kind, workload.name): self.speeds.best(kind, workload)
             for kind in self.kinds
-            for job in self.order.workloads
+            for workload in self.demand.workloads
         }
         return {key: speed.minutes_per_gpu_hour for key, speed in found.items() if speed}
 
 
-def group_of(offer: Offer) -> Group:
-    """Return what an offer fails together with."""
-    return (offer.gpu, offer.place)
+def failure_group(offer: Offer) -> FailureGroup:
+    """Return the group that an offer fails with."""
+    return FailureGroup(offer.gpu, offer.place)
 
 
-Column: TypeAlias = tuple[object, ...]
+class LeaseColumn(NamedTuple):
+    """Leases of one offer: whole numbers."""
+
+    offer: int
+
+
+class WorkColumn(NamedTuple):
+    """GPUs of one kind at work on one workload, while a group is lost or nothing is."""
+
+    lost: FailureGroup | None
+    kind: OfferKind
+    workload: str
+
+
+class ViolationColumn(NamedTuple):
+    """By how much `constraint` may be broken."""
+
+    constraint: Constraint
+
+
+Column: TypeAlias = LeaseColumn | WorkColumn | ViolationColumn
 
 
 @dataclass
 class MilpRows:
-    """Rows `low <= sum of coefficient * column <= high`, each with the rule that it is of."""
+    """Rows `low <= sum of coefficient * column <= high`, each with the constraint that it is of."""
 
     columns: dict[Column, int] = field(default_factory=dict)
     coefficients: list[dict[int, float]] = field(default_factory=list)
     lows: list[float] = field(default_factory=list)
     highs: list[float] = field(default_factory=list)
-    rules: list[Constraint] = field(default_factory=list)
+    constraints: list[Constraint] = field(default_factory=list)
 
     def add(
         self,
-        rule: Constraint,
+        constraint: Constraint,
         terms: Mapping[Column, float],
         *,
         low: float = -INFINITY,
         high: float = INFINITY,
     ) -> None:
-        """Add a row; columns that are new get a place."""
-        places = {
+        """Add a row; new columns are numbered on."""
+        numbered = {
             self.columns.setdefault(column, len(self.columns)): value
             for column, value in terms.items()
         }
-        self.coefficients.append(places)
+        self.coefficients.append(numbered)
         self.lows.append(low)
         self.highs.append(high)
-        self.rules.append(rule)
+        self.constraints.append(constraint)
 
 
-def build_rows(problem: Problem, groups: Iterable[Group] | None = None) -> MilpRows:
+def build_rows(problem: Problem, groups: Iterable[FailureGroup] | None = None) -> MilpRows:
     """Return the rows of the problem; the first columns are the leases, in order of the offers.
 
     Args:
-        problem: Order, offers and speeds.
-        groups: Whose loss has to be survived; any of the problem's where none are given.
+        problem: Demand, offers and speeds.
+        groups: Whose loss has to be survived; `None` is every group of the problem.
     """
     rows = _lease_rows(problem)
-    _add_making(rows, problem, None, 1 + problem.order.limits.spare_share)
-    if problem.order.limits.survive_share > 0:
+    _add_production(rows, problem, None, 1 + problem.demand.limits.spare_share)
+    if problem.demand.limits.survive_share > 0:
         for group in problem.groups if groups is None else groups:
-            _add_making(rows, problem, group, problem.order.limits.survive_share)
+            _add_production(rows, problem, group, problem.demand.limits.survive_share)
     _add_caps(rows, problem)
     return rows
 
 
-def making_rows(problem: Problem, lost: Group | None) -> MilpRows:
-    """Return the rows of work alone, with nothing lost or after a group is."""
-    limits = problem.order.limits
+def production_rows(problem: Problem, lost: FailureGroup | None) -> MilpRows:
+    """Return the rows of production alone, with nothing lost or after a group is."""
+    limits = problem.demand.limits
     rows = _lease_rows(problem)
-    _add_making(
+    _add_production(
         rows, problem, lost, 1 + limits.spare_share if lost is None else limits.survive_share
     )
     return rows
@@ -158,57 +175,62 @@ def making_rows(problem: Problem, lost: Group | None) -> MilpRows:
 def _lease_rows(problem: Problem) -> MilpRows:
     rows = MilpRows()
     for index, offer in enumerate(problem.offers):
-        rows.add(Constraint("count", offer.gpu), {("x", index): 1.0}, high=offer.num_leases)
+        rows.add(Constraint("count", offer.gpu), {LeaseColumn(index): 1.0}, high=offer.num_leases)
     return rows
 
 
-def _add_making(rows: MilpRows, problem: Problem, lost: Group | None, share: float) -> None:
+def _add_production(
+    rows: MilpRows, problem: Problem, lost: FailureGroup | None, share: float
+) -> None:
     """Add that what is left after a group is lost makes a share of every workload's peak."""
     _add_capacity(rows, problem, lost)
-    for job in problem.order.workloads:
-        what = Constraint("throughput", job.name) if lost is None else survival_rule(lost)
-        rows.add(what, _shares_made(problem, lost, job, problem.kinds), low=share)
-        if job.trusted_share > 0:
-            what = Constraint("trust", job.name) if lost is None else survival_rule(lost)
-            trusted = [kind for kind in problem.kinds if kind[2]]
-            made = _shares_made(problem, lost, job, trusted)
-            rows.add(what, made, low=share * job.trusted_share)
+    for workload in problem.demand.workloads:
+        what = (
+            Constraint("throughput", workload.name) if lost is None else survival_constraint(lost)
+        )
+        rows.add(what, _shares_made(problem, lost, workload, problem.kinds), low=share)
+        if workload.trusted_share > 0:
+            what = Constraint("trust", workload.name) if lost is None else survival_constraint(lost)
+            trusted = [kind for kind in problem.kinds if kind.is_trusted]
+            made = _shares_made(problem, lost, workload, trusted)
+            rows.add(what, made, low=share * workload.trusted_share)
 
 
 def _shares_made(
-    problem: Problem, lost: Group | None, job: PeakWorkload, kinds: Sequence[OfferKind]
+    problem: Problem, lost: FailureGroup | None, workload: PeakWorkload, kinds: Sequence[OfferKind]
 ) -> dict[Column, float]:
     """Return by column which share of a workload's peak one working GPU makes."""
     return {
-        (lost, kind, job.name): problem.rates[kind, job.name] / job.minutes_per_h
+        WorkColumn(lost, kind, workload.name): problem.rates[kind, workload.name]
+        / workload.minutes_per_h
         for kind in kinds
-        if (kind, job.name) in problem.rates
+        if (kind, workload.name) in problem.rates
     }
 
 
-def survival_rule(group: Group) -> Constraint:
+def survival_constraint(group: FailureGroup) -> Constraint:
     """Return the name of having to survive the loss of a group."""
-    return Constraint("survival", f"{group[0]} at {group[1]}")
+    return Constraint("survival", f"{group.gpu} at {group.zone}")
 
 
-def _add_capacity(rows: MilpRows, problem: Problem, lost: Group | None) -> None:
+def _add_capacity(rows: MilpRows, problem: Problem, lost: FailureGroup | None) -> None:
     """Add that no kind works more than its leases allow."""
     for kind in problem.kinds:
         terms: dict[Column, float] = {
-            (lost, kind, job.name): 1.0
-            for job in problem.order.workloads
-            if (kind, job.name) in problem.rates
+            WorkColumn(lost, kind, workload.name): 1.0
+            for workload in problem.demand.workloads
+            if (kind, workload.name) in problem.rates
         }
         if not terms:
             continue
         for index, offer in enumerate(problem.offers):
-            if offer_kind(offer) == kind and group_of(offer) != lost:
-                terms["x", index] = -problem.working_gpus[index]
-        rows.add(Constraint("capacity", kind[0]), terms, high=0.0)
+            if offer_kind(offer) == kind and failure_group(offer) != lost:
+                terms[LeaseColumn(index)] = -problem.working_gpus[index]
+        rows.add(Constraint("capacity", kind.gpu), terms, high=0.0)
 
 
 def _add_caps(rows: MilpRows, problem: Problem) -> None:
-    limits = problem.order.limits
+    limits = problem.demand.limits
     for provider in dict.fromkeys(offer.provider for offer in problem.offers):
         cap = limits.provider_cap(provider)
         own = [i for i, offer in enumerate(problem.offers) if offer.provider == provider]
@@ -219,19 +241,21 @@ def _add_caps(rows: MilpRows, problem: Problem) -> None:
 
 
 def _add_cap(
-    rows: MilpRows, offers: Sequence[Offer], rule: Constraint, own: Sequence[int], cap: int | None
+    rows: MilpRows,
+    offers: Sequence[Offer],
+    constraint: Constraint,
+    own: Sequence[int],
+    cap: int | None,
 ) -> None:
     if cap is not None:
-        rows.add(rule, {("x", i): float(offers[i].gpus_per_lease) for i in own}, high=cap)
-
-
-OPTIMAL, LIMIT, INFEASIBLE = 0, 1, 2
-"""States of SciPy's `milp`."""
+        rows.add(
+            constraint, {LeaseColumn(i): float(offers[i].gpus_per_lease) for i in own}, high=cap
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolverOptions:
-    """How hard to look: until the gap is at most `gap`, or `time_limit_s` have passed."""
+    """When the solver stops: the gap is at most `gap`, or `time_limit_s` have passed."""
 
     gap: float = 1e-6
     time_limit_s: float = 60.0
@@ -245,95 +269,119 @@ class SolverOptions:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilpSolution:
+    """What HiGHS found.
+
+    Attributes:
+        status: `time_limit` is a solution without proof, or none at all.
+        columns: Values of the columns; empty where no solution was found.
+        cost: Of the solution.
+        bound: No solution costs less.
+    """
+
+    status: Literal["optimal", "infeasible", "time_limit"]
+    columns: tuple[float, ...]
+    cost: float
+    bound: float
+
+
 def solve(
     rows: MilpRows,
     costs: Sequence[float],
     counts: Sequence[int],
     without: Set[Constraint],
-    effort: SolverOptions,
+    options: SolverOptions,
     *,
     counted: Constraint | None = None,
     fixed: bool = False,
-) -> Any:
-    """Return SciPy's answer: `status`, `x`, `fun`, `mip_dual_bound`.
+    start: Sequence[int] = (),
+) -> MilpSolution:
+    """Return the cheapest values of the columns that keep the rows, found by HiGHS.
 
     Args:
         rows: The rows; leases are the first columns and whole numbers.
         costs: Of every column.
         counts: Bounds of the leases.
-        without: Rules to set aside.
-        effort: When to stop.
-        counted: The rule of counts whose rows are used beside the bounds.
+        without: Constraints to set aside.
+        options: When to stop.
+        counted: The constraint of counts whose rows are used beside the bounds.
         fixed: Whether the counts are the leases themselves.
+        start: Leases to begin the search with, where such are known to be good.
 
     Raises:
-        RequestError: SciPy is not installed.
+        RequestError: `highspy` is not installed.
+        PlanError: HiGHS gave up for another reason than time.
     """
     try:
-        import numpy as np
-        from scipy.optimize import Bounds, LinearConstraint, milp
+        import highspy
     except ImportError:
-        raise RequestError('choosing offers needs SciPy: pip install "reelgrid[plan]"') from None
+        raise RequestError('choosing offers needs highspy: pip install "reelgrid[plan]"') from None
     kept = [
         index
-        for index, rule in enumerate(rows.rules)
-        if rule not in without and (rule.topic != "count" or rule == counted)
+        for index, constraint in enumerate(rows.constraints)
+        if constraint not in without and (constraint.topic != "count" or constraint == counted)
     ]
-    upper = np.full(len(costs), np.inf)
-    upper[: len(counts)] = counts
-    lower = np.where((np.arange(len(costs)) < len(counts)) & fixed, upper, 0.0)
-    constraints = LinearConstraint(
-        _matrix(rows, kept),
-        np.array([rows.lows[index] for index in kept]),
-        np.array([rows.highs[index] for index in kept]),
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("time_limit", max(1e-3, options.time_limit_s))
+    highs.setOptionValue("mip_rel_gap", options.gap)
+    highs.passModel(_highs_model(rows, kept, costs, counts, fixed=fixed))
+    if start:
+        highs.setSolution(len(start), np.arange(len(start), dtype=np.int32), np.array(start, float))
+    highs.run()
+    return _solution(highs)
+
+
+def _highs_model(
+    rows: MilpRows,
+    kept: Sequence[int],
+    costs: Sequence[float],
+    counts: Sequence[int],
+    *,
+    fixed: bool,
+) -> Any:
+    """Return the rows that are kept as HiGHS has them, by row."""
+    import highspy
+
+    others = len(costs) - len(counts)
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = len(costs), len(kept)
+    model.col_cost_ = np.array(costs, dtype=np.float64)
+    model.col_lower_ = np.array([*(counts if fixed else [0] * len(counts)), *[0.0] * others], float)
+    model.col_upper_ = np.array([*counts, *[INFINITY] * others], dtype=np.float64)
+    model.integrality_ = [highspy.HighsVarType.kInteger] * len(counts) + [
+        highspy.HighsVarType.kContinuous
+    ] * others
+    model.row_lower_ = np.array([rows.lows[index] for index in kept], dtype=np.float64)
+    model.row_upper_ = np.array([rows.highs[index] for index in kept], dtype=np.float64)
+    entries = [rows.coefficients[index] for index in kept]
+    matrix = model.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kRowwise
+    matrix.start_ = np.cumsum([0, *map(len, entries)], dtype=np.int32)
+    matrix.index_ = np.array([column for row in entries for column in row], dtype=np.int32)
+    matrix.value_ = np.array([value for row in entries for value in row.values()], np.float64)
+    return model
+
+
+def _solution(highs: Any) -> MilpSolution:
+    import highspy
+
+    known: dict[object, Literal["optimal", "infeasible", "time_limit"]] = {
+        highspy.HighsModelStatus.kOptimal: "optimal",
+        highspy.HighsModelStatus.kModelEmpty: "optimal",
+        highspy.HighsModelStatus.kInfeasible: "infeasible",
+        highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible",  # costs are not negative
+        highspy.HighsModelStatus.kTimeLimit: "time_limit",
+    }
+    status = known.get(highs.getModelStatus())
+    if status is None:
+        raise PlanError(f"HiGHS stopped: {highs.modelStatusToString(highs.getModelStatus())}")
+    info = highs.getInfo()
+    has_solution = info.primal_solution_status == highspy.kSolutionStatusFeasible
+    return MilpSolution(
+        status=status,
+        columns=tuple(highs.getSolution().col_value) if has_solution else (),
+        cost=info.objective_function_value,
+        bound=info.mip_dual_bound,
     )
-    with _stdout_kept_clean():
-        return milp(
-            np.array(costs),
-            integrality=(np.arange(len(costs)) < len(counts)).astype(int),
-            bounds=Bounds(lower, upper),
-            constraints=constraints,
-            options={"time_limit": max(1e-3, effort.time_limit_s), "mip_rel_gap": effort.gap},
-        )
-
-
-@contextmanager
-def _stdout_kept_clean() -> Iterator[None]:
-    """Throw away what HiGHS writes to stdout, past Python and in spite of its options.
-
-    Seen with SciPy 1.17: "HighsMipSolverData::transformNewIntegerFeasibleSolution tmpSolver.run();"
-    would stand before the answer's JSON.
-    """
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # the process has no stdout
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        _flush_c_output()
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _flush_c_output() -> None:
-    """Write out what C's own buffers hold, where there is such a library to ask."""
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).fflush(None)
-
-
-def _matrix(rows: MilpRows, kept: Sequence[int]) -> Any:
-    from scipy.sparse import coo_array
-
-    entries = [
-        (value, at, column)
-        for at, index in enumerate(kept)
-        for column, value in rows.coefficients[index].items()
-    ]
-    values, at, column = zip(*entries, strict=True) if entries else ((), (), ())
-    return coo_array((values, (at, column)), shape=(len(kept), len(rows.columns))).tocsc()

@@ -1,6 +1,6 @@
 """What can be leased, as a strict file: one offer a row of CSV or an object of JSON.
 
-Not here: what is to be made (`order`), what an hour of an offer yields (`lease_yield`), and which
+Not here: what is to be made (`demand`), what an hour of an offer yields (`lease_yield`), and which
 offers to take (`solve`).
 """
 

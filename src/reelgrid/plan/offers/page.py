@@ -44,7 +44,7 @@ def write_choice_page(path: Path, choice: Choice, origin: str) -> None:
     """
     write_page(
         path,
-        title=f"Which GPUs to lease: {choice.problem.order.title}",
+        title=f"Which GPUs to lease: {choice.problem.demand.title}",
         answer=tables.sentence(choice),
         key_figures=_key_figures(choice),
         sections=[
@@ -69,16 +69,16 @@ def write_choice_page(path: Path, choice: Choice, origin: str) -> None:
 
 
 def _key_figures(choice: Choice) -> list[KeyFigure]:
-    costs = dict(choice.usd_per_h_by_sureness)
+    costs = dict(choice.usd_per_h_by_confidence)
     low, high = (
         "impossible" if cost is None else number(cost) for cost in (costs[0.1], costs[0.9])
     )
-    month = choice.mix.usd_per_h * HOURS_PER_MONTH
+    month = choice.plan.usd_per_h * HOURS_PER_MONTH
     return [
         KeyFigure(label="GPUs", value=f"{choice.num_gpus:,}"),
         KeyFigure(
             label="Cost an hour",
-            value=f"${number(choice.mix.usd_per_h)}",
+            value=f"${number(choice.plan.usd_per_h)}",
             uncertainty=f"{low} to {high} (80 %)",
         ),
         KeyFigure(label="Cost a month", value=f"${number(month)}", uncertainty="730.5 hours"),
@@ -94,7 +94,7 @@ def _cost_chart(choice: Choice) -> Chart:
     taken = [
         (usd * leases, f"{leases * offer.gpus_per_lease} x {offer.name}")
         for leases, offer, usd in zip(
-            choice.mix.leases, choice.problem.offers, choice.problem.lease_usd_per_h, strict=True
+            choice.plan.leases, choice.problem.offers, choice.problem.lease_usd_per_h, strict=True
         )
         if leases
     ]
@@ -128,14 +128,14 @@ def _bars(names: Sequence[str], values: Sequence[float], unit: str, series: int 
 def _price_chart(choice: Choice) -> Chart:
     """Return what a minute costs on each offer, beside whether it was taken."""
     points = []
-    for job in choice.problem.order.workloads:
+    for workload in choice.problem.demand.workloads:
         for index, offer in enumerate(choice.problem.offers):
-            usd = _usd_per_minute(choice, index, job.name)
+            usd = _usd_per_minute(choice, index, workload.name)
             if usd is not None:
-                points.append((usd, f"{offer.name}", job.name, choice.mix.leases[index] > 0))
+                points.append((usd, f"{offer.name}", workload.name, choice.plan.leases[index] > 0))
     traces = [
-        _trace(points, job.name, place, is_taken=is_taken)
-        for place, job in enumerate(choice.problem.order.workloads, 1)
+        _trace(points, workload.name, place, is_taken=is_taken)
+        for place, workload in enumerate(choice.problem.demand.workloads, 1)
         for is_taken in (True, False)
     ]
     names = [name for _, name in sorted({name: usd for usd, name, *_ in points}.items())]
@@ -168,12 +168,12 @@ def _log_axis(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _trace(
-    points: Sequence[tuple[float, str, str, bool]], job: str, place: int, *, is_taken: bool
+    points: Sequence[tuple[float, str, str, bool]], workload: str, place: int, *, is_taken: bool
 ) -> dict[str, Any]:
-    own = [point for point in points if point[2] == job and point[3] == is_taken]
+    own = [point for point in points if point[2] == workload and point[3] == is_taken]
     shown = colour((place - 1) % 8 + 1)
     return {
-        "type": "scatter", "mode": "markers", "name": job if is_taken else f"{job}, not taken",
+        "type": "scatter", "mode": "markers", "name": workload if is_taken else f"{workload}, not taken",
         "x": [usd for usd, *_ in own], "y": [name for _, name, *_ in own],
         "marker": {
             "size": 10, "color": shown, "line": {"color": shown, "width": 1.5},
@@ -191,9 +191,9 @@ def _usd_per_minute(choice: Choice, index: int, name: str) -> float | None:
 
 
 def _levers_words(choice: Choice) -> str:
-    if not choice.levers:
+    if not choice.binding:
         return "Nothing binds but the demand."
-    first = choice.levers[0]
+    first = choice.binding[0]
     return (
         f"The dearest condition is: {first.constraint}. Without it, the choice would cost "
         f"${number(first.saves_without_usd_per_h)} an hour less."
@@ -202,28 +202,28 @@ def _levers_words(choice: Choice) -> str:
 
 def _lever_charts(choice: Choice) -> list[Any]:
     table = tables.sensitivity_table(choice)
-    levers = list(reversed(choice.levers))
-    if not levers:
+    binding = list(reversed(choice.binding))
+    if not binding:
         return [table]
     chart = Chart(
         title="What each condition costs",
         description="Bars of what the absence of each condition would save; the table has them.",
         figure=_bars(
-            [each.constraint for each in levers],
-            [each.saves_without_usd_per_h for each in levers],
+            [each.constraint for each in binding],
+            [each.saves_without_usd_per_h for each in binding],
             "$ an hour saved without it",
             series=2,
         ),
-        height_px=80 + 34 * len(levers),
+        height_px=80 + 34 * len(binding),
     )
     return [chart, table]
 
 
 def _lease_words(choice: Choice) -> str:
-    lease = choice.problem.order.lease
+    lease = choice.problem.demand.lease
     return (
         f"The GPUs are wanted for {lease.hours:g} h and {lease.utilisation:.0%} busy at peak; "
         f"loading takes {lease.load_s:g} s, work is saved every {lease.checkpoint_every_s:g} s "
         f"({lease.checkpoint_every_s / HOUR_S:.3g} h). Speeds are those that hold with a probability of "
-        f"{choice.problem.order.sureness:.0%}."
+        f"{choice.problem.demand.confidence:.0%}."
     )

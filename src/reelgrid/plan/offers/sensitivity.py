@@ -1,7 +1,7 @@
-"""Which constraints of a choice bind, and what one unit or one GPU more or less would change.
+"""Sensitivity: which constraints bind, and what one unit or one lease more or less would change.
 
-Every figure is a second solution, not a dual price: leases are whole numbers. Not here: choices
-that cannot be (`infeasible`).
+Every figure comes from solving again with one constraint relaxed: with whole leases, dual prices
+say nothing.
 """
 
 import time
@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from reelgrid.errors import PlanError
-from reelgrid.plan.offers.milp import Column, Problem, SolverOptions
+from reelgrid.plan.offers.demand import LeaseLimits, PeakWorkload
+from reelgrid.plan.offers.milp import Column, LeaseColumn, Problem, SolverOptions
 from reelgrid.plan.offers.offer import Offer
-from reelgrid.plan.offers.order import LeaseDemand, LeaseLimits, PeakWorkload
 from reelgrid.plan.offers.solve import LeasePlan, cheapest_leases
 
 _WORTH = 1e-6  # of the cost: less is the solver's rounding
@@ -22,7 +22,7 @@ Progress: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindingConstraint:
-    """One constraint, and what giving way would save.
+    """One constraint, and what relaxing it would save.
 
     Attributes:
         constraint: In words.
@@ -46,8 +46,9 @@ class LeaseChange:
         leased: GPUs that are leased.
         offered: GPUs that are offered.
         gpus_per_lease: GPUs that come and go together, of each offer: one more is so many more.
-        one_more_usd_per_h: Added cost if one lease more of it has to be taken; none: impossible.
-        one_less_usd_per_h: Added cost if one less may be taken; none: impossible, or none leased.
+        one_more_usd_per_h: Added cost if one lease more has to be taken; `None` if infeasible.
+        one_less_usd_per_h: Added cost if one lease less is taken; `None` if infeasible, or if no
+            lease was taken.
     """
 
     gpu: str
@@ -68,50 +69,50 @@ class _Relaxation:
 
 def binding_constraints(
     problem: Problem,
-    mix: LeasePlan,
-    effort: SolverOptions,
+    plan: LeasePlan,
+    options: SolverOptions,
     budget_s: float = 60.0,
     tell: Progress | None = None,
 ) -> tuple[tuple[BindingConstraint, ...], tuple[str, ...]]:
-    """Return the constraints that cost something, dearest first, and those not looked at.
+    """Return the constraints that cost something, dearest first, and those not examined.
 
     Args:
         problem: What was solved.
-        mix: Its solution.
-        effort: For each of the solutions.
+        plan: Its solution.
+        options: For each of the solutions.
         budget_s: When this has passed, the remaining constraints are left out.
-        tell: Is told of each constraint that is looked at.
+        tell: Called with each constraint before it is examined.
     """
     deadline_s = time.monotonic() + budget_s
-    levers, skipped = [], []
-    for relaxation in _relaxations(problem, mix):
+    binding, skipped = [], []
+    for relaxation in _relaxations(problem, plan):
         if time.monotonic() > deadline_s:
             skipped.append(relaxation.constraint)
             continue
         if tell:
             tell(relaxation.constraint)
         try:
-            lever = _lever(relaxation, mix, effort)
+            one = _binding(relaxation, plan, options)
         except PlanError:  # no time
             skipped.append(relaxation.constraint)
             continue
-        if lever:
-            levers.append(lever)
-    levers.sort(key=lambda lever: -lever.saves_without_usd_per_h)
-    return tuple(levers), tuple(skipped)
+        if one:
+            binding.append(one)
+    binding.sort(key=lambda one: -one.saves_without_usd_per_h)
+    return tuple(binding), tuple(skipped)
 
 
-def _lever(
-    relaxation: _Relaxation, mix: LeasePlan, effort: SolverOptions
+def _binding(
+    relaxation: _Relaxation, plan: LeasePlan, options: SolverOptions
 ) -> BindingConstraint | None:
-    """Return what a relaxation saves, or none where nothing is to be gained without it."""
-    without = _saving(relaxation.without, mix, effort)
-    if without <= _WORTH * mix.usd_per_h:
+    """Return what a relaxation saves, or `None` where its absence saves nothing."""
+    without = _saving(relaxation.without, plan, options)
+    if without <= _WORTH * plan.usd_per_h:
         return None
     by_one = (
         without
         if relaxation.by_one is relaxation.without
-        else (_saving(relaxation.by_one, mix, effort))
+        else _saving(relaxation.by_one, plan, options)
     )
     return BindingConstraint(
         constraint=relaxation.constraint,
@@ -121,44 +122,44 @@ def _lever(
     )
 
 
-def _saving(problem: Problem, mix: LeasePlan, effort: SolverOptions) -> float:
-    other = cheapest_leases(problem, effort)
-    return max(0.0, mix.usd_per_h - other.usd_per_h) if other else 0.0
+def _saving(problem: Problem, plan: LeasePlan, options: SolverOptions) -> float:
+    other = cheapest_leases(problem, options, start=plan.leases)
+    return max(0.0, plan.usd_per_h - other.usd_per_h) if other else 0.0
 
 
-def _relaxations(problem: Problem, mix: LeasePlan) -> Iterator[_Relaxation]:
-    order = problem.order
-    for job in order.workloads:
-        yield from _of_job(problem, job)
-    yield from _of_shares(problem, order.limits)
+def _relaxations(problem: Problem, plan: LeasePlan) -> Iterator[_Relaxation]:
+    demand = problem.demand
+    for workload in demand.workloads:
+        yield from _of_workload(problem, workload)
+    yield from _of_shares(problem, demand.limits)
     yield from _of_caps(problem, "provider", [offer.provider for offer in problem.offers])
     yield from _of_caps(problem, "zone", [offer.place for offer in problem.offers])
-    yield from _of_counts(problem, mix)
+    yield from _of_counts(problem, plan)
 
 
-def _of_job(problem: Problem, job: PeakWorkload) -> Iterator[_Relaxation]:
+def _of_workload(problem: Problem, workload: PeakWorkload) -> Iterator[_Relaxation]:
     def changed(**values: object) -> Problem:
-        return _with_job(problem, replace(job, **values))  # type: ignore[arg-type]
+        return _with_workload(problem, replace(workload, **values))  # type: ignore[arg-type]
 
-    less = min(1.0, job.minutes_per_h / 10)
+    less = min(1.0, workload.minutes_per_h / 10)
     yield _Relaxation(
-        constraint=f"{job.minutes_per_h:g} minutes/h of {job.name} at peak",
+        constraint=f"{workload.minutes_per_h:g} minutes/h of {workload.name} at peak",
         unit=f"{less:g} minutes/h less",
-        by_one=changed(minutes_per_h=job.minutes_per_h - less),
-        without=changed(minutes_per_h=job.minutes_per_h * 1e-9, trusted_share=0.0),
+        by_one=changed(minutes_per_h=workload.minutes_per_h - less),
+        without=changed(minutes_per_h=workload.minutes_per_h * 1e-9, trusted_share=0.0),
     )
-    if job.trusted_share:
+    if workload.trusted_share:
         yield _Relaxation(
-            constraint=f"{job.trusted_share:.0%} of {job.name} on trusted GPUs",
+            constraint=f"{workload.trusted_share:.0%} of {workload.name} on trusted GPUs",
             unit="1 point less",
-            by_one=changed(trusted_share=max(0.0, job.trusted_share - 0.01)),
+            by_one=changed(trusted_share=max(0.0, workload.trusted_share - 0.01)),
             without=changed(trusted_share=0.0),
         )
-    if job.within_s is not None:
+    if workload.within_s is not None:
         yield _Relaxation(
-            constraint=f"a clip of {job.name} within {job.within_s:g} s",
+            constraint=f"a clip of {workload.name} within {workload.within_s:g} s",
             unit="10 % longer",
-            by_one=changed(within_s=job.within_s * 1.1),
+            by_one=changed(within_s=workload.within_s * 1.1),
             without=changed(within_s=None),
         )
 
@@ -180,7 +181,7 @@ def _of_shares(problem: Problem, limits: LeaseLimits) -> Iterator[_Relaxation]:
 
 
 def _of_caps(problem: Problem, what: str, names: Sequence[str]) -> Iterator[_Relaxation]:
-    limits = problem.order.limits
+    limits = problem.demand.limits
     for name in dict.fromkeys(names):
         cap = limits.provider_cap(name) if what == "provider" else limits.zone_cap(name)
         if cap is None:
@@ -196,9 +197,9 @@ def _of_caps(problem: Problem, what: str, names: Sequence[str]) -> Iterator[_Rel
         )
 
 
-def _of_counts(problem: Problem, mix: LeasePlan) -> Iterator[_Relaxation]:
-    """Yield for each offer that is taken whole: one lease more, or as many as one likes."""
-    for index, (offer, taken) in enumerate(zip(problem.offers, mix.leases, strict=True)):
+def _of_counts(problem: Problem, plan: LeasePlan) -> Iterator[_Relaxation]:
+    """Yield for each offer of which every lease is taken: one lease more, or any number."""
+    for index, (offer, taken) in enumerate(zip(problem.offers, plan.leases, strict=True)):
         if taken and taken == offer.num_leases:
             yield _Relaxation(
                 constraint=f"{taken * offer.gpus_per_lease:,} {offer.name} are offered",
@@ -208,18 +209,15 @@ def _of_counts(problem: Problem, mix: LeasePlan) -> Iterator[_Relaxation]:
             )
 
 
-def _with_job(problem: Problem, job: PeakWorkload) -> Problem:
-    jobs = tuple(job if each.name == job.name else each for each in problem.order.workloads)
-    return _with_order(problem, replace(problem.order, workloads=jobs))
+def _with_workload(problem: Problem, workload: PeakWorkload) -> Problem:
+    every = problem.demand.workloads
+    workloads = tuple(workload if each.name == workload.name else each for each in every)
+    return replace(problem, demand=replace(problem.demand, workloads=workloads))
 
 
 def _with_limits(problem: Problem, **values: object) -> Problem:
-    limits = replace(problem.order.limits, **values)  # type: ignore[arg-type]
-    return _with_order(problem, replace(problem.order, limits=limits))
-
-
-def _with_order(problem: Problem, order: LeaseDemand) -> Problem:
-    return replace(problem, order=order)
+    limits = replace(problem.demand.limits, **values)  # type: ignore[arg-type]
+    return replace(problem, demand=replace(problem.demand, limits=limits))
 
 
 def _with_offer(problem: Problem, index: int, offer: Offer, more_leases: int) -> Problem:
@@ -230,35 +228,34 @@ def _with_offer(problem: Problem, index: int, offer: Offer, more_leases: int) ->
 
 
 def lease_changes(
-    problem: Problem, mix: LeasePlan, effort: SolverOptions, tell: Progress | None = None
+    problem: Problem, plan: LeasePlan, options: SolverOptions, tell: Progress | None = None
 ) -> tuple[tuple[LeaseChange, ...], tuple[str, ...]]:
-    """Return for every GPU on offer what one lease more or less would change.
-
-    And second, for which there was no time.
-    """
+    """Return what one lease more or less of each GPU would change, and those not examined."""
     changes, skipped = [], []
     for gpu in dict.fromkeys(offer.gpu for offer in problem.offers):
         if tell:
             tell(f"one {gpu} more or less")
         try:
-            changes.append(_kind_change(problem, mix, gpu, effort))
+            changes.append(_lease_change(problem, plan, gpu, options))
         except PlanError:  # no time
             skipped.append(f"one {gpu} more or less")
     return tuple(changes), tuple(skipped)
 
 
-def _kind_change(problem: Problem, mix: LeasePlan, gpu: str, effort: SolverOptions) -> LeaseChange:
+def _lease_change(
+    problem: Problem, plan: LeasePlan, gpu: str, options: SolverOptions
+) -> LeaseChange:
     own = [index for index, offer in enumerate(problem.offers) if offer.gpu == gpu]
-    leases = sum(mix.leases[index] for index in own)
-    terms: dict[Column, float] = {("x", index): 1.0 for index in own}
+    leases = sum(plan.leases[index] for index in own)
+    terms: dict[Column, float] = {LeaseColumn(index): 1.0 for index in own}
 
     def added(low: float, high: float) -> float | None:
-        other = cheapest_leases(problem, effort, pins=[(terms, low, high)])
-        return max(0.0, other.usd_per_h - mix.usd_per_h) if other else None
+        other = cheapest_leases(problem, options, extra=[(terms, low, high)])
+        return max(0.0, other.usd_per_h - plan.usd_per_h) if other else None
 
     return LeaseChange(
         gpu=gpu,
-        leased=sum(mix.leases[i] * problem.offers[i].gpus_per_lease for i in own),
+        leased=sum(plan.leases[i] * problem.offers[i].gpus_per_lease for i in own),
         offered=sum(problem.offers[i].count for i in own),
         gpus_per_lease=tuple(sorted({problem.offers[i].gpus_per_lease for i in own})),
         one_more_usd_per_h=added(leases + 1, float("inf")),

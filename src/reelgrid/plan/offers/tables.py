@@ -15,23 +15,23 @@ from reelgrid.units import HOURS_PER_MONTH
 def sentence(choice: Choice) -> str:
     """Return the answer in one or two sentences."""
     count = choice.num_gpus
-    offers = sum(1 for leases in choice.mix.leases if leases)
+    offers = sum(1 for leases in choice.plan.leases if leases)
     text = (
         f"Lease {count:,} GPU{'s' * (count != 1)} from {offers} offer{'s' * (offers != 1)} for "
-        f"${number(choice.mix.usd_per_h)} an hour: ${number(choice.usd_per_minute)} for each "
+        f"${number(choice.plan.usd_per_h)} an hour: ${number(choice.usd_per_minute)} for each "
         "minute of video that is made."
     )
-    if not choice.mix.has_proof:
+    if not choice.plan.has_proof:
         text += (
             " Time ran out before this was proved cheapest: another choice might cost up to "
-            f"{choice.mix.gap:.1%} less."
+            f"{choice.plan.gap:.1%} less."
         )
     return text
 
 
 def uncertainty_sentence(choice: Choice) -> str:
     """Return how the cost hangs on the predicted times."""
-    costs = dict(choice.usd_per_h_by_sureness)
+    costs = dict(choice.usd_per_h_by_confidence)
     low, high = costs[0.1], costs[0.9]
     if low is not None and high is not None and high - low <= 1e-9 * high:
         return "All speeds are the user's own measurements, so the cost has no doubt from them."
@@ -47,7 +47,7 @@ def leases_table(choice: Choice) -> Table:
     """Return what to lease, offer by offer."""
     rows: list[list[Cell]] = []
     problem = choice.problem
-    for index, leases in enumerate(choice.mix.leases):
+    for index, leases in enumerate(choice.plan.leases):
         offer, of_gpu = problem.offers[index], problem.yields[index]
         if leases:
             gpus = leases * offer.gpus_per_lease
@@ -56,7 +56,7 @@ def leases_table(choice: Choice) -> Table:
                 of_gpu.usd_per_h, gpus * of_gpu.usd_per_h, of_gpu.working_share * 100,
                 offer.is_trusted,
             ])  # fmt: skip
-    total: list[Cell] = ["sum", "", "", choice.num_gpus, "", "", "", choice.mix.usd_per_h, "", ""]
+    total: list[Cell] = ["sum", "", "", choice.num_gpus, "", "", "", choice.plan.usd_per_h, "", ""]
     return Table(
         title="What to lease",
         columns=[
@@ -76,9 +76,11 @@ def leases_table(choice: Choice) -> Table:
 def work_table(choice: Choice) -> Table:
     """Return which GPUs make which workload at peak."""
     rows: list[list[Cell]] = []
-    for (kind, name), gpus in choice.mix.work.items():
-        job = next(job for job in choice.problem.order.workloads if job.name == name)
-        speed = choice.problem.speeds.best(kind, job)
+    for (kind, name), gpus in choice.plan.work.items():
+        workload = next(
+            workload for workload in choice.problem.demand.workloads if workload.name == name
+        )
+        speed = choice.problem.speeds.best(kind, workload)
         if speed and gpus > 1e-6:
             made = gpus * speed.minutes_per_gpu_hour
             trusted = " (trusted)" if kind[2] else ""
@@ -113,7 +115,7 @@ def sensitivity_table(choice: Choice) -> Table:
         ],
         rows=[
             [each.constraint, each.unit, each.saves_usd_per_h, each.saves_without_usd_per_h]
-            for each in choice.levers
+            for each in choice.binding
         ],
         note="Found by choosing anew. Constraints that are not listed cost nothing." + skipped,
     )  # fmt: skip
@@ -133,7 +135,7 @@ def kinds_table(choice: Choice) -> Table:
                 each.gpu, each.leased, each.offered, " or ".join(map(str, each.gpus_per_lease)),
                 _added(each.one_more_usd_per_h), _less(each.leased, each.one_less_usd_per_h),
             ]
-            for each in choice.kinds
+            for each in choice.changes
         ],
         note="All other leases are chosen anew each time.",
     )  # fmt: skip
@@ -149,13 +151,13 @@ def _less(leased: int, usd_per_h: float | None) -> Cell:
 
 def comparison_table(choice: Choice) -> Table:
     """Return the cost of this choice beside others."""
-    rows: list[list[Cell]] = [["this choice", choice.mix.usd_per_h, _month(choice.mix.usd_per_h)]]
-    rows.append(["no choice costs less than", choice.mix.bound_usd_per_h, None])
+    rows: list[list[Cell]] = [["this choice", choice.plan.usd_per_h, _month(choice.plan.usd_per_h)]]
+    rows.append(["no choice costs less than", choice.plan.bound_usd_per_h, None])
     greedy = choice.greedy_usd_per_h
     rows.append(["cheapest minutes first (greedy)", _added(greedy), _month(greedy)])
     rows += [
-        [f"times that hold with {sureness:.0%}", _added(usd), _month(usd)]
-        for sureness, usd in choice.usd_per_h_by_sureness
+        [f"times that hold with {confidence:.0%}", _added(usd), _month(usd)]
+        for confidence, usd in choice.usd_per_h_by_confidence
     ]
     return Table(
         title="What it costs, and what else would",
@@ -173,36 +175,36 @@ def _month(usd_per_h: float | None) -> float | None:
 
 def as_json(choice: Choice) -> dict[str, Any]:
     """Return all of the answer, every digit kept."""
-    mix, problem = choice.mix, choice.problem
+    plan, problem = choice.plan, choice.problem
     return {
-        "title": problem.order.title,
-        "usd_per_h": mix.usd_per_h,
-        "bound_usd_per_h": mix.bound_usd_per_h,
-        "gap": mix.gap,
-        "is_proved": mix.has_proof,
+        "title": problem.demand.title,
+        "usd_per_h": plan.usd_per_h,
+        "bound_usd_per_h": plan.bound_usd_per_h,
+        "gap": plan.gap,
+        "is_proved": plan.has_proof,
         "usd_per_minute": choice.usd_per_minute,
         "num_gpus": choice.num_gpus,
         "leases": [
             asdict(offer)
-            | asdict(lease_yield(offer, problem.order.lease))
+            | asdict(lease_yield(offer, problem.demand.lease))
             | {"usd_per_h": offer.usd_per_h, "num_gpus": leases * offer.gpus_per_lease}
             | {"cost_usd_per_h": leases * usd}
             for offer, leases, usd in zip(
-                problem.offers, mix.leases, problem.lease_usd_per_h, strict=True
+                problem.offers, plan.leases, problem.lease_usd_per_h, strict=True
             )
             if leases
         ],
         "work": [
             {"workload": name, "gpu": kind[0], "is_trusted": kind[2], "working_gpus": gpus}
-            for (kind, name), gpus in mix.work.items()
+            for (kind, name), gpus in plan.work.items()
             if gpus > 1e-6
         ],
-        "levers": [asdict(each) for each in choice.levers],
+        "levers": [asdict(each) for each in choice.binding],
         "not_examined": list(choice.not_examined),
-        "kinds": [asdict(each) for each in choice.kinds],
-        "usd_per_h_by_sureness": [
-            {"sureness": sureness, "usd_per_h": usd}
-            for sureness, usd in choice.usd_per_h_by_sureness
+        "kinds": [asdict(each) for each in choice.changes],
+        "usd_per_h_by_confidence": [
+            {"confidence": confidence, "usd_per_h": usd}
+            for confidence, usd in choice.usd_per_h_by_confidence
         ],
         "greedy_usd_per_h": choice.greedy_usd_per_h,
     }

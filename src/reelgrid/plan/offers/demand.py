@@ -4,7 +4,7 @@ Not here: what is on offer (`offer`), and how a demand of platforms becomes a pe
 
 A scenario's demand, its likely values, as an order for GPUs: so that offers can be taken for it.
 
-Promises, trust, caps and the loss of a zone are the order's own (`order`): what a scenario does not
+Promises, trust, caps and the loss of a zone are the order's own (`demand`): what a scenario does not
 say, the order's defaults do. Not here: intervals of the demand (`model`).
 """
 
@@ -122,17 +122,17 @@ class LeaseDemand:
 
     Attributes:
         title: What it is, for headings.
-        sureness: Predicted times are those that hold with this probability; 0.5 is the median.
+        confidence: Predicted times are those that hold with this probability; 0.5 is the median.
     """
 
     title: str
     workloads: tuple[PeakWorkload, ...]
     lease: LeaseTerms = field(default_factory=LeaseTerms)
     limits: LeaseLimits = field(default_factory=LeaseLimits)
-    sureness: Annotated[float, Field(ge=0.01, le=0.99)] = 0.5
+    confidence: Annotated[float, Field(ge=0.01, le=0.99)] = 0.5
 
     def __post_init__(self) -> None:
-        names = [job.name for job in self.workloads]
+        names = [workload.name for workload in self.workloads]
         if not names:
             raise FieldError("expected at least one", param="workloads")
         if len(set(names)) < len(names):
@@ -151,17 +151,17 @@ def read_lease_demand(path: Path, facts: Facts | None = None) -> LeaseDemand:
             expected.
     """
     tables, root = read_json(path) if path.suffix.lower() == ".json" else read_toml(path)
-    order = parse(LeaseDemand, tables, root)
+    demand = parse(LeaseDemand, tables, root)
     if facts is not None:
-        _check_names(order, root / "workloads", facts)
-    return order
+        _check_names(demand, root / "workloads", facts)
+    return demand
 
 
-def _check_names(order: LeaseDemand, place: Location, facts: Facts) -> None:
+def _check_names(demand: LeaseDemand, place: Location, facts: Facts) -> None:
     """Refuse a model or GPU that is not known."""
-    for index, job in enumerate(order.workloads):
-        find_at(place / index / "model", find_architecture, job.model, facts.architectures)
-        for gpu in job.minutes_per_gpu_hour:
+    for index, workload in enumerate(demand.workloads):
+        find_at(place / index / "model", find_architecture, workload.model, facts.architectures)
+        for gpu in workload.minutes_per_gpu_hour:
             rate = place / index / "minutes_per_gpu_hour" / gpu
             find_at(rate, find_gpu, gpu, facts.hardware)
 
@@ -176,23 +176,23 @@ def read_demand(path: Path, facts: Facts) -> LeaseDemand:
         RequestError: It is neither, or a model of it has no known architecture.
     """
     if path.suffix.lower() != ".json" and "platforms" in read_toml(path)[0]:
-        return order_of(read_scenario(path), facts)
+        return lease_demand_of(read_scenario(path), facts)
     return read_lease_demand(path, facts)
 
 
-def order_of(scenario: Scenario, facts: Facts) -> LeaseDemand:
+def lease_demand_of(scenario: Scenario, facts: Facts) -> LeaseDemand:
     """Return what a scenario wants at its peak, all inputs at their likely values.
 
     Raises:
         RequestError: A model has no known architecture: its need of memory has to be known.
     """
     served = throughputs(scenario, facts)
-    jobs = [
+    workloads = [
         _job(scenario, (i, j), facts, _rates_given(scenario, (i, j), served))
         for i, platform in enumerate(scenario.platforms)
         for j in range(len(platform.clips))
     ]
-    return LeaseDemand(title=scenario.name, workloads=tuple(jobs))
+    return LeaseDemand(title=scenario.name, workloads=tuple(workloads))
 
 
 def _rates_given(
