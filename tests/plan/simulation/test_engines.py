@@ -39,7 +39,7 @@ def assert_equal(one, other):
 
 
 @given(experiments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_fast_engine_agrees_with_the_reference_event_for_event(experiment):
     assert_equal(reference(experiment), fast(experiment))
 
@@ -110,14 +110,14 @@ def test_the_engines_agree_when_the_fast_one_is_not_compiled(monkeypatch):
 
 
 @given(experiments)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_microsecond_and_every_job_is_counted_once(experiment):
     result = reference(experiment)
     assert list(result.conservation_errors()) == []
 
 
 @given(experiments)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_on_equal_gpus_useful_and_redone_time_is_the_kept_work(experiment):
     alike = tuple(
         replace(kind, time_factor=(1.0,) * len(experiment.streams)) for kind in experiment.kinds
@@ -129,7 +129,7 @@ def test_on_equal_gpus_useful_and_redone_time_is_the_kept_work(experiment):
 
 
 @given(experiments)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_event_log_is_a_possible_history(experiment):
     """Jobs start after their arrival, on one node at a time, and finish once; nodes likewise."""
     engine = ReferenceEngine(experiment, keeps_log=True)
