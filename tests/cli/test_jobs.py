@@ -2,9 +2,11 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,26 +86,28 @@ def test_jobs_are_paused_resumed_and_cancelled(
 
 
 def test_a_job_is_followed_to_its_end(
-    job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str]
+    job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A worker takes one step between two polls of the command."""
     job = job_queue.submit(new_job())
 
-    def work() -> None:
+    def work() -> Iterator[None]:
         claim = job_queue.claim(new_worker())
         assert claim is not None
         job_queue.heartbeat(claim, JobProgress(stage="denoise", step=5))
-        shown.wait(20)
+        yield
         job_queue.finish(claim, {"video": "v"})
+        yield
 
-    shown = threading.Event()
-    worker = threading.Timer(0.2, work)
-    worker.start()
-    threading.Timer(1.5, shown.set).start()
+    steps = work()
+    between_polls = SimpleNamespace(sleep=lambda _: next(steps), monotonic=time.monotonic)
+    monkeypatch.setattr("reelgrid.cli.jobs.time", between_polls)
     assert run(["jobs", "follow", job.id]) == 0
-    worker.join()
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1] == f"{job.id}  completed"
-    assert f"{job.id}  in_progress  denoise 5/10  50 %" in said
+    assert capsys.readouterr().out.splitlines() == [
+        f"{job.id}  queued  number 1 in the queue",
+        f"{job.id}  in_progress  denoise 5/10  50 %",
+        f"{job.id}  completed",
+    ]
 
 
 def test_following_a_job_that_fails_is_exit_code_one(

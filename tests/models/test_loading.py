@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import pytest
 import torch
@@ -135,18 +134,20 @@ def test_only_blocks_of_this_package_are_imported_for_an_index(wan):
     assert type(load_model(str(wan)).pipeline._blocks).__name__ == "WanBlocks"
 
 
-def test_without_a_network_a_hub_model_is_one_line_and_quick(monkeypatch, tmp_path):
+def test_without_a_network_a_hub_model_is_one_line_after_one_attempt(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
+    asked: list[None] = []
+
     def fail(*_args, **_kwargs):
+        asked.append(None)
         raise OSError("[Errno -2] Name or service not known\nmore")
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", fail)
-    start = time.perf_counter()
     with pytest.raises(ModelError, match="the hub cannot be reached") as caught:
         load_model("someone/something")
     assert "\n" not in str(caught.value)
-    assert time.perf_counter() - start < 5
+    assert len(asked) == 1  # no second attempt
 
 
 def test_offline_is_said(monkeypatch, tmp_path):
