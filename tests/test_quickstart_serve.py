@@ -64,7 +64,7 @@ def test_every_command_for_a_shell_runs(address, environment, tmp_path):
     script = "\n".join(["set -eo pipefail", *commands()]).replace("http://127.0.0.1:8000", address)
     done = run(["bash", "-c", script.replace("curl ", "curl --fail ")], environment, tmp_path)
     assert "ball.mp4: self-signed: signed and unchanged" in done
-    assert "is the one given" in done
+    assert "prompt    matches" in done
     assert (tmp_path / "sheet.webp").read_bytes()[8:12] == b"WEBP"
 
 

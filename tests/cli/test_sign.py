@@ -34,10 +34,10 @@ def test_what_was_not_made_here_or_is_signed_is_refused(reelgrid, here):
     signed = make(here / "a.png")
     reelgrid("sign", signed)
     for name, message in (
-        ("plain.png", "not made here"),
-        ("a.png", "is signed already"),
-        ("none.png", "is no file"),
-        (".", "is no file"),
+        ("plain.png", "did not generate it"),
+        ("a.png", "is already signed"),
+        ("none.png", "is not a file"),
+        (".", "is not a file"),
     ):
         code, _, err = reelgrid("sign", name)
         assert (code, message in err, err.count("\n")) == (2, True, 1)

@@ -1,6 +1,7 @@
 """`reelgrid bench`: measure the stages of a model on this machine."""
 
-import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,7 @@ import typer
 from reelgrid import catalog
 from reelgrid.cli import options
 from reelgrid.cli.local_run import load_and_report
-from reelgrid.cli.options import read_settings
-from reelgrid.cli.output import rate, say
+from reelgrid.cli.output import print_text, rate, say
 from reelgrid.errors import RequestError
 from reelgrid.spec import Request, Size
 
@@ -26,76 +26,99 @@ def register(app: typer.Typer) -> None:
     app.command("bench")(bench)
 
 
-def bench(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """Options of `reelgrid bench`."""
+
     model: Annotated[
-        str, typer.Argument(help="Catalogue name, hub id, or local folder.")
-    ] = "embedded",
+        str, typer.Argument(help="Name in the catalogue, Hugging Face id, or local folder.")
+    ] = "embedded"
     size: Annotated[
-        list[str] | None, typer.Option(help="WIDTHxHEIGHT; give it again for more sizes.")
-    ] = None,
-    frames: options.Frames = None,
-    steps: options.Steps = None,
-    runs: Annotated[int, typer.Option(help="Generations at each size; the first is cold.")] = 3,
-    prompt: Annotated[str, typer.Option(help="What to generate.")] = _PROMPT,
-    first_frame: Annotated[
-        Path | None, typer.Option("--first-frame", help="Image file that the clip begins with.")
-    ] = None,
+        list[str] | None,
+        typer.Option(
+            help="Width and height in pixels, for example 832x480. Give the option again for "
+            "more sizes."
+        ),
+    ] = None
+    frames: options.Frames = None
+    steps: options.Steps = None
+    runs: Annotated[
+        int, typer.Option(help="Number of generations at each size; the first is a cold start.")
+    ] = 3
+    prompt: Annotated[str, typer.Option(help="What the clip shows.")] = _PROMPT
+    first_frame: options.FirstFrame = None
     output: Annotated[
-        Path | None, typer.Option(help="File to append to; by default the user's own.")
-    ] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    as_json: options.Json = False,
-) -> None:
-    """Measure loading, text, steps, decoding and memory; append dated records as JSON lines."""
-    if not 1 <= runs <= MAX_RUNS:
-        raise RequestError(f"runs {runs} is out of range: 1 to {MAX_RUNS:,}", param="runs")
-    requests = [
-        Request(
-            prompt=prompt,
-            size=Size.parse(text) if text else None,
-            num_frames=frames,
-            num_steps=steps,
-            first_frame=first_frame,
-        )
-        for text in (size or [""])
-    ]
-    card = catalog.find(model)
-    for request in requests if card else ():
-        card.complete(request)  # type: ignore[union-attr]  # the loop is empty without a card
-    settings = read_settings()
-    if output is not None:
-        _check_target(output)
-    target = output or settings.measurements
+        Path | None,
+        typer.Option(help="File to append records to. By default bench.jsonl in the data folder."),
+    ] = None
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"
+    as_json: options.Json = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.runs <= MAX_RUNS:
+            raise RequestError(f"runs {self.runs} is out of range: 1 to {MAX_RUNS:,}", param="runs")
+
+    def requests(self) -> Iterator[Request]:
+        """Yield a request for each size.
+
+        Raises:
+            RequestError: The model cannot carry one out.
+        """
+        card = catalog.find(self.model)
+        for text in self.size or [""]:
+            request = Request(
+                prompt=self.prompt,
+                size=Size.parse(text) if text else None,
+                num_frames=self.frames,
+                num_steps=self.steps,
+                first_frame=self.first_frame,
+            )
+            if card is not None:
+                card.complete(request)
+            yield request
+
+
+@options.from_fields(BenchOptions)
+def bench(chosen: BenchOptions) -> None:
+    """Measure loading, text encoding, steps, decoding and memory of a model on this machine.
+
+    Each run appends a dated record to a file of JSON lines, from which `reelgrid plan` predicts.
+    """
+    requests = list(chosen.requests())
+    settings = options.read_settings()
+    target = _checked(chosen.output) if chosen.output else settings.measurements
 
     from reelgrid.local.benchmark import measure
     from reelgrid.measurement import append_records
 
-    loaded = load_and_report(model, device, dtype)
+    model = load_and_report(chosen.model, chosen.device, chosen.dtype)
     for request in requests:
-        for record in measure(loaded, request, runs):
+        for record in measure(model, request, chosen.runs):
             append_records(target, [record])
-            _print(record, as_json=as_json)
+            print_text(record.to_json() if chosen.as_json else _text(record))
     say(f"appended to {target}")
 
 
-def _check_target(path: Path) -> None:
-    """Refuse a file that records cannot be appended to, before anything is measured."""
+def _checked(path: Path) -> Path:
+    """Return a file after checking that records can be appended to it.
+
+    Raises:
+        RequestError: It is a folder, or its folder does not exist.
+    """
     if path.is_dir():
         raise RequestError(f"{path} is a folder: give a file to append to", param="output")
     if not path.parent.is_dir():
         raise RequestError(f"there is no folder {path.parent}: make it first", param="output")
+    return path
 
 
-def _print(record: "BenchRecord", *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(record.to_json() + "\n")
-        return
+def _text(record: "BenchRecord") -> str:
     step_s = record.denoise_s / record.num_steps
-    sys.stdout.write(
+    return (
         f"{record.width}x{record.height}x{record.num_frames} run {record.run}/{record.num_runs}: "
         f"load {record.load_s:.2f} s, text {record.encode_s:.3f} s, step {step_s:.4g} s "
         f"x {record.num_steps}, decode {record.decode_s:.3f} s, "
         f"peak {record.peak_memory_gib:.2f} GiB, "
-        f"{rate(record.minutes_per_gpu_hour)} minutes of video per GPU-hour\n"
+        f"{rate(record.minutes_per_gpu_hour)} minutes of video per GPU-hour"
     )

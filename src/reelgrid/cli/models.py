@@ -1,15 +1,18 @@
-"""`reelgrid models`: the catalogue."""
+"""`reelgrid models`: list the models of the catalogue."""
 
-import json
-import shutil
-import sys
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
 from reelgrid import catalog
 from reelgrid.catalog import ModelCard
 from reelgrid.cli import options
+from reelgrid.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from reelgrid.report.table import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -18,36 +21,28 @@ def register(app: typer.Typer) -> None:
 
 
 def models(as_json: options.Json = False) -> None:
-    """List the models known by name; any other diffusers repository or folder runs too."""
+    """List the models of the catalogue; other diffusers repositories and folders also run."""
     cards = catalog.all_models()
     if as_json:
         for card in cards:
-            sys.stdout.write(json.dumps(_to_json(card)) + "\n")
-        return
-    rows = [_HEADER, *(_row(card) for card in cards)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells)[: _width()].rstrip() + "\n")
-    sys.stdout.write(_NOTE)
+            print_json(_to_json(card))
+    else:
+        print_table(_table(cards))
 
 
-def _width() -> int | None:
-    """Return the columns of a terminal; elsewhere lines may be as long as they are."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def _table(cards: Iterable[ModelCard]) -> "Table":
+    from reelgrid.report.table import Table
 
-
-_NOTE = """
-Memory: bf16, everything on the GPU, at the default size, estimated from the number of parameters.
-A star marks what was not checked against the model's own card. Sizes and frames are multiples (n).
-Everything, with sources: reelgrid models --json
-"""
-
-
-_HEADER = (
-    "name", "makes", "memory", "default", "steps", "guidance", "sizes", "frames", "first frame",
-    "licence", "repository",
-)  # fmt: skip
+    columns = (
+        "name", "makes", "memory", "default", "steps", "guidance", "sizes", "frames",
+        "first frame", "licence", "repository",
+    )  # fmt: skip
+    note = (
+        "Memory: bf16, everything on the GPU, at the default size, estimated from the number of "
+        "parameters. A star marks values that were not checked against the model's own card. "
+        "n stands for any integer. All fields and their sources: reelgrid models --json"
+    )
+    return Table(title="Models", columns=columns, rows=[_row(card) for card in cards], note=note)
 
 
 def _row(card: ModelCard) -> tuple[str, ...]:
@@ -64,11 +59,11 @@ def _row(card: ModelCard) -> tuple[str, ...]:
         marked("default", f"{default.size}{length}"),
         str(default.num_steps),
         f"{default.guidance_scale:g}",
-        "this one" if card.allowed_sizes else f"{card.size_multiple}n",
+        "default only" if card.allowed_sizes else f"{card.size_multiple}n",
         _frames_rule(card),
         _first_frame(card),
         marked("licence", card.licence),
-        card.repository or "in the package",
+        card.repository or "part of the package",
     )
 
 
@@ -82,7 +77,7 @@ def _frames_rule(card: ModelCard) -> str:
 
 def _first_frame(card: ModelCard) -> str:
     if card.needs_first_frame:
-        return "needed"
+        return "required"
     return "yes" if card.can_first_frame else "no"
 
 

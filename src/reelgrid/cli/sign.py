@@ -1,4 +1,4 @@
-"""`reelgrid sign`: put the user's name on files that were made on this machine."""
+"""`reelgrid sign`: sign files that were generated on this machine (C2PA)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,12 +20,13 @@ def register(app: typer.Typer) -> None:
 
 def sign_files(
     files: Annotated[
-        list[Path], typer.Argument(help="Finished .mp4, .png, .webp, .jpg or .gif files.")
+        list[Path], typer.Argument(help="Files to sign: .mp4, .png, .webp, .jpg or .gif.")
     ],
 ) -> None:
-    """Sign files that Reelgrid made, with the certificate of the settings or a self-signed one.
+    """Sign files that Reelgrid generated.
 
-    What `reelgrid serve` makes is signed already.
+    The certificate is that of REELGRID_CERTIFICATE, or a self-signed one. Files of `reelgrid
+    serve` are already signed.
     """
     settings = read_settings()
     from reelgrid.media import sign, signer_from_settings
@@ -37,26 +38,30 @@ def sign_files(
 
 
 def _provenance(file: Path) -> "Provenance":
-    """Return what a file says of itself.
+    """Return the provenance in the metadata of a file.
 
     Raises:
-        RequestError: It says nothing, or is signed already.
+        RequestError: It has none, or it is already signed.
     """
     from reelgrid.media import Provenance, Verdict, read_provenance, verify
 
     if not file.is_file():
-        raise RequestError(f"{file} is no file", param="files")
+        raise RequestError(f"{file} is not a file", param="files")
     if verify(file).verdict is not Verdict.UNSIGNED:
-        raise RequestError(f"{file} is signed already, or was not made here", param="files")
-    said = read_provenance(file)
+        raise RequestError(
+            f"{file} is already signed, or Reelgrid did not generate it", param="files"
+        )
+    fields = read_provenance(file)
     try:
         return Provenance(
-            prompt=said["prompt"],
-            negative_prompt=said.get("negative_prompt"),
-            seed=said["seed"],
-            model=said["model"],
-            software=said["software"],
-            extra=said.get("extra", {}),
+            prompt=fields["prompt"],
+            negative_prompt=fields.get("negative_prompt"),
+            seed=fields["seed"],
+            model=fields["model"],
+            software=fields["software"],
+            extra=fields.get("extra", {}),
         )
     except KeyError as error:
-        raise RequestError(f"{file} does not say its {error.args[0]}", param="files") from None
+        raise RequestError(
+            f"the metadata of {file} has no {error.args[0]}", param="files"
+        ) from None
