@@ -37,7 +37,7 @@ def test_looking_at_a_lock_never_stands_in_the_way_of_taking_it(tmp_path, monkey
     """The looker is stopped where it has looked and has not let go of the file yet."""
     path = tmp_path / "lock"
     path.touch()
-    taken = []
+    taken: list[object] = []
 
     def close(handle):
         if not taken:

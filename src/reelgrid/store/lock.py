@@ -44,7 +44,8 @@ def is_locked(path: Path) -> bool:
         if not _HAS_FILE_LOCKS:
             return not _try_lock(handle)
         found = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE)
-        return struct.unpack("hhqqi4x", found)[0] != fcntl.F_UNLCK
+        lock_type: int = struct.unpack("hhqqi4x", found)[0]
+        return lock_type != fcntl.F_UNLCK
     finally:
         os.close(handle)
 
