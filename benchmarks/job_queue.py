@@ -1,4 +1,4 @@
-"""How fast the desk is, and that it stays so when the queue is long.
+"""How fast the queue is, and that it stays so when the queue is long.
 
     python benchmarks/job_queue.py [--sizes 0 10000 100000] [--seconds 3] [--write]
 

@@ -1,7 +1,4 @@
-"""What a user sets once for the machine, by environment variables that begin with REELGRID_.
-
-Not here: anything about a single generation, which is a `Request`.
-"""
+"""Settings: what a user sets once for the machine, by environment variables that begin with REELGRID_."""
 
 import os
 import sys
@@ -11,10 +8,11 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+DATABASE_FILE = "jobs.sqlite"
+"""Name of the job queue's database file in a data folder."""
+
 
 def _default_data() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "reelgrid"
     if sys.platform == "darwin":
         return Path.home() / "Library/Application Support/reelgrid"
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "reelgrid"
@@ -24,22 +22,23 @@ class Settings(BaseSettings):
     """The user's settings; an empty variable counts as unset.
 
     Attributes:
-        data: Folder for saved states and measurements (REELGRID_DATA).
-        log_level: Least severe level that is logged (REELGRID_LOG_LEVEL).
-        checkpoint_every_s: A running generation saves its state this often (REELGRID_CHECKPOINT_EVERY_S).
-        database: URL of the database of jobs, postgresql://...; none is a file in `data`.
-        blobs: URL of served files and states, such as s3://bucket/prefix; none is a folder in `data`.
-        quota_gb: What all blobs together may take; none is the whole disk.
-        evict_when_full: Whether the oldest finished files give way when there is no room.
-        min_free_gb: With less free than this on the disk no new job is taken.
-        retain_videos_s: Videos go this long after they are finished; `inf` is never.
-        retain_images_s: Images, likewise.
-        retain_jobs_s: Jobs without files are forgotten this long after their end.
-        certificate: PEM file of the operator's certificate and those above it, for signing files.
+        data: Folder for checkpoints, measurements and, by default, the database and blobs (REELGRID_DATA).
+        log_level: Lowest level that is logged (REELGRID_LOG_LEVEL).
+        checkpoint_every_s: Seconds between checkpoints of a generation (REELGRID_CHECKPOINT_EVERY_S).
+        database: URL of the job queue's database, postgresql://...; `None` means a file in `data`.
+        blobs: URL of served files and checkpoints, such as s3://bucket/prefix; `None` means a folder in
+            `data`.
+        quota_gb: Limit for all blobs together; `None` means the whole disk.
+        evict_when_full: Whether the oldest finished files are removed when space is short.
+        min_free_gb: With less free on the disk no new job is admitted.
+        retain_videos_s: Videos are removed this long after they are finished; `inf` means never.
+        retain_images_s: The same for images.
+        retain_jobs_s: Jobs without files are removed this long after their end.
+        certificate: PEM file of the operator's certificate chain, for signing files.
         certificate_key: PEM file of its private key.
-        timestamp_url: RFC 3161 time stamp authority that signing asks; none is no network.
+        timestamp_url: RFC 3161 time stamp authority for signatures; `None` means no network access.
         trust: PEM file of certificates that `reelgrid verify` trusts.
-        prompts_in_metadata: Whether served files hold the prompt, not only its hash.
+        prompts_in_metadata: Whether served files contain the prompt, not only its hash.
         allow_private_webhooks: Whether webhooks may go to addresses that are not public.
     """
 
@@ -65,17 +64,17 @@ class Settings(BaseSettings):
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the states of unfinished generations."""
+        """The folder of the checkpoints of unfinished generations."""
         return self.data / "checkpoints"
 
     @property
     def database_url(self) -> str:
-        """Where the database of jobs is."""
-        return self.database or f"sqlite:///{self.data / 'jobs.sqlite'}"
+        """URL of the job queue's database."""
+        return self.database or f"sqlite:///{self.data / DATABASE_FILE}"
 
     @property
     def blobs_url(self) -> str:
-        """Where served files and states are."""
+        """URL or folder of served files and checkpoints."""
         return self.blobs or str(self.data / "blobs")
 
     @property

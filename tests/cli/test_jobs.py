@@ -149,7 +149,7 @@ def test_people_see_what_operators_need_as_well(
         (["jobs", "list", "--status", "paused"], 2, "is not one of queued"),
         (["jobs", "list", "--url", "ftp://x"], 2, "is not an address"),
         (["jobs", "list", "--url", "http://127.0.0.1:1"], 1, "does not respond"),
-        (["jobs", "list", "--database", "mysql://x/y"], 2, "no desk on mysql"),
+        (["jobs", "list", "--database", "mysql://x/y"], 2, "cannot use mysql"),
         (["keys", "revoke", "nobody"], 2, "there is no key 'nobody'"),
         (["keys", "create", "x", "--max-jobs", "0"], 2, "--max-jobs"),
     ],

@@ -1,4 +1,4 @@
-"""What the tests of the desk are given: jobs, workers, and a clock that is a row of the database."""
+"""What the tests of the queue are given: jobs, workers, and a clock that is a row of the database."""
 
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ class Clock:
             connection.exec_driver_sql(f"UPDATE test_clock SET now_s = now_s + ({seconds!r})")
 
 
-def make_desk(url: str | Path) -> tuple[SqlJobQueue, Clock]:
-    """Return an empty desk whose clock the test moves."""
+def make_queue(url: str | Path) -> tuple[SqlJobQueue, Clock]:
+    """Return an empty queue whose clock the test moves."""
     database = Database(url, clock=CLOCK)
     migrate(database)
     with database.write() as connection:

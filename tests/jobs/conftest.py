@@ -1,11 +1,11 @@
-"""A desk on SQLite and one on a real PostgreSQL server; every contract test meets both."""
+"""A queue on SQLite and one on a real PostgreSQL server; every contract test meets both."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue
-from tests.jobs.builders import Clock, empty, make_desk
+from tests.jobs.builders import Clock, empty, make_queue
 from tests.jobs.postgres import postgres
 
 BACKENDS = ("sqlite", "postgresql")
@@ -29,19 +29,19 @@ def _shared(
 ) -> Iterator[tuple[SqlJobQueue, Clock]]:
     if request.param == "postgresql":
         urls["postgresql"] = request.getfixturevalue("postgres_url")
-    job_queue, clock = make_desk(urls[request.param])
+    job_queue, clock = make_queue(urls[request.param])
     yield job_queue, clock
     job_queue.close()
 
 
 @pytest.fixture
 def job_queue(_shared: tuple[SqlJobQueue, Clock]) -> SqlJobQueue:
-    """An empty desk."""
+    """An empty queue."""
     empty(_shared[0])
     return _shared[0]
 
 
 @pytest.fixture
 def clock(_shared: tuple[SqlJobQueue, Clock]) -> Clock:
-    """The clock of the desk."""
+    """The clock of the queue."""
     return _shared[1]

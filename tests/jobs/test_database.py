@@ -1,4 +1,4 @@
-"""What becomes of a desk whose database is locked, read-only, full, gone, or killed half way."""
+"""What becomes of a queue whose database is locked, read-only, full, gone, or killed half way."""
 
 import os
 import signal
@@ -12,7 +12,8 @@ import pytest
 from reelgrid.errors import BusyError, JobQueueError, ReelgridError, RequestError, StorageFullError
 from reelgrid.jobs.sql import database as database_module
 from reelgrid.jobs.sql.database import Database
-from reelgrid.jobs.sql.sql_queue import FILE, open_database, open_job_queue
+from reelgrid.jobs.sql.sql_queue import open_database, open_job_queue
+from reelgrid.settings import DATABASE_FILE
 from tests.jobs.builders import new_job, new_worker
 
 
@@ -33,7 +34,7 @@ with job_queue.database.write() as connection:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     died = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / FILE],
+        [sys.executable, "-c", script, tmp_path / DATABASE_FILE],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -49,7 +50,7 @@ with job_queue.database.write() as connection:
 
 
 def test_a_file_is_flushed_at_every_commit_and_read_while_it_is_written(tmp_path: Path) -> None:
-    database = open_database(tmp_path / FILE)
+    database = open_database(tmp_path / DATABASE_FILE)
     with database.read() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -72,7 +73,7 @@ def test_a_locked_file_is_one_clear_error_and_readers_go_on(
     monkeypatch.setattr(database_module, "PATIENCE_S", 0.2)
     job_queue = open_job_queue(tmp_path)
     job = job_queue.submit(new_job())
-    holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    holder = sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(BusyError, match="is held by another transaction: try again"):
         job_queue.submit(new_job())
@@ -121,7 +122,7 @@ except ReelgridError as error:
     print(len(admitted), type(error).__name__, error, flush=True)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / FILE],
+        [sys.executable, "-c", script, tmp_path / DATABASE_FILE],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -140,18 +141,18 @@ except ReelgridError as error:
 def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(JobQueueError):
-        open_job_queue(tmp_path / FILE)
+        open_job_queue(tmp_path / DATABASE_FILE)
 
 
 def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"no database at all" * 100)
+    (tmp_path / DATABASE_FILE).write_bytes(b"no database at all" * 100)
     with pytest.raises(JobQueueError, match="refused: file is not a database"):
         open_job_queue(tmp_path)
 
 
 def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() -> None:
     with pytest.raises(JobQueueError, match="refused: connection") as refused:
-        open_job_queue("postgresql://ann:hunter2@127.0.0.1:1/desk")
+        open_job_queue("postgresql://ann:hunter2@127.0.0.1:1/queue")
     assert "hunter2" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -159,7 +160,7 @@ def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() ->
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("mysql://a/b", "no desk on mysql"),
+        ("mysql://a/b", "cannot use mysql"),
         ("sqlite://", "lost at once"),
         ("postgresql://a:b:c:d@:x/", "no URL such as"),
     ],
@@ -169,10 +170,10 @@ def test_an_address_of_another_kind_is_refused(url: str, words: str) -> None:
         open_job_queue(url)
 
 
-def test_a_desk_that_must_exist_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="there is no desk"):
-        open_job_queue(tmp_path / FILE, must_exist=True)
-    assert not (tmp_path / FILE).exists()
+def test_a_queue_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="there is no job queue"):
+        open_job_queue(tmp_path / DATABASE_FILE, must_exist=True)
+    assert not (tmp_path / DATABASE_FILE).exists()
 
 
 @pytest.mark.parametrize("url", ["postgres://a@b/c", "postgresql://a@b/c", "sqlite:///x.sqlite"])
@@ -182,7 +183,7 @@ def test_addresses_are_taken_as_people_write_them(url: str) -> None:
     database.close()
 
 
-def test_every_error_of_the_desk_is_in_the_tree() -> None:
+def test_every_error_of_the_queue_is_in_the_tree() -> None:
     assert all(
         issubclass(kind, ReelgridError) for kind in (BusyError, JobQueueError, StorageFullError)
     )
@@ -191,7 +192,7 @@ def test_every_error_of_the_desk_is_in_the_tree() -> None:
 def test_a_process_that_froze_within_a_transaction_holds_others_up_for_a_moment_only(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "FROZEN_S", 0.3)
+    monkeypatch.setattr(database_module, "IDLE_TRANSACTION_S", 0.3)
     job_queue = open_job_queue(postgres_url)
     job = job_queue.submit(new_job())
 
@@ -209,7 +210,7 @@ def test_a_process_that_froze_within_a_transaction_holds_others_up_for_a_moment_
 
 
 def test_nothing_is_admitted_into_a_file_that_was_removed_or_replaced(tmp_path: Path) -> None:
-    job_queue = open_job_queue(tmp_path / FILE)
+    job_queue = open_job_queue(tmp_path / DATABASE_FILE)
     job = job_queue.submit(new_job())
     away = tmp_path / "away"
     away.mkdir()
@@ -217,7 +218,7 @@ def test_nothing_is_admitted_into_a_file_that_was_removed_or_replaced(tmp_path: 
         file.rename(away / file.name)
     with pytest.raises(JobQueueError, match="was removed or replaced"):
         job_queue.submit(new_job())
-    open_job_queue(tmp_path / FILE).close()
+    open_job_queue(tmp_path / DATABASE_FILE).close()
     with pytest.raises(JobQueueError, match="was removed or replaced"):
         job_queue.submit(new_job())
     for file in tmp_path.glob("jobs.sqlite*"):

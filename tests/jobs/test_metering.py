@@ -1,4 +1,4 @@
-"""What the desk counts: GPU-seconds exactly once, times, histograms; what it keeps and lets go."""
+"""What the queue counts: GPU-seconds exactly once, times, histograms; what it keeps and lets go."""
 
 import math
 import statistics
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from reelgrid.errors import ConflictError, StaleClaim
 from reelgrid.jobs.job import JobKind
 from reelgrid.jobs.messages import Claim, JobProgress, Timing
+from reelgrid.jobs.sql import database as database_module
+from reelgrid.jobs.sql import schema
 from reelgrid.jobs.sql.metering import BOUNDS_S
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue
 from tests.jobs.builders import Clock, empty, new_job, new_worker
@@ -47,7 +49,7 @@ def test_every_second_under_a_lease_is_charged_once(
     assert sum(each.gpu_s for each in job_queue.usage()) == job.gpu_s
 
 
-def test_a_lost_worker_is_charged_to_its_last_beat_and_a_zombie_not_at_all(
+def test_a_lost_worker_is_charged_to_its_last_heartbeat_and_a_zombie_not_at_all(
     job_queue: SqlJobQueue, clock: Clock
 ) -> None:
     job_queue.submit(new_job())
@@ -63,7 +65,7 @@ def test_a_lost_worker_is_charged_to_its_last_beat_and_a_zombie_not_at_all(
     assert [each.gpu_s for each in job_queue.usage(owner="ann")] == [7]
 
 
-def test_time_beyond_the_lease_is_nobodys(job_queue: SqlJobQueue, clock: Clock) -> None:
+def test_time_beyond_the_lease_is_not_charged(job_queue: SqlJobQueue, clock: Clock) -> None:
     job_queue.submit(new_job())
     taken = claim(job_queue)
     clock.move(3_600)
@@ -159,7 +161,6 @@ def test_counts_are_by_phase_and_model(job_queue: SqlJobQueue, clock: Clock) -> 
     assert counts == {("running", "tiny"): (1, 5.0), ("waiting", "big"): (2, 14.0)}
     clock.move(6)
     assert job_queue.oldest_wait_s() == 6
-    assert job_queue.num_unfinished("ann") == 3
 
 
 def test_workers_are_listed_with_their_jobs(job_queue: SqlJobQueue, clock: Clock) -> None:
@@ -171,9 +172,31 @@ def test_workers_are_listed_with_their_jobs(job_queue: SqlJobQueue, clock: Clock
     assert (idle.job, idle.is_idle, idle.info.models) == (None, True, frozenset("a"))
     clock.move(10)
     assert [each.is_live for each in job_queue.workers()] == [True, False]
-    clock.move(86_400)
-    job_queue.check_readable()
+
+
+def test_a_worker_that_was_not_seen_for_a_day_is_forgotten_unless_it_has_a_job(
+    job_queue: SqlJobQueue, clock: Clock
+) -> None:
+    job_queue.submit(new_job())
+    taken = claim(job_queue)
+    job_queue.claim(new_worker("w2"))
+    assert job_queue.forget_workers() == 0
+    clock.move(86_401)
+    assert job_queue.forget_workers() == 1
+    assert [each.info.id for each in job_queue.workers()] == ["w1"]
+    job_queue.finish(taken, FILES)
+    clock.move(86_401)
+    assert job_queue.forget_workers() == 1
     assert job_queue.workers() == []
+
+
+def test_readiness_writes_nothing_and_waits_for_no_writer(
+    job_queue: SqlJobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_S", 0.1)
+    with job_queue.database.write() as connection:
+        connection.execute(schema.usage.delete())
+        job_queue.check_readable()
 
 
 def test_files_expire_and_jobs_are_forgotten_in_time(job_queue: SqlJobQueue, clock: Clock) -> None:
@@ -202,16 +225,18 @@ def test_files_that_are_needed_are_not_dropped(job_queue: SqlJobQueue) -> None:
         job_queue.drop_files(job.id)
 
 
-def test_a_notice_comes_again_until_it_is_settled(job_queue: SqlJobQueue, clock: Clock) -> None:
+def test_an_outbox_entry_comes_again_until_it_is_settled(
+    job_queue: SqlJobQueue, clock: Clock
+) -> None:
     job_queue.submit(new_job(webhook="https://a.b/c"))
     job = job_queue.finish(claim(job_queue), FILES)
-    (notice,) = job_queue.claim_outbox(lease_s=60.0)
-    assert (notice.event, notice.url, notice.job) == ("video.completed", "https://a.b/c", job.id)
+    (entry,) = job_queue.claim_outbox(lease_s=60.0)
+    assert (entry.event, entry.url, entry.job) == ("video.completed", "https://a.b/c", job.id)
     assert job_queue.claim_outbox() == []
     clock.move(61)  # the sender died
     (again,) = job_queue.claim_outbox()
     assert again.num_attempts == 2
-    job_queue.settle_outbox(notice, retry_in_s=None)  # and woke: too late
+    job_queue.settle_outbox(entry, retry_in_s=None)  # and woke: too late
     job_queue.settle_outbox(again, retry_in_s=10.0)
     assert job_queue.claim_outbox() == []
     clock.move(10)

@@ -9,14 +9,14 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Inspector, make_url
 
 from reelgrid.errors import JobQueueError, ReelgridError
-from reelgrid.jobs.job import Phase
+from reelgrid.jobs.job import CheckpointRef, Phase, Requested
 from reelgrid.jobs.sql import migrations, schema
 from reelgrid.jobs.sql.database import Database
 from reelgrid.jobs.sql.migrations import STEPS, migrate
 from reelgrid.jobs.sql.sql_queue import open_job_queue
 from tests.jobs.builders import new_job, new_worker
 
-FIXTURE = Path(__file__).parent / "desk_v1.sql"
+FIXTURE = Path(__file__).parent / "jobs_v1.sql"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -140,4 +140,44 @@ def test_a_database_of_the_first_version_comes_up_with_its_jobs(tmp_path: Path) 
     assert (again.epoch, again.checkpoint) == (lost.epoch + 1, lost.checkpoint)
     job_queue.resume(jobs[Phase.PAUSED].id)
     job_queue.submit(new_job())
+    job_queue.close()
+
+
+EARLIER_NAMES = """
+INSERT INTO job (id, kind, owner, model, request, phase, step, num_steps, created_at, updated_at,
+    waiting_since, priority, estimate_s, memory_gib, clip_s, needs_trust, turn_s, rank, epoch, losses,
+    furthest, spots, worker, lease_until, wanted, states, files, has_files, inputs, gpu_s, charged_s,
+    is_deleted)
+VALUES ('video_000000000000000000000001', 'video', 'ann', 'tiny', '{}', 'running', 3, 9, 1.0, 2.0, 1.0,
+    1, 10.0, 1.0, 0.0, false, 41.5, 42.5, 2, 1, 3000003, '{"denoise, step 3": 1}', 'w1', 3.0, 'pause',
+    '[["states/a", 3], ["states/b", 1]]', '{}', false, '[]', 7.0, 0.0, false);
+INSERT INTO tally VALUES ('saves', 'tiny', 'inf', 5, 5.0), ('lost', 'denoise', 'inf', 1, 1.0);
+INSERT INTO notice VALUES ('video_000000000000000000000002', 'ann', 'video.failed', 'https://a.b/', 1.0,
+    2.0, 0)
+"""
+
+
+def test_a_database_with_the_earlier_names_opens_and_its_jobs_read(fresh_url: str) -> None:
+    database = Database(fresh_url)
+    migrate(database, up_to=3)
+    with database.write() as connection:
+        for statement in EARLIER_NAMES.split(";"):
+            connection.exec_driver_sql(statement)
+    database.close()
+    job_queue = open_job_queue(fresh_url)
+    (job,) = job_queue.list().jobs
+    assert (job.fair_start_s, job.rank, job.requested) == (41.5, 42.5, Requested.PAUSE)
+    assert job.checkpoints == (
+        CheckpointRef("states/a", 3),
+        CheckpointRef("states/b", 1),
+    )
+    assert {(each.name, each.num) for each in job_queue.counters()} == {
+        ("checkpoints", 5),
+        ("workers_lost", 1),
+    }
+    (entry,) = job_queue.claim_outbox()
+    assert entry.url == "https://a.b/"
+    assert job_queue.expire_leases() == 1
+    paused = job_queue.get(job.id)
+    assert (paused.phase, paused.step, paused.losses) == (Phase.PAUSED, 3, 2)
     job_queue.close()

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from reelgrid.jobs.sql import sql_queue
-from reelgrid.jobs.sql.database import find_network
-from reelgrid.jobs.sql.sql_queue import open_job_queue
+from reelgrid.jobs.sql.sql_queue import network_filesystem, open_job_queue
 
 MOUNTS = r"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 31 22 0:40 / /mnt/films rw,relatime shared:9 master:2 - nfs4 server:/films rw
@@ -29,18 +28,18 @@ def test_the_nearest_mount_says_whether_there_is_a_network_between(
 ) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS, encoding="utf-8")
-    assert find_network(Path(path), mounts) == kind
+    assert network_filesystem(Path(path), mounts) == kind
 
 
 def test_where_no_list_of_mounts_is_nothing_is_said(tmp_path: Path) -> None:
-    assert find_network(tmp_path, tmp_path / "none") is None
+    assert network_filesystem(tmp_path, tmp_path / "none") is None
 
 
-def test_a_desk_on_a_network_drive_is_warned_of_in_one_line(
+def test_a_queue_on_a_network_drive_is_warned_of_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql_queue, "find_network", lambda _path: "nfs4")
+    monkeypatch.setattr(sql_queue, "network_filesystem", lambda _path: "nfs4")
     with caplog.at_level(logging.WARNING):
         open_job_queue(tmp_path).close()
     (record,) = caplog.records
-    assert "lies on nfs4, a network file system" in record.getMessage()
+    assert "is on nfs4, a network file system" in record.getMessage()

@@ -1,4 +1,4 @@
-"""Real processes on one desk, some killed, some frozen: every job is finished exactly once."""
+"""Real processes on one queue, some killed, some frozen: every job is finished exactly once."""
 
 import os
 import signal

@@ -1,6 +1,7 @@
-"""The contract of a desk: jobs, claims and leases, on SQLite and on PostgreSQL."""
+"""The contract of the job queue: jobs, claims and leases, on SQLite and on PostgreSQL."""
 
 import pytest
+from sqlalchemy import select, update
 
 from reelgrid.errors import ConflictError, LimitError, NotFoundError, RequestError, StaleClaim
 from reelgrid.jobs import policy
@@ -15,8 +16,9 @@ from reelgrid.jobs.job import (
 )
 from reelgrid.jobs.messages import Claim, Command, JobProgress
 from reelgrid.jobs.queue import JobQueue
+from reelgrid.jobs.sql import schema
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue
-from tests.jobs.builders import START_S, Clock, new_job, new_worker
+from tests.jobs.builders import START_S, Clock, empty, new_job, new_worker
 
 FILES = {"video": "v.mp4", "thumbnail": "t.webp"}
 LATE_S = 21.0  # longer than the lease
@@ -32,7 +34,7 @@ def at(step: int, stage: str = "denoise") -> JobProgress:
     return JobProgress(stage=stage, step=step)
 
 
-def test_a_desk_plays_its_role(job_queue: SqlJobQueue) -> None:
+def test_a_queue_plays_its_role(job_queue: SqlJobQueue) -> None:
     assert isinstance(job_queue, JobQueue)
 
 
@@ -56,7 +58,9 @@ def test_a_claim_gives_a_lease_and_an_epoch(job_queue: SqlJobQueue) -> None:
     assert job_queue.claim(new_worker("w2")) is None
 
 
-def test_beats_keep_a_claim_for_as_long_as_they_come(job_queue: SqlJobQueue, clock: Clock) -> None:
+def test_heartbeats_keep_a_claim_for_as_long_as_they_come(
+    job_queue: SqlJobQueue, clock: Clock
+) -> None:
     job_queue.submit(new_job())
     taken = claim(job_queue)
     for step in range(5):
@@ -67,7 +71,7 @@ def test_beats_keep_a_claim_for_as_long_as_they_come(job_queue: SqlJobQueue, clo
     assert (job.stage, job.step, job.progress) == ("denoise", 4, 40)
 
 
-def test_a_job_whose_worker_is_silent_goes_to_another_from_its_saved_state(
+def test_a_job_whose_worker_is_silent_goes_to_another_from_its_checkpoint(
     job_queue: SqlJobQueue, clock: Clock
 ) -> None:
     job_queue.submit(new_job())
@@ -82,7 +86,7 @@ def test_a_job_whose_worker_is_silent_goes_to_another_from_its_saved_state(
     assert second.job.losses == 1
 
 
-@pytest.mark.parametrize("act", ["beat", "signal", "save", "finish", "fail", "give back"])
+@pytest.mark.parametrize("act", ["heartbeat", "poll", "checkpoint", "finish", "fail", "release"])
 def test_a_worker_that_woke_too_late_changes_nothing(
     job_queue: SqlJobQueue, clock: Clock, act: str
 ) -> None:
@@ -103,11 +107,11 @@ def test_a_worker_that_woke_too_late_changes_nothing(
 
 def _write(job_queue: SqlJobQueue, zombie: Claim, act: str) -> None:
     match act:
-        case "beat":
+        case "heartbeat":
             job_queue.heartbeat(zombie, at(9))
-        case "signal":
+        case "poll":
             job_queue.poll_command(zombie)
-        case "save":
+        case "checkpoint":
             job_queue.save_checkpoint(zombie, "late", 9)
         case "finish":
             job_queue.finish(zombie, FILES)
@@ -147,7 +151,9 @@ def test_saving_keeps_two_states_and_names_what_may_go(job_queue: SqlJobQueue) -
     assert job_queue.blob_names() == {"b", "c"}
 
 
-def test_a_finished_job_has_its_files_and_is_nobodys(job_queue: SqlJobQueue, clock: Clock) -> None:
+def test_a_finished_job_has_its_files_and_has_no_worker(
+    job_queue: SqlJobQueue, clock: Clock
+) -> None:
     job_queue.submit(new_job(retain_s=100.0))
     taken = claim(job_queue)
     job_queue.save_checkpoint(taken, "a", 1)
@@ -216,7 +222,7 @@ def test_a_cancelled_job_ends_as_cancelled_whatever_its_worker_does(
     assert (job.phase, job.error_code, job.files) == (Phase.FAILED, "cancelled", {})
 
 
-def test_a_paused_job_is_claimed_by_nobody_and_goes_on_from_its_state(
+def test_a_paused_job_is_not_claimed_and_goes_on_from_its_checkpoint(
     job_queue: SqlJobQueue,
 ) -> None:
     job_queue.submit(new_job())
@@ -310,7 +316,7 @@ def test_a_running_job_that_is_deleted_is_cancelled_and_goes_with_its_worker(
     assert job_queue.claim_outbox() == []
 
 
-def test_each_owner_sees_and_touches_his_own_jobs_only(job_queue: SqlJobQueue) -> None:
+def test_each_owner_sees_and_touches_its_own_jobs_only(job_queue: SqlJobQueue) -> None:
     job = job_queue.submit(new_job(owner="ann"))
     for act in (
         job_queue.get,
@@ -318,7 +324,6 @@ def test_each_owner_sees_and_touches_his_own_jobs_only(job_queue: SqlJobQueue) -
         job_queue.pause,
         job_queue.resume,
         job_queue.delete,
-        job_queue.queue_position,
     ):
         with pytest.raises(NotFoundError, match="there is no job"):
             act(job.id, owner="bob")
@@ -416,7 +421,7 @@ def test_a_job_that_loses_three_workers_at_the_same_place_is_given_up(
     assert job.error_message == (
         "3 workers were lost, 3 of them at stage denoise, step 7 of 10, without getting further"
     )
-    assert [notice.event for notice in job_queue.claim_outbox()] == ["video.failed"]
+    assert [entry.event for entry in job_queue.claim_outbox()] == ["video.failed"]
 
 
 def test_a_job_that_gets_further_each_time_is_never_given_up(
@@ -450,7 +455,7 @@ def test_a_job_that_dies_in_different_places_is_given_more_chances(
 def test_a_dead_workers_jobs_are_free_at_once(job_queue: SqlJobQueue) -> None:
     job_queue.submit(new_job())
     taken = claim(job_queue)
-    assert job_queue.worker_died("nobody") == 0
+    assert job_queue.worker_died("unknown") == 0
     assert job_queue.worker_died("w1") == 1
     with pytest.raises(StaleClaim):
         job_queue.poll_command(taken)
@@ -475,7 +480,9 @@ def test_out_of_memory_sends_a_job_to_a_bigger_worker_that_is_known(job_queue: S
     assert job_queue.fail(again, "out_of_memory", "30 GiB wanted").error_code == "out_of_memory"
 
 
-def test_out_of_memory_ends_a_job_that_no_known_worker_has_room_for(job_queue: SqlJobQueue) -> None:
+def test_out_of_memory_ends_a_job_that_no_known_worker_has_memory_for(
+    job_queue: SqlJobQueue,
+) -> None:
     job_queue.submit(new_job())
     taken = claim(job_queue)
     job_queue.claim(new_worker("big", memory_gib=24.0))
@@ -519,15 +526,73 @@ def test_a_private_job_stays_on_trusted_workers(job_queue: SqlJobQueue) -> None:
     assert job_queue.claim(new_worker("ours")) is not None
 
 
-def test_a_place_counts_the_work_before_a_job(job_queue: SqlJobQueue) -> None:
+def test_a_position_counts_the_work_before_a_job(job_queue: SqlJobQueue) -> None:
     job_queue.submit(new_job(estimate_s=40.0))
     taken = claim(job_queue)
     job_queue.heartbeat(taken, at(5))
     for owner in ("bob", "eve"):
         job_queue.submit(new_job(owner=owner, estimate_s=1.0))
     job = job_queue.submit(new_job(owner="joe", estimate_s=5.0))
-    place = job_queue.queue_position(job.id)
-    assert place is not None
-    assert (place.num_ahead, place.ahead_s, place.running_s, place.num_workers) == (2, 2, 20, 1)
-    assert place.wait_s == 22
-    assert job_queue.queue_position(taken.id) is None
+    position = job_queue.position_of(job)
+    assert position is not None
+    assert (position.num_ahead, position.ahead_s, position.running_s, position.num_workers) == (
+        2,
+        2,
+        20,
+        1,
+    )
+    assert position.wait_s == 22
+    assert job_queue.position_of(job_queue.get(taken.id)) is None
+
+
+def test_the_position_before_submission_is_by_the_clock_of_the_database(
+    job_queue: SqlJobQueue,
+) -> None:
+    """The test's database is years away from the clock of this machine."""
+    job_queue.submit(new_job(owner="bob", estimate_s=1.0))
+    job_queue.submit(new_job(owner="ann", estimate_s=100.0))
+    for asked in (
+        new_job(owner="eve", estimate_s=50.0),
+        new_job(owner="eve", estimate_s=0.1),
+        new_job(owner="eve", estimate_s=200.0, deadline_s=401.0),
+    ):
+        before = job_queue.position_if_submitted(asked)
+        assert job_queue.position_of(job_queue.submit(asked)) == before
+        empty(job_queue)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_seconds_of_work_left_are_the_same_in_python_and_in_sql_and_never_negative(
+    job_queue: SqlJobQueue, phase: Phase
+) -> None:
+    is_running, is_final = phase is Phase.RUNNING, phase.is_final
+    values = {
+        "phase": str(phase),
+        "worker": "w" if is_running else None,
+        "lease_until": START_S if is_running else None,
+        "ended_at": START_S if is_final else None,
+        "error_code": "cancelled" if phase is Phase.FAILED else None,
+    }
+    for num_steps in (0, 1, 3, 50):
+        for step in (0, 1, 2, 49, 50, 97):
+            job = job_queue.submit(new_job(estimate_s=7.3, num_steps=num_steps))
+            is_it = schema.job.c.id == job.id
+            with job_queue.database.write() as connection:
+                connection.execute(update(schema.job).where(is_it).values(**values, step=step))
+                left_s = connection.execute(select(schema.REMAINING_S).where(is_it)).scalar_one()
+            assert left_s == pytest.approx(job_queue.get(job.id).remaining_s, abs=1e-12)
+            assert 0 <= left_s <= 7.3
+
+
+def test_more_steps_than_planned_make_neither_the_queue_nor_the_keys_limit_shorter(
+    job_queue: SqlJobQueue,
+) -> None:
+    """Solvers such as Heun's count two calls of the model for a step."""
+    job_queue.submit(new_job(estimate_s=10.0))
+    job_queue.heartbeat(claim(job_queue), at(19))
+    waiting = job_queue.submit(new_job(owner="bob", estimate_s=4.0))
+    position = job_queue.position_of(waiting)
+    assert position is not None
+    assert position.running_s == 0
+    with pytest.raises(LimitError, match="0 are waiting"):
+        job_queue.submit(new_job(estimate_s=6.0), limits=KeyLimits(max_gpu_s_per_day=5.0))

@@ -1,4 +1,4 @@
-"""The decisions, by hypothesis; the sweep, on the desk over both databases and real blobs."""
+"""Retention: the decisions by hypothesis; maintenance on both databases and real blobs."""
 
 import math
 import os
@@ -29,7 +29,7 @@ from reelgrid.store import Blob, Blobs
 from tests.jobs.builders import new_job, new_worker
 
 BYTES = st.integers(0, 10**12)
-ROOMS = st.builds(StorageSpace, BYTES, st.none() | BYTES)
+SPACES = st.builds(StorageSpace, BYTES, st.none() | BYTES)
 POLICIES = st.builds(
     RetentionPolicy,
     quota_bytes=st.one_of(st.just(math.inf), st.integers(1, 10**12).map(float)),
@@ -37,20 +37,20 @@ POLICIES = st.builds(
 )
 
 
-@given(POLICIES, ROOMS)
-def test_there_is_room_exactly_if_quota_and_disk_allow_it(policy, room):
-    fits = room.used_bytes <= policy.quota_bytes and (
-        room.free_bytes is None or room.free_bytes >= policy.min_free_bytes
+@given(POLICIES, SPACES)
+def test_there_is_room_exactly_if_quota_and_disk_allow_it(policy, space):
+    fits = space.used_bytes <= policy.quota_bytes and (
+        space.free_bytes is None or space.free_bytes >= policy.min_free_bytes
     )
-    assert (why_no_space(policy, room) is None) is fits
-    assert (shortage_bytes(policy, room) == 0) is fits
+    assert (why_no_space(policy, space) is None) is fits
+    assert (shortage_bytes(policy, space) == 0) is fits
 
 
-@given(POLICIES, ROOMS)
-def test_when_the_shortage_is_gone_there_is_room(policy, room):
-    freed = math.ceil(shortage_bytes(policy, room))
-    used = room.used_bytes - freed
-    free = None if room.free_bytes is None else room.free_bytes + freed
+@given(POLICIES, SPACES)
+def test_when_the_shortage_is_gone_there_is_room(policy, space):
+    freed = math.ceil(shortage_bytes(policy, space))
+    used = space.used_bytes - freed
+    free = None if space.free_bytes is None else space.free_bytes + freed
     assert why_no_space(policy, StorageSpace(used, free)) is None
 
 
@@ -114,7 +114,7 @@ def blobs(tmp_path):
 
 
 @pytest.fixture
-def sweeper(job_queue, blobs):
+def maintenance(job_queue, blobs):
     return Maintenance(job_queue, blobs, POLICY)
 
 
@@ -127,61 +127,102 @@ def finished(job_queue, blobs, *, size=100, **values):
     return job_queue.finish(claim, {"video": name})
 
 
+class OneRound(threading.Event):
+    """Stops a loop the first time that it waits."""
+
+    def wait(self, timeout=None):
+        self.set()
+        return True
+
+
+def test_a_server_without_workers_takes_back_the_job_of_a_lost_one(
+    job_queue, clock, blobs, maintenance
+):
+    job = job_queue.submit(new_job())
+    assert job_queue.claim(new_worker("elsewhere")) is not None
+    clock.move(19)
+    maintenance.run(OneRound())
+    assert job_queue.get(job.id).phase is Phase.RUNNING
+    clock.move(2)
+    maintenance.run(OneRound())
+    assert (job_queue.get(job.id).phase, job_queue.get(job.id).reason) == (
+        Phase.WAITING,
+        "worker lost",
+    )
+
+
+def test_leases_are_looked_at_more_often_than_files(job_queue, clock, blobs, maintenance):
+    class SecondRound(threading.Event):
+        def wait(self, timeout=None):
+            rounds.append(timeout)
+            clock.move(21)
+            if len(rounds) == 2:
+                self.set()
+            return self.is_set()
+
+    rounds: list[float] = []
+    job = job_queue.submit(new_job())
+    job_queue.claim(new_worker("elsewhere"))
+    maintenance.run(SecondRound(), every_s=1e6)
+    assert job_queue.get(job.id).phase is Phase.WAITING
+    assert rounds == [5.0, 5.0]
+
+
 def make_old(blobs, name):
     os.utime(blobs._path(name), (0, 0))
 
 
-def test_files_go_when_they_have_expired_and_not_before(job_queue, clock, blobs, sweeper):
+def test_files_go_when_they_have_expired_and_not_before(job_queue, clock, blobs, maintenance):
     kept = finished(job_queue, blobs)
     going = finished(job_queue, blobs, retain_s=100.0)
     clock.move(99)
-    assert sweeper.run_once() == MaintenanceReport()
+    assert maintenance.run_once() == MaintenanceReport()
     clock.move(2)
-    assert sweeper.run_once() == MaintenanceReport(num_expired=1, freed_bytes=100)
+    assert maintenance.run_once() == MaintenanceReport(num_expired=1, freed_bytes=100)
     assert [blob.name for blob in blobs.list()] == [kept.files["video"]]
     assert job_queue.get(going.id).phase is Phase.COMPLETED
     assert job_queue.get(going.id).files == {}
-    assert sweeper.run_once() == MaintenanceReport()
+    assert maintenance.run_once() == MaintenanceReport()
 
 
-def test_more_than_a_batch_expire_in_one_sweep(job_queue, clock, blobs, sweeper):
+def test_more_than_a_batch_expire_in_one_round(job_queue, clock, blobs, maintenance):
     for _ in range(3):
         finished(job_queue, blobs, retain_s=1.0)
     clock.move(10)
-    from reelgrid.jobs import retention as room
+    from reelgrid.jobs import retention
 
-    room_batch, room._AT_ONCE = room._AT_ONCE, 2  # type: ignore[misc]
+    batch, retention._BATCH = retention._BATCH, 2  # type: ignore[misc]
     try:
-        assert sweeper.run_once().num_expired == 3
+        assert maintenance.run_once().num_expired == 3
     finally:
-        room._AT_ONCE = room_batch  # type: ignore[misc]
+        retention._BATCH = batch  # type: ignore[misc]
 
 
-def test_a_blob_that_another_job_reads_stays(job_queue, clock, blobs, sweeper):
+def test_a_blob_that_another_job_reads_stays(job_queue, clock, blobs, maintenance):
     source = finished(job_queue, blobs, retain_s=1.0)
     extension = job_queue.submit(new_job(inputs=(source.files["video"],)))
     clock.move(10)
-    assert sweeper.run_once().num_expired == 1
+    assert maintenance.run_once().num_expired == 1
     assert blobs.exists(source.files["video"])
     job_queue.cancel(extension.id)
     make_old(blobs, source.files["video"])
-    sweeper.run_once()
+    maintenance.run_once()
     job_queue.drop_files(extension.id)
-    assert sweeper.run_once().num_orphans == 1
+    assert maintenance.run_once().num_orphans == 1
     assert not blobs.exists(source.files["video"])
 
 
-def test_old_orphans_go_and_young_ones_stay(job_queue, blobs, sweeper):
+def test_old_orphans_go_and_young_ones_stay(job_queue, blobs, maintenance):
     kept = finished(job_queue, blobs)
     make_old(blobs, kept.files["video"])
     for name in ("files/old/a.mp4", "files/young/a.mp4"):
         blobs.put(name, bytes(50))
     make_old(blobs, "files/old/a.mp4")
-    assert sweeper.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=50)
+    assert maintenance.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=50)
     assert {blob.name for blob in blobs.list()} == {kept.files["video"], "files/young/a.mp4"}
 
 
-def test_what_a_job_at_work_has_stored_is_no_orphan_however_old(job_queue, blobs, sweeper):
+def test_what_a_job_at_work_has_stored_is_no_orphan_however_old(job_queue, blobs, maintenance):
     """Images of a batch, and the files of a job whose worker is about to say so."""
     job = job_queue.submit(new_job())
     claim = job_queue.claim(new_worker())
@@ -189,13 +230,13 @@ def test_what_a_job_at_work_has_stored_is_no_orphan_however_old(job_queue, blobs
     for name in names:
         blobs.put(name, bytes(10))
         make_old(blobs, name)
-    assert sweeper.run_once() == MaintenanceReport()
+    assert maintenance.run_once() == MaintenanceReport()
     job_queue.finish(claim, {"image": names[0]})
-    assert sweeper.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=10)
+    assert maintenance.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=10)
     assert blobs.exists(names[0])
 
 
-def test_a_blob_that_is_replaced_during_the_sweep_stays(job_queue, blobs, monkeypatch):
+def test_a_blob_that_is_replaced_during_a_round_stays(job_queue, blobs, monkeypatch):
     blobs.put("files/old/a.mp4", b"old")
     make_old(blobs, "files/old/a.mp4")
     real = Blobs.list
@@ -210,56 +251,56 @@ def test_a_blob_that_is_replaced_during_the_sweep_stays(job_queue, blobs, monkey
     assert blobs.read("files/old/a.mp4") == b"new"
 
 
-def test_a_crash_between_row_and_blobs_leaves_what_the_next_sweep_finds(
-    job_queue, clock, blobs, sweeper, monkeypatch
+def test_a_crash_between_row_and_blobs_leaves_what_the_next_round_finds(
+    job_queue, clock, blobs, maintenance, monkeypatch
 ):
     job = finished(job_queue, blobs, retain_s=1.0)
     clock.move(10)
     with monkeypatch.context() as patch:
         patch.setattr(Blobs, "delete", lambda self, name: (_ for _ in ()).throw(OSError("dead")))
         with pytest.raises(OSError, match="dead"):
-            sweeper.run_once()
+            maintenance.run_once()
     assert job_queue.get(job.id).files == {}
     make_old(blobs, job.files["video"])
-    assert sweeper.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=100)
+    assert maintenance.run_once() == MaintenanceReport(num_orphans=1, freed_bytes=100)
 
 
-def test_jobs_without_files_are_forgotten_in_time(job_queue, clock, blobs, sweeper):
+def test_jobs_without_files_are_forgotten_in_time(job_queue, clock, blobs, maintenance):
     job = job_queue.submit(new_job())
     job_queue.cancel(job.id)
     kept = finished(job_queue, blobs)
     clock.move(1_001)
-    assert sweeper.run_once().num_forgotten == 1
+    assert maintenance.run_once().num_purged == 1
     assert [each.id for each in job_queue.list().jobs] == [kept.id]
 
 
 def test_without_room_new_work_is_refused_with_the_reason_and_nothing_is_removed(job_queue, blobs):
-    sweeper = Maintenance(job_queue, blobs, replace(POLICY, quota_bytes=150.0))
+    maintenance = Maintenance(job_queue, blobs, replace(POLICY, quota_bytes=150.0))
     finished(job_queue, blobs)
-    sweeper.run_once()
-    sweeper.check_space()
+    maintenance.run_once()
+    maintenance.check_space()
     finished(job_queue, blobs)
-    sweeper.run_once()
+    maintenance.run_once()
     with pytest.raises(StorageFullError, match="no new work is taken"):
-        sweeper.check_space()
+        maintenance.check_space()
     assert len(blobs.list()) == 2
     job_queue.delete(job_queue.list().jobs[0].id)
     for blob in blobs.list():
         make_old(blobs, blob.name)
-    assert sweeper.run_once().num_orphans == 1
-    sweeper.check_space()
+    assert maintenance.run_once().num_orphans == 1
+    maintenance.check_space()
 
 
 def test_a_nearly_full_disk_refuses_at_once_and_takes_again_when_it_has_room(job_queue, blobs):
-    sweeper = Maintenance(job_queue, blobs, replace(POLICY, min_free_bytes=1e9))
+    maintenance = Maintenance(job_queue, blobs, replace(POLICY, min_free_bytes=1e9))
     free = [10**10]
-    sweeper._blobs.free_bytes = lambda: free[0]  # type: ignore[method-assign]
-    sweeper.check_space()
+    maintenance._blobs.free_bytes = lambda: free[0]  # type: ignore[method-assign]
+    maintenance.check_space()
     free[0] = 10**8
     with pytest.raises(StorageFullError, match=r"the disk has 0\.1 GB free"):
-        sweeper.check_space()
+        maintenance.check_space()
     free[0] = 10**10
-    sweeper.check_space()
+    maintenance.check_space()
 
 
 def test_the_oldest_give_way_only_where_the_operator_allows_it(job_queue, clock, blobs):
@@ -273,13 +314,13 @@ def test_the_oldest_give_way_only_where_the_operator_allows_it(job_queue, clock,
         == MaintenanceReport()
     )
     assert Maintenance(job_queue, blobs, policy).run_once() == MaintenanceReport(
-        num_given_way=1, freed_bytes=100
+        num_evicted=1, freed_bytes=100
     )
     assert job_queue.get(jobs[0].id).files == {}
     assert job_queue.get(jobs[1].id).files
 
 
-def test_the_thread_outlives_a_desk_that_cannot_be_reached(blobs, job_queue, monkeypatch, caplog):
+def test_the_thread_outlives_a_queue_that_cannot_be_reached(blobs, job_queue, monkeypatch, caplog):
     from reelgrid.errors import JobQueueError
 
     stop = threading.Event()

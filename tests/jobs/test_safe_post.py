@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from reelgrid.jobs.safe_post import Forbidden, PostError, Target, is_public, post
+from reelgrid.jobs.safe_post import ForbiddenAddressError, PostError, PostTarget, is_public, post
 from tests.jobs.receiver import receiving
 from tests.media.certificates import KEYS, PEM, Authority, named, private_pem
 
@@ -57,7 +57,7 @@ def test_only_addresses_of_the_public_internet_are_public(address, expected):
     ],
 )
 def test_a_private_address_in_any_spelling_is_forbidden(url):
-    with pytest.raises(Forbidden, match="not a public one"):
+    with pytest.raises(ForbiddenAddressError, match="not a public one"):
         post(url, b"", {})
 
 
@@ -78,13 +78,13 @@ def test_a_private_address_in_any_spelling_is_forbidden(url):
     ],
 )
 def test_what_is_no_plain_url_is_forbidden(url):
-    with pytest.raises(Forbidden):
-        Target.of(url)
+    with pytest.raises(ForbiddenAddressError):
+        PostTarget.of(url)
 
 
 def test_a_name_that_leads_to_a_private_address_is_forbidden(monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", resolving("10.0.0.1"))
-    with pytest.raises(Forbidden, match="not a public one"):
+    with pytest.raises(ForbiddenAddressError, match="not a public one"):
         post("http://innocent.example/", b"", {})
 
 
@@ -128,6 +128,40 @@ def test_public_addresses_are_tried_and_private_ones_beside_them_never(monkeypat
     assert tried == ["8.8.8.8", "8.8.4.4"]
 
 
+def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch):
+    answered = threading.Event()
+
+    def resolve(*_args, **_kwargs):
+        answered.wait(60)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    with pytest.raises(PostError, match="not resolved in time"):
+        post("http://slow.example/", b"", {}, timeout_s=0.05)
+    answered.set()
+
+
+def test_sixty_dead_addresses_take_no_longer_than_one(monkeypatch):
+    """Each address uses up what it is given; the clock is the test's."""
+    now_s, tried = [0.0], []
+
+    def connect(address, timeout):
+        tried.append(timeout)
+        now_s[0] += timeout
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("reelgrid.jobs.safe_post.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("reelgrid.jobs.safe_post._resolve", lambda *_: ADDRESSES)
+    monkeypatch.setattr("socket.create_connection", connect)
+    with pytest.raises(PostError, match="timed out"):
+        post("http://dead.example/", b"", {}, timeout_s=10.0)
+    assert len(tried) == len(ADDRESSES)
+    assert sum(tried) == pytest.approx(10.0)
+
+
+ADDRESSES = [f"8.8.{number}.8" for number in range(60)]
+
+
 def test_a_redirect_is_an_answer_and_is_not_followed():
     with receiving() as receiver:
         receiver.answers = [302]
@@ -162,7 +196,7 @@ def test_nobody_there_is_a_failure_that_can_be_tried_again():
         port = server.getsockname()[1]
     with pytest.raises(PostError) as caught:
         post(f"http://127.0.0.1:{port}/", b"", {}, allows_private=True)
-    assert not isinstance(caught.value, Forbidden)
+    assert not isinstance(caught.value, ForbiddenAddressError)
     with pytest.raises(PostError):
         post("http://no-such-name.invalid/", b"", {})
 

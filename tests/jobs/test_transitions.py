@@ -1,6 +1,6 @@
-"""No job is lost, doubled or starved, whatever happens in whatever order: the desk against a model.
+"""No job is lost, doubled or starved, whatever happens in whatever order: the queue against a model.
 
-The model is told what the desk was asked and keeps only what follows from the legal moves: the phase
+The model is told what the queue was asked and keeps only what follows from the legal moves: the phase
 of every job, and which claim of it is the living one.
 """
 
@@ -239,7 +239,7 @@ class DeskMachine(RuleBasedStateMachine):
             del self.known[job_id]
 
     def _lose_silent_workers(self, also: set[str] | None = None) -> None:
-        """Take back what the desk takes back: running jobs whose lease has run out."""
+        """Take back what the queue takes back: running jobs whose lease has run out."""
         for job_id, each in list(self.known.items()):
             is_silent = each.lease_until < self.now_s or job_id in (also or set())
             if each.phase is not Phase.RUNNING or not is_silent:
@@ -257,7 +257,7 @@ class DeskMachine(RuleBasedStateMachine):
             assert answer.value == each.requested.value
 
     @invariant()
-    def the_desk_holds_exactly_the_jobs_it_should(self) -> None:
+    def the_queue_holds_exactly_the_jobs_it_should(self) -> None:
         found = {job.id: job for job in self.job_queue.list(limit=1_000).jobs}
         shown = {job_id for job_id, each in self.known.items() if not each.is_deleted}
         assert found.keys() == shown, "a job was lost, or came back"

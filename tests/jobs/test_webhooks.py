@@ -1,8 +1,9 @@
-"""Webhooks against the desk over both databases, a real server, and the openai package as judge."""
+"""Webhooks against the queue over both databases, a real server, and the openai package as judge."""
 
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openai import InvalidWebhookSignatureError, OpenAI
@@ -14,7 +15,7 @@ from tests.jobs.builders import new_job, new_worker
 from tests.jobs.receiver import receiving
 
 MASTER = bytes(range(32))
-NOTICE = OutboxEntry(
+ENTRY = OutboxEntry(
     job="video_0123",
     owner="ann",
     event="video.completed",
@@ -31,8 +32,17 @@ def receiver():
 
 
 @pytest.fixture
-def messenger(job_queue):
+def sender(job_queue):
     return WebhookSender(job_queue, MASTER, allows_private=True, timeout_s=2.0)
+
+
+def send_due(sender):
+    """Make one attempt for each webhook that is due; returns how many."""
+    with ThreadPoolExecutor(8) as senders:
+        attempts = sender.start_due(senders, 8)
+        for each in attempts:
+            each.result()
+    return len(attempts)
 
 
 def completed(job_queue, url, **values):
@@ -48,12 +58,10 @@ def unwrap(received, owner="ann"):
     return client.webhooks.unwrap(body, headers, secret=webhooks.webhook_secret(MASTER, owner))
 
 
-def test_a_finished_job_is_told_once_and_the_openai_package_reads_it(
-    job_queue, receiver, messenger
-):
+def test_a_finished_job_is_told_once_and_the_openai_package_reads_it(job_queue, receiver, sender):
     job = completed(job_queue, receiver.url)
-    assert messenger.send_due() == 1
-    assert messenger.send_due() == 0
+    assert send_due(sender) == 1
+    assert send_due(sender) == 0
     (received,) = receiver.received
     event = unwrap(received)
     assert event.type == "video.completed"
@@ -62,18 +70,18 @@ def test_a_finished_job_is_told_once_and_the_openai_package_reads_it(
     assert event.data.id == job.id
 
 
-def test_a_failed_job_is_told_too(job_queue, receiver, messenger):
+def test_a_failed_job_is_told_too(job_queue, receiver, sender):
     job = job_queue.submit(new_job(webhook=receiver.url))
     job_queue.cancel(job.id)
-    messenger.send_due()
+    send_due(sender)
     assert unwrap(receiver.received[0]).type == "video.failed"
 
 
 def test_a_body_that_was_changed_or_another_keys_secret_is_not_accepted(
-    job_queue, receiver, messenger
+    job_queue, receiver, sender
 ):
     completed(job_queue, receiver.url)
-    messenger.send_due()
+    send_due(sender)
     path, headers, body = receiver.received[0]
     with pytest.raises(InvalidWebhookSignatureError):
         unwrap((path, headers, body.replace(b"completed", b"Completed")))
@@ -96,58 +104,60 @@ def test_the_signature_is_that_of_the_specification():
 
 
 def test_what_is_not_taken_comes_again_by_the_schedule_and_with_the_same_id(
-    job_queue, clock, receiver, messenger
+    job_queue, clock, receiver, sender
 ):
     receiver.answers = [500]
     completed(job_queue, receiver.url)
     for wait_s in webhooks.RETRY_IN_S:
-        assert messenger.send_due() == 1
+        assert send_due(sender) == 1
         clock.move(wait_s - 1)
-        assert messenger.send_due() == 0
+        assert send_due(sender) == 0
         clock.move(1.5)
-    assert messenger.send_due() == 1
+    assert send_due(sender) == 1
     clock.move(1e6)
-    assert messenger.send_due() == 0  # given up
+    assert send_due(sender) == 0  # given up
     assert len(receiver.received) == len(webhooks.RETRY_IN_S) + 1
     assert len({headers["webhook-id"] for _, headers, _ in receiver.received}) == 1
 
 
-def test_a_receiver_that_is_back_gets_it(job_queue, clock, receiver, messenger):
+def test_a_receiver_that_is_back_gets_it(job_queue, clock, receiver, sender):
     receiver.answers = [503, 204]
     completed(job_queue, receiver.url)
-    messenger.send_due()
+    send_due(sender)
     clock.move(10)
-    messenger.send_due()
+    send_due(sender)
     clock.move(1e6)
-    assert messenger.send_due() == 0
+    assert send_due(sender) == 0
     assert len(receiver.received) == 2
 
 
 @pytest.mark.parametrize("answer", [410])
-def test_a_receiver_that_wants_no_more_gets_no_more(job_queue, clock, receiver, messenger, answer):
+def test_a_receiver_that_wants_no_more_gets_no_more(job_queue, clock, receiver, sender, answer):
     receiver.answers = [answer]
     completed(job_queue, receiver.url)
-    messenger.send_due()
+    send_due(sender)
     clock.move(1e6)
-    assert messenger.send_due() == 0
+    assert send_due(sender) == 0
 
 
 def test_a_sender_that_dies_before_it_has_noted_the_answer_sends_again(job_queue, clock, receiver):
     """At least once: the same id tells the receiver."""
     completed(job_queue, receiver.url)
     assert len(job_queue.claim_outbox()) == 1  # and it dies
-    messenger = WebhookSender(job_queue, MASTER, allows_private=True)
-    assert messenger.send_due() == 0
+    sender = WebhookSender(job_queue, MASTER, allows_private=True)
+    assert send_due(sender) == 0
     clock.move(1_000)
-    assert messenger.send_due() == 1
+    assert send_due(sender) == 1
     assert len(receiver.received) == 1
 
 
-def test_two_senders_never_have_the_same_notice(job_queue, receiver):
+def test_two_senders_never_have_the_same_entry(job_queue, receiver):
     for _ in range(6):
         completed(job_queue, receiver.url)
     senders = [
-        threading.Thread(target=WebhookSender(job_queue, MASTER, allows_private=True).send_due)
+        threading.Thread(
+            target=send_due, args=(WebhookSender(job_queue, MASTER, allows_private=True),)
+        )
         for _ in range(2)
     ]
     for sender in senders:
@@ -160,10 +170,39 @@ def test_two_senders_never_have_the_same_notice(job_queue, receiver):
 
 def test_an_address_that_is_not_public_is_given_up_and_nothing_is_sent(job_queue, clock, receiver):
     completed(job_queue, receiver.url)
-    assert WebhookSender(job_queue, MASTER).send_due() == 1
+    assert send_due(WebhookSender(job_queue, MASTER)) == 1
     clock.move(1e6)
-    assert WebhookSender(job_queue, MASTER).send_due() == 0
+    assert send_due(WebhookSender(job_queue, MASTER)) == 0
     assert receiver.received == []
+
+
+def test_a_slow_receiver_holds_one_sender_and_the_others_go_on(job_queue, receiver):
+    """One attempt hangs until it is told to end; three times as many as there are senders pass it."""
+    stop, hung = threading.Event(), threading.Event()
+    sender = WebhookSender(job_queue, MASTER, allows_private=True)
+    really_attempt = sender._attempt
+
+    def attempt(entry):
+        if entry.url.endswith("/slow"):
+            assert hung.wait(60)
+        return really_attempt(entry)
+
+    sender._attempt = attempt
+    completed(job_queue, f"http://127.0.0.1:{receiver.port}/slow")
+    for _ in range(24):
+        completed(job_queue, receiver.url)
+    thread = threading.Thread(target=sender.run, args=(stop,), kwargs={"every_s": 0.01})
+    thread.start()
+    until = time.monotonic() + 30
+    while len(receiver.received) < 24 and time.monotonic() < until:
+        time.sleep(0.01)
+    paths = [path for path, _, _ in receiver.received]
+    stop.set()
+    hung.set()
+    thread.join()
+    assert len(paths) == 24
+    assert "/slow" not in paths
+    assert receiver.received[-1][0] == "/slow"
 
 
 def test_one_receiver_that_hangs_does_not_hold_up_the_others(job_queue, receiver):
@@ -172,13 +211,13 @@ def test_one_receiver_that_hangs_does_not_hold_up_the_others(job_queue, receiver
     with socket.create_server(("127.0.0.1", 0)) as silent:
         completed(job_queue, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         completed(job_queue, receiver.url)
-        WebhookSender(job_queue, MASTER, allows_private=True, timeout_s=2.0).send_due()
+        send_due(WebhookSender(job_queue, MASTER, allows_private=True, timeout_s=2.0))
     assert len(receiver.received) == 1
 
 
-def test_the_thread_sends_until_it_is_stopped(job_queue, receiver, messenger):
+def test_the_thread_sends_until_it_is_stopped(job_queue, receiver, sender):
     stop = threading.Event()
-    thread = threading.Thread(target=messenger.run, args=(stop,), kwargs={"every_s": 0.01})
+    thread = threading.Thread(target=sender.run, args=(stop,), kwargs={"every_s": 0.01})
     thread.start()
     completed(job_queue, receiver.url)
     until = time.monotonic() + 20
@@ -189,11 +228,11 @@ def test_the_thread_sends_until_it_is_stopped(job_queue, receiver, messenger):
     assert len(receiver.received) == 1
 
 
-def test_logs_hold_no_secret_of_an_address(job_queue, receiver, messenger, caplog):
+def test_logs_hold_no_secret_of_an_address(job_queue, receiver, sender, caplog):
     caplog.set_level("DEBUG")
     receiver.answers = [500]
     completed(job_queue, receiver.url)
-    messenger.send_due()
+    send_due(sender)
     assert "the answer was 500" in caplog.text
     assert "token=secret" not in caplog.text
     assert "whsec_" not in caplog.text
@@ -226,5 +265,5 @@ def test_many_who_ask_first_get_the_same(tmp_path):
 
 
 def test_the_event_is_the_same_at_every_attempt():
-    again = type(NOTICE)(**{**{f: getattr(NOTICE, f) for f in NOTICE.__slots__}, "num_attempts": 2})
-    assert webhooks.event_body(again) == webhooks.event_body(NOTICE)
+    again = type(ENTRY)(**{**{f: getattr(ENTRY, f) for f in ENTRY.__slots__}, "num_attempts": 2})
+    assert webhooks.event_body(again) == webhooks.event_body(ENTRY)

@@ -1,1 +1,1 @@
-"""What is to be done: jobs, the policy that orders them, and the desk that never loses one."""
+"""The job queue: jobs, the scheduling policy, retention, webhooks; all SQL is in `jobs.sql`."""

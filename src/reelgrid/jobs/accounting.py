@@ -1,7 +1,4 @@
-"""What the desk keeps beside the jobs: measured times, GPU-seconds per key, counts, notices.
-
-Values only; each is a copy of one row or of a sum over rows.
-"""
+"""Values that the queue keeps beside the jobs: time profiles, usage, counters, the webhook outbox."""
 
 import math
 from dataclasses import dataclass
@@ -10,14 +7,14 @@ from datetime import date
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingProfile:
-    """Measured times of one part of the work, taken as log-normal.
+    """Measured times of one part of the work, modelled as log-normal.
 
     Attributes:
-        machine: As the worker calls it.
+        machine: Name of the device, from `messages.WorkerInfo`.
         model: Name of the model.
         workload: As in `messages.Timing`.
         part: step, load, encode, decode or write.
-        num: How many jobs it was measured on.
+        num: Number of jobs measured.
         mean_log: Mean of the logarithms of the times in seconds.
         variance_log: Their variance, divided by `num`.
     """
@@ -53,15 +50,15 @@ class OwnerUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
-    """A count that only grows, kept in the database so that restarts and processes do not matter.
+    """A counter, or one bucket of a histogram; kept in the database, so it survives restarts.
 
     Attributes:
-        name: Such as "completed", "failed", "checkpoints", "workers_lost", "yielded", "wait_s", "run_s".
-        label: What it is counted by: the model, the error's code ...
-        bound: Upper bound of a histogram's bucket, in the unit that the name ends with; infinity for
-            the last one and for plain counts. A bucket counts its own interval only.
-        num: How many.
-        total: Sum of the observed values; of a plain count, the same as `num`.
+        name: Such as "completed", "failed", "checkpoints", "workers_lost", "released", "wait_s".
+        label: What it is counted by: the model, the error code ...
+        bound: Upper bound of the bucket, in the unit that the name ends with; infinity for the last
+            bucket and for plain counters. Buckets are not cumulative.
+        num: Number of observations.
+        total: Sum of the observed values; of a plain counter, the same as `num`.
     """
 
     name: str
@@ -73,7 +70,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCount:
-    """How many jobs of a model are in a phase, and the seconds of work that are left in them."""
+    """Number of jobs of a model in a phase, and the seconds of work left in them."""
 
     phase: str
     model: str
@@ -83,13 +80,13 @@ class JobCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePosition:
-    """A waiting job's place, with what an estimate of its wait needs.
+    """Position of a job in the queue, with what an estimate of its wait needs.
 
     Attributes:
-        num_ahead: Waiting jobs with a smaller rank.
+        num_ahead: Waiting jobs with a lower rank.
         ahead_s: Seconds of work in them.
-        running_s: Seconds of work left in the jobs that workers have.
-        num_workers: Workers heard of lately that can run this job.
+        running_s: Seconds of work left in running jobs.
+        num_workers: Live workers that can run this job.
     """
 
     num_ahead: int
@@ -99,7 +96,7 @@ class QueuePosition:
 
     @property
     def wait_s(self) -> float | None:
-        """Seconds until a worker is free for it, if the work spreads evenly; none without workers."""
+        """Seconds until a worker is free, if the work spreads evenly; `None` without workers."""
         if not self.num_workers:
             return None
         return (self.ahead_s + self.running_s) / self.num_workers
@@ -107,13 +104,13 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxEntry:
-    """A message that an address is owed, written in the transaction that ended the job: one each.
+    """A webhook that has to be sent, written in the transaction that ended the job: one for each job.
 
     Attributes:
         event: `video.completed`, `video.failed`, `image.completed` or `image.failed`.
-        url: Where it goes.
+        url: The receiver.
         created_at: When the job ended; Unix seconds.
-        num_attempts: Deliveries that were tried, this one included.
+        num_attempts: Number of attempts, including this one.
     """
 
     job: str

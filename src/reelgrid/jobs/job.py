@@ -1,8 +1,7 @@
-"""The job: what was asked for, where it stands, and the moves that are legal.
+"""The job: its values, its state machine (`Phase`, `TRANSITIONS`) and what a client sees of it.
 
-A job is a frozen value, a copy of one row of the desk's table. Its `phase` is the only thing that is
-stored of where it stands; the status and the detail that a client sees follow from it. Not here: the
-worker's side (`messages`), the order of jobs (`policy`), and the table (`job_queue`).
+A job is a frozen value, a copy of one row of the table `job`. Only its `phase` is stored; the status and
+the detail that a client sees are derived from it.
 """
 
 import math
@@ -12,21 +11,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reelgrid.errors import ConflictError
-from reelgrid.jobs.policy import Priority
+from reelgrid.jobs.policy import Priority, remaining_s
 
 LOCAL_OWNER = "local"
-"""The owner of every job as long as no key has been made."""
+"""The owner of every job while no API key exists."""
 
 
 class JobKind(StrEnum):
-    """What a job makes; the first part of its id."""
+    """What a job produces; the first part of its id."""
 
     VIDEO = "video"
     IMAGE = "image"
 
 
 class Status(StrEnum):
-    """The four states of the wire; a client stops polling at any other word."""
+    """The status in the API. Clients stop polling at any other word than these four."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -35,7 +34,7 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a job stands: waiting for a worker, held by one, held back, or at its end."""
+    """The stored state of a job: waiting for a worker, held by one, paused by its owner, or ended."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -45,7 +44,7 @@ class Phase(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether no move leads out of it."""
+        """Whether the job has ended."""
         return self in (Phase.COMPLETED, Phase.FAILED)
 
 
@@ -53,15 +52,15 @@ class Transition(StrEnum):
     """What can happen to a job."""
 
     CLAIM = "claim"  # a worker takes it
-    HEARTBEAT = "beat"  # its worker is alive; saving is one too
-    FINISH = "finish"  # its worker has made the files
-    FAIL = "fail"  # its worker cannot make them, or the desk gives it up
-    RELEASE = "give back"  # its worker leaves it, or is lost
-    SUSPEND = "shelve"  # its worker leaves it because it is to be paused
-    REQUEST = "ask"  # the owner asks its worker to stop: cancel or pause
-    PAUSE = "pause"  # the owner holds it back, no worker has it
+    HEARTBEAT = "heartbeat"  # its worker is alive; saving a checkpoint counts as one
+    FINISH = "finish"  # its worker has stored the files
+    FAIL = "fail"  # its worker cannot, or too many workers were lost
+    RELEASE = "release"  # its worker stops, or is lost
+    SUSPEND = "suspend"  # its worker stops because a pause was requested
+    REQUEST = "request"  # the owner requests that its worker stops: cancel or pause
+    PAUSE = "pause"  # the owner pauses it while no worker has it
     RESUME = "resume"
-    CANCEL = "cancel"  # the owner ends it, no worker has it
+    CANCEL = "cancel"  # the owner ends it while no worker has it
 
 
 TRANSITIONS: Mapping[tuple[Phase, Transition], Phase] = {
@@ -77,28 +76,23 @@ TRANSITIONS: Mapping[tuple[Phase, Transition], Phase] = {
     (Phase.PAUSED, Transition.RESUME): Phase.WAITING,
     (Phase.PAUSED, Transition.CANCEL): Phase.FAILED,
 }
-"""Every legal move; the desk's statements take their `WHERE phase` from here."""
+"""Every legal transition; the SQL statements take their `WHERE phase` from here."""
 
 
-def after(phase: Phase, move: Transition) -> Phase:
-    """Return where a move leads.
+def next_phase(phase: Phase, transition: Transition) -> Phase:
+    """Return the phase that a transition leads to.
 
     Raises:
-        ConflictError: The move is not legal in this phase.
+        ConflictError: The transition is not legal in this phase.
     """
     try:
-        return TRANSITIONS[phase, move]
+        return TRANSITIONS[phase, transition]
     except KeyError:
-        raise ConflictError(f"a job that is {phase} cannot {move}") from None
-
-
-def sources(move: Transition) -> frozenset[Phase]:
-    """Return the phases in which a move is legal."""
-    return frozenset(phase for phase, legal in TRANSITIONS if legal is move)
+        raise ConflictError(f"a job that is {phase} cannot {transition}") from None
 
 
 class Requested(StrEnum):
-    """What a running job's worker is to do at its next step instead of going on."""
+    """What a running job's worker has to do at its next step instead of continuing."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
@@ -106,7 +100,7 @@ class Requested(StrEnum):
 
 
 class FailureCode(StrEnum):
-    """Why a job failed; the wire's `error.code`. A worker may report others of its own."""
+    """Why a job failed; `error.code` in the API. A worker may report other codes."""
 
     CANCELLED = "cancelled"
     WORKER_CRASH = "worker_crash"
@@ -119,34 +113,34 @@ class StatusDetail(StrEnum):
     """What a job does within its status, for people."""
 
     PAUSED = "paused"
-    RESUMING = "resuming"  # it was begun and waits for a worker to go on
-    PAUSING = "pausing"  # asked for, until its worker has saved
+    RESUMING = "resuming"  # it was started before and waits for a worker
+    PAUSING = "pausing"  # requested, until its worker has saved a checkpoint
     CANCELLING = "cancelling"
     YIELDING = "yielding"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRef:
-    """A state of a generation that can be taken up: the blob's name, and the steps that are done."""
+    """A checkpoint in the blob store: the blob's name, and the steps that are done."""
 
     blob: str
     step: int
 
     def __post_init__(self) -> None:
         if not self.blob or self.step < 0:
-            raise ValueError(f"no saved state: blob {self.blob!r}, step {self.step}")
+            raise ValueError(f"no checkpoint: blob {self.blob!r}, step {self.step}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """What a key may have; none is no limit. The first three are the API's to check.
+    """Limits of an API key; `None` means no limit. The API checks the first three, the queue the others.
 
     Attributes:
         max_pixels: Width times height of one frame.
         max_frames: Frames of one clip.
         max_steps: Denoising steps of one request.
-        max_jobs: Unfinished jobs at a time, paused ones too.
-        max_gpu_s_per_day: GPU-seconds used since midnight UTC, with the estimates of unfinished jobs.
+        max_jobs: Unfinished jobs at a time, including paused ones.
+        max_gpu_s_per_day: GPU-seconds used since midnight UTC, including the estimates of unfinished jobs.
     """
 
     max_pixels: int | None = None
@@ -159,31 +153,31 @@ class KeyLimits:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value}: a limit is above zero")
+                raise ValueError(f"{name} is {value}: a limit has to be above zero")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job that is to be admitted.
+    """A job to be submitted.
 
     Attributes:
-        owner: Id of the key it is asked for with; `LOCAL_OWNER` without keys.
+        owner: Id of the API key; `LOCAL_OWNER` without keys.
         model: Name by which workers know the model.
-        request: The completed request, as JSON; the desk stores it and never looks inside.
+        request: The completed request, as JSON; the queue stores it and never looks inside.
         estimate_s: Seconds of work on a worker, without loading the model.
         memory_gib: Device memory it needs.
         num_steps: Denoising steps.
         clip_s: Seconds of video it makes; 0 for an image.
-        deadline_s: It has to be finished this many seconds after it is admitted.
-        needs_trust: Whether it may run on trusted workers only.
-        retain_s: Its files may go this many seconds after it has ended; never, if none.
-        inputs: Names of the blobs it reads (uploads), so that no sweep removes them.
-        idempotency_key: The same key of the same owner gives the same job again.
-        body_digest: Of what the client sent, to tell a repeated request from another one with the
-            same idempotency key. Values that the server draws or estimates must not go into it.
-        remixed_from: Id of the job it is a remix of.
+        deadline_s: It has to be finished this many seconds after its admission.
+        needs_trust: Whether only trusted workers may run it.
+        retain_s: Its files are removed this many seconds after its end; `None` means never.
+        inputs: Names of the blobs it reads (uploads), so that garbage collection keeps them.
+        idempotency_key: The same key of the same owner returns the same job again.
+        body_digest: Digest of what the client sent, to tell a repeated request from a different one with
+            the same idempotency key. It must not contain values that the server draws or estimates.
+        remixed_from: Id of the job that it remixes.
         extended_from: Id of the job it extends.
-        webhook: Address that is told when it ends.
+        webhook: URL that is notified when it ends.
     """
 
     kind: JobKind
@@ -217,32 +211,34 @@ class NewJob:
         if not self.owner or not self.model:
             raise ValueError("a job needs an owner and a model")
         if (self.idempotency_key is None) != (self.body_digest is None):
-            raise ValueError("an idempotency key and the digest of the body come together")
+            raise ValueError(
+                "an idempotency key needs the digest of the body, and the other way round"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it stood when it was read. Times are Unix seconds on the database's clock.
+    """A job as it was when it was read. Times are Unix seconds on the database's clock.
 
     Attributes:
-        stage: Last reported by its worker: "load", "encode", "denoise", "decode", "write" ...
+        stage: As last reported by its worker: "load", "encode", "denoise", "decode", "write" ...
         step: Denoising steps that are done, as last reported.
         started_at: When a worker first took it.
         ended_at: When it was completed or failed.
-        expires_at: From then on its files may be removed.
+        expires_at: From this time on its files may be removed.
         fair_start_s: From `policy.fair_start_s`.
-        rank: From `policy.rank`; fixed when it was admitted.
-        epoch: How often it was claimed; every write of a worker carries it.
-        losses: How often its worker was lost since it last got further than ever before.
+        rank: From `policy.rank`; fixed at admission.
+        epoch: How often it was claimed; every write of a worker states it.
+        losses: How often its worker was lost since it last made new progress.
         worker: Id of the worker that has it.
-        lease_until: Without a beat until then it is given to another worker.
-        requested: What its worker is to do at the next step.
+        lease_until: Without a heartbeat until then it goes to another worker.
+        requested: What its worker has to do at the next step.
         reason: Why it last went back to waiting: "yielded", "stopped", "worker lost" ...
-        checkpoints: Saved states, newest first, at most two.
+        checkpoints: Newest first, at most two.
         preview: Blob of the latest preview frame.
-        files: Blob names of what it made, by variant: video, thumbnail, spritesheet, image ...
+        files: Blob names of its results, by variant: video, thumbnail, spritesheet, image ...
         gpu_s: GPU-seconds it has used so far, as charged to its owner.
-        is_deleted: Its owner deleted it while a worker had it; it goes when the worker lets go.
+        is_deleted: Its owner deleted it while a worker had it; it is removed when the worker stops.
     """
 
     id: str
@@ -290,15 +286,17 @@ class Job:
     def __post_init__(self) -> None:
         is_held = self.phase is Phase.RUNNING
         if is_held != (self.worker is not None) or is_held != (self.lease_until is not None):
-            raise ValueError(f"{self.id}: a running job, and no other, has a worker and a lease")
+            raise ValueError(
+                f"{self.id}: only a running job has a worker and a lease, and it has both"
+            )
         if self.phase.is_final != (self.ended_at is not None):
-            raise ValueError(f"{self.id}: a job at its end, and no other, has a time of its end")
+            raise ValueError(f"{self.id}: only a job that has ended has the time of its end")
         if (self.phase is Phase.FAILED) != (self.error_code is not None):
-            raise ValueError(f"{self.id}: a failed job, and no other, has an error")
+            raise ValueError(f"{self.id}: only a failed job has an error, and it always has one")
 
     @property
     def status(self) -> Status:
-        """The word of the wire: a job that was begun stays `in_progress` until it ends."""
+        """The status in the API: a job that was started stays `in_progress` until it ends."""
         if self.phase is Phase.COMPLETED:
             return Status.COMPLETED
         if self.phase is Phase.FAILED:
@@ -307,7 +305,7 @@ class Job:
 
     @property
     def detail(self) -> StatusDetail | None:
-        """What it does within its status; none is the plain thing."""
+        """What it does within its status; `None` if the status says it all."""
         if self.phase is Phase.PAUSED:
             return StatusDetail.PAUSED
         if self.phase is Phase.WAITING:
@@ -316,20 +314,20 @@ class Job:
 
     @property
     def completed_at(self) -> float | None:
-        """When it was completed; none for one that failed."""
+        """When it was completed; `None` if it failed."""
         return self.ended_at if self.phase is Phase.COMPLETED else None
 
     @property
     def checkpoint(self) -> CheckpointRef | None:
-        """Its newest saved state."""
+        """Its newest checkpoint."""
         return self.checkpoints[0] if self.checkpoints else None
 
     @property
     def remaining_s(self) -> float:
-        """Seconds of work that are left, by the estimate and the steps that are done."""
+        """Seconds of work left, from the estimate and the steps that are done; 0 when it has ended."""
         if self.phase.is_final:
             return 0.0
-        return self.estimate_s * (1 - min(self.step, self.num_steps) / max(self.num_steps, 1))
+        return remaining_s(self.estimate_s, self.step, self.num_steps)
 
     @property
     def progress(self) -> int:
@@ -348,18 +346,18 @@ _DETAILS = {
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs of a list, in its order; `has_more` says whether it goes on behind the last."""
+    """One page of a list of jobs; `has_more` says whether there are jobs after the last."""
 
     jobs: tuple[Job, ...]
     has_more: bool
 
 
 def new_id(kind: JobKind) -> str:
-    """Return a fresh id: the kind and 24 hexadecimal digits that nobody can guess."""
+    """Return a new id: the kind and 24 random hexadecimal digits."""
     return f"{kind}_{secrets.token_hex(12)}"
 
 
 def _check_amounts(**amounts: float) -> None:
     for name, value in amounts.items():
         if not 0 <= value < math.inf:
-            raise ValueError(f"{name} is {value}: it is a finite number from zero")
+            raise ValueError(f"{name} is {value}: it has to be a finite number, zero or more")

@@ -1,7 +1,4 @@
-"""The worker's side of a job: who asks, what it holds, what it reports and what it is answered.
-
-Values only. Not here: how a worker works (`fleet`).
-"""
+"""Messages between a worker and the job queue: who it is, its claim, its progress, its orders."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,30 +8,30 @@ from reelgrid.jobs import policy
 from reelgrid.jobs.job import CheckpointRef, Job
 
 STAGES = ("load", "encode", "denoise", "decode", "write")
-"""The stages that the desk knows the order of; a job that reaches a later one has got further."""
+"""The stages of a job in order; reaching a later stage is progress."""
 
 
 class Command(StrEnum):
-    """What a worker does next: go on, or save its state, give the job back and ask again."""
+    """What a worker has to do next: continue, or save a checkpoint, release the job and claim again."""
 
-    CONTINUE = "go"
+    CONTINUE = "continue"
     PAUSE = "pause"
-    CANCEL = "cancel"  # here without saving: the job is at its end
+    CANCEL = "cancel"  # without saving: the job ends
     YIELD = "yield"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """A worker that asks for work.
+    """A worker, as it introduces itself when it claims a job.
 
     Attributes:
-        id: Unique among workers, new for every process.
-        machine: What its measured times belong to: the device's name, such as "NVIDIA H200".
+        id: Unique among workers; new for every process.
+        machine: Name of the device, such as "NVIDIA H200": measured times are kept for each.
         memory_gib: Device memory that a job may use.
-        models: The models it can load; none is any.
+        models: The models it can load; `None` means any.
         warm_models: Models in its memory.
         load_s: Seconds that it takes to load a model.
-        is_trusted: Whether private jobs may run on it.
+        is_trusted: Whether it may run jobs that need trust.
     """
 
     id: str
@@ -47,13 +44,15 @@ class WorkerInfo:
 
     def __post_init__(self) -> None:
         if not self.id or not self.machine:
-            raise ValueError("a worker has an id and a machine")
+            raise ValueError("a worker needs an id and a machine")
         if not 0 <= self.memory_gib < math.inf or not 0 <= self.load_s < math.inf:
-            raise ValueError(f"worker {self.id}: memory and loading time are finite, from zero")
+            raise ValueError(
+                f"worker {self.id}: memory and loading time have to be finite, zero or more"
+            )
 
     @property
     def for_policy(self) -> policy.WorkerCapacity:
-        """The worker as the policy looks at it."""
+        """The worker as the policy sees it."""
         return policy.WorkerCapacity(
             memory_gib=self.memory_gib,
             warm_models=self.warm_models,
@@ -65,12 +64,12 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job in a worker's hands, for as long as it beats; `epoch` tells it from earlier claims.
+    """A worker's claim on a job, valid as long as heartbeats come; `epoch` tells it from earlier claims.
 
     Attributes:
-        job: As it stood when it was claimed; `job.checkpoints` are what to take up, newest first.
+        job: As it was when it was claimed; `job.checkpoints` are to be restored, newest first.
         worker: Id of the worker.
-        lease_s: A beat extends the lease to this many seconds from its arrival.
+        lease_s: A heartbeat extends the lease to this many seconds from its arrival.
     """
 
     job: Job
@@ -89,18 +88,18 @@ class Claim:
 
     @property
     def checkpoint(self) -> CheckpointRef | None:
-        """The newest saved state, to go on from."""
+        """The newest checkpoint, to continue from."""
         return self.job.checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress:
-    """How far a worker has got with its job.
+    """Progress of a job, as its worker reports it.
 
     Attributes:
-        stage: One of `STAGES`, or a worker's own word.
+        stage: One of `STAGES`, or another word of the worker.
         step: Denoising steps that are done.
-        preview: Blob of a frame at the current step; none leaves the one before.
+        preview: Blob of a frame at the current step; `None` keeps the previous one.
     """
 
     stage: str
@@ -109,18 +108,20 @@ class JobProgress:
 
     def __post_init__(self) -> None:
         if self.step < 0 or not self.stage:
-            raise ValueError(f"no progress: stage {self.stage!r}, step {self.step}")
+            raise ValueError(
+                f"progress needs a stage and a step of zero or more: stage {self.stage!r}, step {self.step}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """What a finished job took, for the machine's profile. Times of the last claim, in seconds.
+    """Measured times of a finished job, for the machine's profile. Of the last claim, in seconds.
 
     Attributes:
-        workload: What step times are comparable for: size, frames and what else counts, such as
-            "832x480x81"; the API asks for profiles by the same words.
-        step_s: The mean of its denoising steps; none if none was made since the last resume.
-        load_s: None if the model was warm.
+        workload: Step times are comparable within it: size, frames and what else matters, such as
+            "832x480x81"; the estimator looks profiles up by the same text.
+        step_s: Mean of its denoising steps; `None` if there was none since the last restore.
+        load_s: `None` if the model was warm.
     """
 
     workload: str
@@ -132,7 +133,7 @@ class Timing:
 
     @property
     def parts(self) -> dict[str, float]:
-        """The times that were measured, by part: step, load, encode, decode, write."""
+        """The measured times by part: step, load, encode, decode, write."""
         names = ("step", "load", "encode", "decode", "write")
         times = {name: getattr(self, f"{name}_s") for name in names}
         return {name: time_s for name, time_s in times.items() if time_s is not None and time_s > 0}
@@ -140,12 +141,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownWorker:
-    """A worker that the desk has heard of.
+    """A worker in the queue's table of workers.
 
     Attributes:
-        seen_at: When it last asked for work or beat; Unix seconds.
-        job: Id of the job it holds.
-        is_live: Whether it has been heard of lately.
+        seen_at: When it last claimed or released a job; Unix seconds.
+        job: Id of the job that it has.
+        is_live: Whether it has a job under a lease, or has asked for one lately.
     """
 
     info: WorkerInfo

@@ -1,12 +1,11 @@
-"""Which waiting job a worker takes, and which running one gives way: pure functions of values.
+"""Scheduling policy: which waiting job a worker takes, and which running job is preempted.
 
-Every job has a *rank*, a time in seconds that is fixed when the job is admitted; the smallest goes
-first. A rank is never earlier than the admission, so that waiting is aging: whatever is admitted
-after the time that a job's rank names stands behind it, and no job starves.
+Pure functions of values. Every job has a *rank*, a time in seconds that is fixed at admission; the
+lowest rank goes first. A rank is never earlier than the admission, so waiting is aging: a job admitted
+after another's rank always stands behind it, and no job starves.
 
-The service calls this with the database's clock, the simulator with simulated time. The formulas
-are functions of plain numbers, so that the simulator can compile the very same ones. Not here:
-leases, retries and tables (`job_queue`).
+The service calls this with the database's clock, the simulator with simulated time. The formulas take
+plain numbers, so that the simulator can compile exactly these functions.
 """
 
 import math
@@ -15,17 +14,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 LENGTH_WEIGHT = 4.0
-"""A job lets jobs pass that come later by up to this many times the difference in length."""
+"""A later job may pass a longer one by up to this many times the difference in length."""
 
 DEADLINE_LEAD = 2.0
 """A job with a deadline is due this many times its own length before the deadline."""
 
 PREEMPTION_GAIN = 2.0
-"""Giving way pays when the running job needs this many times what the waiting one costs it."""
+"""Preemption is worthwhile if the running job needs this many times what it costs to let the other pass."""
 
 
 class Priority(IntEnum):
-    """Classes of patience; a higher one passes a lower one for as long as the patience lasts."""
+    """Priority class. A higher class passes a lower one only within the lower one's delay."""
 
     LOW = 0
     NORMAL = 1
@@ -33,24 +32,24 @@ class Priority(IntEnum):
 
     @property
     def delay_s(self) -> float:
-        """Seconds by which a job of this class lets jobs of the highest class pass."""
-        return _PATIENCE_S[self]
+        """Seconds by which jobs of this class are ranked behind the highest class."""
+        return _DELAY_S[self]
 
 
-_PATIENCE_S = {Priority.LOW: 14_400.0, Priority.NORMAL: 900.0, Priority.HIGH: 0.0}
+_DELAY_S = {Priority.LOW: 14_400.0, Priority.NORMAL: 900.0, Priority.HIGH: 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingJob:
-    """A job that can be taken, as far as the policy looks at it.
+    """A waiting job, as the policy sees it.
 
     Attributes:
-        id: Its name; ties go to the smaller one.
+        id: Breaks ties; the smaller id goes first.
         rank: From `rank`; seconds.
-        estimate_s: Seconds of work that are left, without loading the model.
+        estimate_s: Seconds of work left, without loading the model.
         memory_gib: Device memory it needs.
-        model: The model it needs.
-        needs_trust: Whether it may run on trusted workers only.
+        model: Name of the model it needs.
+        needs_trust: Whether only trusted workers may run it.
     """
 
     id: str
@@ -63,14 +62,14 @@ class WaitingJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerCapacity:
-    """A worker that asks for work.
+    """What a worker can run, as the policy sees it.
 
     Attributes:
         memory_gib: Device memory that a job may use.
         warm_models: Models in its memory.
-        load_s: Seconds to load a model that is not.
-        models: The models it can load at all; none is any.
-        is_trusted: Whether private jobs may run on it.
+        load_s: Seconds to load a model that is not in memory.
+        models: The models it can load; `None` means any.
+        is_trusted: Whether it may run jobs that need trust.
     """
 
     memory_gib: float
@@ -82,12 +81,12 @@ class WorkerCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningJob:
-    """A job on a worker.
+    """A job on a worker, as the policy sees it.
 
     Attributes:
         rank: The rank it was admitted with.
-        remaining_s: Seconds of work that are left.
-        save_s: Seconds to save its state and to take it up again.
+        remaining_s: Seconds of work left.
+        save_s: Seconds to write its checkpoint and to restore it.
     """
 
     id: str
@@ -98,27 +97,39 @@ class RunningJob:
     save_s: float = 0.0
 
 
-def fair_start_s(
-    submitted_s: float, last_turn_s: float | None, last_estimate_s: float = 0.0
-) -> float:
-    """Return when a job would begin if its owner had one worker to himself.
+def remaining_s(estimate_s: float, step: int, num_steps: int) -> float:
+    """Return the seconds of work left, never below zero; `sql.schema.REMAINING_S` is the same in SQL.
 
-    Jobs of one owner stand one behind the other on this clock, so that owners share the workers
-    evenly however many jobs each of them sends (Zhang, "Virtual Clock", SIGCOMM 1990).
+    Args:
+        estimate_s: Seconds of the whole job.
+        step: Steps that are done. Some solvers count more than `num_steps`; they count as all.
+        num_steps: Denoising steps; with 0 nothing is ever counted as done.
+    """
+    return estimate_s * (1.0 - min(step, num_steps) / max(num_steps, 1))
+
+
+def fair_start_s(
+    submitted_s: float, last_fair_start_s: float | None, last_estimate_s: float = 0.0
+) -> float:
+    """Return when a job would start if its owner had exactly one worker (Zhang, "Virtual Clock", 1990).
+
+    Jobs of one owner queue one behind the other on this clock, so that owners share the workers evenly
+    however many jobs each of them submits.
 
     Args:
         submitted_s: When it is admitted.
-        last_turn_s: The latest turn among the owner's unfinished jobs; none if there are none.
+        last_fair_start_s: The latest fair start among the owner's unfinished jobs; `None` if there are
+            none.
         last_estimate_s: The length of that job.
     """
-    if last_turn_s is None:
+    if last_fair_start_s is None:
         return submitted_s
-    return fair_start_after(submitted_s, last_turn_s, last_estimate_s)
+    return fair_start_after(submitted_s, last_fair_start_s, last_estimate_s)
 
 
-def fair_start_after(submitted_s: float, last_turn_s: float, last_estimate_s: float) -> float:
-    """Return the turn of a job whose owner has unfinished ones."""
-    return max(submitted_s, last_turn_s + last_estimate_s)
+def fair_start_after(submitted_s: float, last_fair_start_s: float, last_estimate_s: float) -> float:
+    """Return the fair start of a job whose owner has unfinished jobs."""
+    return max(submitted_s, last_fair_start_s + last_estimate_s)
 
 
 def rank(
@@ -129,10 +140,10 @@ def rank(
     priority: Priority = Priority.NORMAL,
     deadline_s: float | None = None,
 ) -> float:
-    """Return the rank of a job, in seconds on the clock of `submitted_s`; smaller goes first.
+    """Return the rank of a job, in seconds on the clock of `submitted_s`; the lowest goes first.
 
-    Short jobs pass long ones within a class, owners take turns, and a deadline brings a job forward
-    to `DEADLINE_LEAD` times its length before it, at the earliest to the head of its own time.
+    Short jobs pass long ones within a class, owners share fairly, and a deadline moves a job forward to
+    `DEADLINE_LEAD` times its length before it, but never before its own admission.
 
     Args:
         submitted_s: When it is admitted.
@@ -148,13 +159,13 @@ def rank(
 def rank_by(
     submitted_s: float, fair_start_s: float, estimate_s: float, delay_s: float, due_s: float
 ) -> float:
-    """Return the rank in numbers alone; a job without a deadline is due at infinity."""
-    patient = fair_start_s + delay_s + LENGTH_WEIGHT * estimate_s
-    return min(patient, max(submitted_s, due_s - DEADLINE_LEAD * estimate_s))
+    """Return the rank from plain numbers; a job without a deadline is due at infinity."""
+    without_deadline = fair_start_s + delay_s + LENGTH_WEIGHT * estimate_s
+    return min(without_deadline, max(submitted_s, due_s - DEADLINE_LEAD * estimate_s))
 
 
 def fits(worker: WorkerCapacity, job: WaitingJob) -> bool:
-    """Return whether the worker can and may run the job."""
+    """Return whether the worker can run the job and is allowed to."""
     return (
         job.memory_gib <= worker.memory_gib
         and (worker.models is None or job.model in worker.models)
@@ -163,20 +174,20 @@ def fits(worker: WorkerCapacity, job: WaitingJob) -> bool:
 
 
 def claim_rank(worker: WorkerCapacity, job: WaitingJob) -> float:
-    """Return the job's rank for this worker: a model in its memory is worth the time to load it."""
+    """Return the job's rank for this worker: a warm model is worth the time to load it."""
     return rank_on_worker(job.rank, worker.load_s, job.model in worker.warm_models)
 
 
 def rank_on_worker(rank: float, load_s: float, is_warm: bool) -> float:
-    """Return the rank as a worker sees it that has, or has not, the model in its memory."""
+    """Return the rank as seen by a worker that has, or does not have, the model in memory."""
     return rank - load_s if is_warm else rank
 
 
 def choose(worker: WorkerCapacity, waiting: Iterable[WaitingJob]) -> WaitingJob | None:
-    """Return the job that the worker takes, or none.
+    """Return the job that the worker takes, or `None`.
 
-    Of jobs that are alike in model, memory and trust it is enough to hand over the one with the
-    smallest rank: the answer is the same.
+    Of jobs that are alike in model, memory and trust, passing the one with the lowest rank is enough:
+    the answer is the same.
     """
     candidates = (job for job in waiting if fits(worker, job))
     return min(
@@ -187,8 +198,8 @@ def choose(worker: WorkerCapacity, waiting: Iterable[WaitingJob]) -> WaitingJob 
 def should_yield(running: RunningJob, waiting: WaitingJob) -> bool:
     """Return whether a running job stops at its next step for a waiting one.
 
-    It does if the worker would then take the waiting one, and if what that costs the running one,
-    saving, loading and all, is less than a `PREEMPTION_GAIN`-th of what it still needs.
+    It does if its worker would then take the waiting job, and if the cost of that, with saving and
+    loading, is less than a `PREEMPTION_GAIN`-th of what the running job still needs.
     """
     worker = running.worker
     return fits(worker, waiting) and is_worthwhile(
@@ -211,21 +222,21 @@ def is_worthwhile(
     estimate_s: float,
     is_warm: bool,
 ) -> bool:
-    """Return whether giving way pays, in numbers alone.
+    """Return whether preemption is worthwhile, from plain numbers.
 
-    The ranks are compared as the worker sees them, which has the running job's model in its
-    memory: a job that gave way would otherwise be taken up again in the same breath.
+    The ranks are compared as the worker sees them, with the running job's model in memory: otherwise
+    the worker would take the preempted job again at once.
     """
     if rank_on_worker(waiting_rank, load_s, is_warm) >= rank_on_worker(running_rank, load_s, True):
         return False
-    loads = 0 if is_warm else 2  # there and back
+    loads = 0 if is_warm else 2  # the waiting job's model, and the running one's again
     return PREEMPTION_GAIN * (estimate_s + save_s + loads * load_s) < remaining_s
 
 
 def choose_victim(running: Iterable[RunningJob], waiting: WaitingJob) -> RunningJob | None:
-    """Return the running job that gives way to the waiting one: the one with the largest rank.
+    """Return the running job that yields to the waiting one: the one with the highest rank.
 
-    To be asked only when no worker that fits is free.
+    Only meaningful while no worker that fits is free.
     """
     candidates = (job for job in running if should_yield(job, waiting))
     return max(candidates, key=lambda job: (job.rank, job.id), default=None)

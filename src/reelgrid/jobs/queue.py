@@ -1,11 +1,11 @@
-"""The desk: the one place that knows what is to be done, by whom, and what has become of it.
+"""The job queue: one durable table of jobs, which API, workers and operator use in three roles.
 
-A role, implemented by `sql_queue.SqlJobQueue` over SQLite and PostgreSQL; made by `sql_queue.open_job_queue`. Every
-method is one transaction: it has happened or it has not. Safe to call from several threads and
-processes at once. Times are Unix seconds on the database's clock.
+Protocols, implemented by `sql.sql_queue.SqlJobQueue` over SQLite and PostgreSQL and opened by
+`open_job_queue`. Every method is one transaction. Safe to call from several threads and processes at
+once. Times are Unix seconds on the database's clock.
 
-Every method may raise `JobQueueError` (the database cannot be reached or written: full disk, no
-permission) and `BusyError` (it was locked for longer than the patience); nothing has happened then.
+Every method may raise `JobQueueError` (the database cannot be reached or written: no permission, full
+disk) and `BusyError` (it was locked for longer than the timeout); nothing has changed then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,18 +29,18 @@ HEARTBEAT_EVERY_S = 5.0
 
 @runtime_checkable
 class ClientQueue(Protocol):
-    """What the owners of jobs ask for. `owner=None` is the operator, who sees everything."""
+    """The queue for owners of jobs. `owner=None` is the operator, who sees all jobs."""
 
     def submit(self, job: NewJob, *, limits: KeyLimits | None = None) -> Job:
-        """Admit a job and return it: when this returns, it is not lost any more.
+        """Admit a job and return it. When this returns, the job is durable.
 
-        The fair turn, the rank and, where it pays, the mark on the running job that is to yield are
-        set in the same transaction. With an idempotency key that the owner has used before, the job
-        of that time is returned and nothing else happens.
+        The fair start, the rank and, if preemption is worthwhile, the mark on the running job that has
+        to yield are written in the same transaction. If the owner has used the idempotency key before,
+        the job of that time is returned and nothing else happens.
 
         Args:
-            job: What is to be done.
-            limits: The key's; `max_jobs` and `max_gpu_s_per_day` are enforced here, without a race.
+            job: What has to be done.
+            limits: The key's; `max_jobs` and `max_gpu_s_per_day` are checked here, free of races.
 
         Returns:
             The job.
@@ -52,7 +52,7 @@ class ClientQueue(Protocol):
         ...
 
     def get(self, job_id: str, *, owner: str | None = None) -> Job:
-        """Return a job; raises `NotFoundError` if there is none, or it is another owner's."""
+        """Return a job; raises `NotFoundError` if it does not exist or belongs to another owner."""
         ...
 
     def list(
@@ -64,85 +64,81 @@ class ClientQueue(Protocol):
         order: Literal["asc", "desc"] = "desc",
         kind: str | None = None,
     ) -> JobPage:
-        """Return jobs by time of admission, from behind the job `after`.
+        """Return jobs by time of admission, starting after the job `after`.
 
-        Raises `NotFoundError` if there is no job `after` among them. `limit` is 1 to 1,000.
+        Raises `NotFoundError` if `after` is not among them. `limit` is 1 to 1,000.
         """
         ...
 
     def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
-        """End a job: one that no worker has at once, a running one at its next step.
+        """End a job: at once if no worker has it, otherwise at its next step.
 
-        A running job is returned with the detail `cancelling`; whatever its worker does from then
-        on, it ends as failed with the code `cancelled`. A job that has ended stays as it is:
-        `ConflictError`, except for one that was cancelled before, which is returned.
+        A running job is returned with the detail `cancelling`; whatever its worker does from then on, it
+        ends as failed with the code `cancelled`. A job that was cancelled before is returned unchanged;
+        any other job that has ended raises `ConflictError`.
         """
         ...
 
     def pause(self, job_id: str, *, owner: str | None = None) -> Job:
-        """Hold a job back: one that no worker has at once, a running one when it has saved its state.
+        """Pause a job: at once if no worker has it, otherwise as soon as its checkpoint is saved.
 
-        A paused job is returned as it is; raises `ConflictError` if it has ended or is cancelled.
+        A paused job is returned unchanged; raises `ConflictError` if it has ended or is being cancelled.
         """
         ...
 
     def resume(self, job_id: str, *, owner: str | None = None) -> Job:
-        """Let a paused job go on, with the rank it was admitted with.
+        """Let a paused job wait for a worker again, with the rank it was admitted with.
 
-        A pause that its worker has not obeyed yet is taken back. A job that is not paused is
-        returned as it is; raises `ConflictError` if it has ended.
+        A requested pause that its worker has not obeyed yet is withdrawn. A job that is not paused is
+        returned unchanged; raises `ConflictError` if it has ended.
         """
         ...
 
     def delete(self, job_id: str, *, owner: str | None = None) -> Job:
         """Remove a job and return it as it was, so that the caller can remove its blobs.
 
-        A running job is cancelled, is not seen any more, and goes when its worker lets go.
+        A running job is cancelled and hidden at once, and removed when its worker stops.
         """
         ...
 
-    def queue_position(self, job_id: str, *, owner: str | None = None) -> QueuePosition | None:
-        """Return a waiting job's place in the queue; none if it is not waiting. Up to 1 s old."""
+    def position_of(self, job: Job) -> QueuePosition | None:
+        """Return a waiting job's position in the queue; `None` if it is not waiting. Up to 1 s old."""
         ...
 
-    def position_for(self, *, rank: float, memory_gib: float, model: str) -> QueuePosition:
-        """Return the place that a job with this rank would have, before it is admitted."""
-        ...
-
-    def rank_now(self, job: NewJob) -> float:
-        """Return the rank that the job would be admitted with now."""
+    def position_if_submitted(self, job: NewJob) -> QueuePosition:
+        """Return the position that a job would have if it was submitted now, by the database's clock."""
         ...
 
 
 @runtime_checkable
 class WorkerQueue(Protocol):
-    """What workers ask for. A claim that is no longer theirs raises `StaleClaim`: drop the job.
+    """The queue for workers. A claim that is no longer valid raises `StaleClaim`: drop the job.
 
-    Nothing that a worker of an earlier epoch writes has any effect, however late it arrives.
+    Nothing that a worker writes with an earlier epoch has any effect, however late it arrives.
     """
 
     def claim(self, worker: WorkerInfo, *, lease_s: float = LEASE_S) -> Claim | None:
-        """Give the worker the job that the policy chooses for it, or none.
+        """Give the worker the job that the policy chooses for it, or `None`.
 
-        Jobs whose lease has run out go back to waiting first. To be called again after a second or
-        less when there was none: a worker that asks counts as idle for a short time only.
+        Jobs whose lease has expired return to waiting first. If there was none, call again within a
+        second: a worker counts as idle only for a short time after its last claim.
         """
         ...
 
     def heartbeat(self, claim: Claim, progress: JobProgress) -> Command:
-        """Extend the lease, report progress, and learn what to do.
+        """Extend the lease, report progress, and return what to do.
 
-        From a thread every `HEARTBEAT_EVERY_S`, and at every change of stage: the desk counts a worker's
-        deaths by how far the job had got.
+        Call it every `HEARTBEAT_EVERY_S` from a thread, and at every change of stage: lost workers are
+        counted by how far the job had got.
         """
         ...
 
     def poll_command(self, claim: Claim) -> Command:
-        """Learn what to do, without writing anything: cheap enough for the edge of every step."""
+        """Return what to do, without writing: cheap enough to call at every step."""
         ...
 
     def save_checkpoint(self, claim: Claim, blob: str, step: int) -> tuple[str, ...]:
-        """Note a saved state whose blob is complete in the store; a beat as well.
+        """Record a checkpoint whose blob is complete in the store; counts as a heartbeat.
 
         Returns:
             Names of blobs that no row refers to any more: the caller may remove them.
@@ -154,29 +150,29 @@ class WorkerQueue(Protocol):
     ) -> Job:
         """Complete the job with the blobs of its files, which are complete in the store.
 
-        Look at the phase of what comes back: a job that was cancelled meanwhile is `FAILED`, and
-        its files are the caller's to remove, as the blobs of its saved states are in any case.
-        Safe to try again when the answer was lost: the same finish of the same claim is the same.
+        Check the phase of the returned job: a job that was cancelled meanwhile is `FAILED`, and the
+        caller removes its files, and the blobs of its checkpoints in any case. Safe to repeat if the
+        answer was lost: the same finish of the same claim returns the same job.
         """
         ...
 
     def fail(self, claim: Claim, code: str, message: str, *, needs_gib: float | None = None) -> Job:
         """End the job with a reason for its owner: one line, without paths or traces.
 
-        With the code `out_of_memory` it goes back to waiting, with a larger need of memory, if a
-        live worker has more (at least `needs_gib`): look at the phase of what comes back.
+        With the code `out_of_memory`, if a live worker has more memory (at least `needs_gib`), the job
+        waits for it instead, with a larger need of memory: check the phase of the returned job.
         """
         ...
 
     def release(self, claim: Claim, reason: str) -> Job:
-        """Let go of the job: it waits again, is paused or is cancelled, as was wanted of it.
+        """Give up the claim: the job waits again, or is paused or cancelled if that was requested.
 
         Args:
             claim: The claim, which is void afterwards.
             reason: For people: "yielded", "stopped", "paused" ...
 
         Returns:
-            The job; a cancelled one is `FAILED`, and its blobs are the caller's to remove.
+            The job; a cancelled one is `FAILED`, and the caller removes its blobs.
         """
         ...
 
@@ -185,19 +181,19 @@ class WorkerQueue(Protocol):
         ...
 
     def expire_leases(self) -> int:
-        """Take back the jobs whose lease has run out; returns how many.
+        """Take back the jobs whose lease has expired; returns how many.
 
-        Every claim does so too; this is for a server that has no worker at the moment.
+        Every claim does this too; `retention.Maintenance` does it for a server without workers.
         """
         ...
 
 
 @runtime_checkable
 class OperatorQueue(Protocol):
-    """What the operator, the metrics and the sweeps ask for."""
+    """The queue for the operator: readiness, metrics, retention and webhooks."""
 
     def check_readable(self) -> None:
-        """Return if the database can be read and written now."""
+        """Return if the database can be read now; writes nothing."""
         ...
 
     def now(self) -> float:
@@ -205,7 +201,11 @@ class OperatorQueue(Protocol):
         ...
 
     def workers(self) -> Sequence[KnownWorker]:
-        """Return the workers that were heard of within the last day, the live ones marked."""
+        """Return the workers in the table, the live ones marked."""
+        ...
+
+    def forget_workers(self) -> int:
+        """Remove workers that have not been seen for a day; returns how many."""
         ...
 
     def job_counts(self) -> Sequence[JobCount]:
@@ -213,15 +213,15 @@ class OperatorQueue(Protocol):
         ...
 
     def oldest_wait_s(self) -> float:
-        """Return for how long the job that has waited longest has been waiting; 0 if none waits."""
+        """Return for how long the oldest waiting job has been waiting; 0 if none waits."""
         ...
 
     def counters(self) -> Sequence[Counter]:
-        """Return all counts and histograms."""
+        """Return all counters and histograms."""
         ...
 
     def observe(self, name: str, label: str = "", value: float | None = None) -> None:
-        """Add one to a count, or one observation to the histogram of that name."""
+        """Add one to a counter, or one value to the histogram of that name."""
         ...
 
     def profiles(self, *, model: str | None = None) -> Sequence[TimingProfile]:
@@ -232,23 +232,19 @@ class OperatorQueue(Protocol):
         """Return GPU-seconds by owner and day (UTC), newest first."""
         ...
 
-    def num_unfinished(self, owner: str) -> int:
-        """Return how many jobs of the owner have not ended."""
-        ...
-
     def expired(self, *, limit: int = 100) -> Sequence[Job]:
-        """Return jobs that have ended, have files and are past `expires_at`, longest first."""
+        """Return ended jobs with files that are past `expires_at`, the longest expired first."""
         ...
 
     def oldest_with_files(self, *, limit: int = 100) -> Sequence[Job]:
-        """Return jobs that have ended and have files, oldest first: what a full disk gives up."""
+        """Return ended jobs with files, oldest first: candidates for eviction from a full disk."""
         ...
 
     def drop_files(self, job_id: str) -> Job:
-        """Forget the files and states of a job that has ended; returns it as it was before.
+        """Forget the files and checkpoints of an ended job; returns it as it was before.
 
-        The row goes first, then the blobs: what is interrupted between leaves blobs without a row,
-        which the sweep of `blob_names` finds.
+        The row is written first, then the caller removes the blobs: an interruption in between leaves
+        blobs without a row, which garbage collection finds by `blob_names`.
         """
         ...
 
@@ -257,22 +253,22 @@ class OperatorQueue(Protocol):
         ...
 
     def blob_names(self) -> frozenset[str]:
-        """Return the names of all blobs that a row refers to: files, states, previews, inputs.
+        """Return the names of all blobs that a row refers to: files, checkpoints, previews, inputs.
 
-        A blob that is younger than the longest upload takes may be missing here: its row is
-        written after it.
+        The blob of an upload may be missing here for as long as an upload takes: its row is written
+        after it.
         """
         ...
 
     def claim_outbox(self, *, limit: int = 20, lease_s: float = 60.0) -> Sequence[OutboxEntry]:
-        """Return notices that are due, held back from other senders for `lease_s`."""
+        """Return webhooks that are due, hidden from other senders for `lease_s`."""
         ...
 
-    def settle_outbox(self, notice: OutboxEntry, *, retry_in_s: float | None) -> None:
-        """Strike off a notice (delivered, or given up), or have it come again after `retry_in_s`."""
+    def settle_outbox(self, entry: OutboxEntry, *, retry_in_s: float | None) -> None:
+        """Remove a webhook (delivered, or given up), or make it due again after `retry_in_s`."""
         ...
 
 
 @runtime_checkable
 class JobQueue(ClientQueue, WorkerQueue, OperatorQueue, Protocol):
-    """All of it."""
+    """All three roles."""

@@ -1,1 +1,1 @@
-"""The durable job queue in SQL, over SQLite and PostgreSQL."""
+"""The job queue in SQL; everything outside opens it with `sql_queue.open_job_queue`."""

@@ -1,11 +1,11 @@
-"""The claim: which waiting job a worker gets, as one statement.
+"""The claim query: which waiting job a worker gets, as one statement.
 
-`policy.choose` in SQL, and a test compares the two: of every model that the worker can load the
-waiting job with the smallest rank that fits, and of those the one with the smallest rank as this
-worker sees it. Each of them is one look into an index, however long the queue.
+For each model that the worker can load, take the lowest-ranked waiting job that fits; claim the best of
+these by the worker's own rank. One index lookup a model, however long the queue. This is `policy.choose`
+in SQL, and a test compares the two.
 
-The statements are built once for each shape of worker: its models, the warm ones, its trust. Who
-it is and what else it has are their parameters.
+Statements are built once for each shape of worker: its models, its warm models, its trust. Its id and
+memory are parameters.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ _LOAD_S = bindparam("load_s", type_=Float())
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class WorkerShape:
     """What the statements of two workers differ by."""
 
     models: tuple[str, ...] | None
@@ -47,28 +47,28 @@ class Shape:
     is_trusted: bool
 
 
-def shape(worker: WorkerInfo) -> Shape:
-    """Return what the worker's statements are built for."""
+def shape_of(worker: WorkerInfo) -> WorkerShape:
+    """Return the shape that the worker's statements are built for."""
     models = None if worker.models is None else tuple(sorted(worker.models))
-    return Shape(models, tuple(sorted(worker.warm_models)), worker.is_trusted)
+    return WorkerShape(models, tuple(sorted(worker.warm_models)), worker.is_trusted)
 
 
-def asked_by(worker: WorkerInfo) -> dict[str, Any]:
-    """Return the parameters of the statements."""
+def parameters_of(worker: WorkerInfo) -> dict[str, Any]:
+    """Return the parameters of the worker's statements."""
     return {"worker_gib": worker.memory_gib, "load_s": worker.load_s}
 
 
-def claim(database: Database, asking: Shape) -> Update:
+def claim_statement(database: Database, shape: WorkerShape) -> Update:
     """Return the statement that gives a worker its job and returns the row, or no row.
 
-    Two workers that ask at once get two jobs: on PostgreSQL a row that another transaction is about
-    to take is skipped, on SQLite there is one writing transaction at a time. Its parameters are
-    those of `asked_by`, and `claimed_by` and `lease_s`.
+    Two workers that claim at the same time get two jobs: PostgreSQL skips a row that another
+    transaction is about to take, and SQLite has one writing transaction at a time. Its parameters are
+    those of `parameters_of`, and `claimed_by` and `lease_s`.
     """
     now = database.now
     return (
         update(schema.job)
-        .where(_JOB.id == choice(asking, skip_locked=True), schema.in_phase(Phase.WAITING))
+        .where(_JOB.id == best_job(shape, skip_locked=True), schema.in_phase(Phase.WAITING))
         .values(
             phase=str(TRANSITIONS[Phase.WAITING, Transition.CLAIM]),
             epoch=_JOB.epoch + 1,
@@ -84,8 +84,8 @@ def claim(database: Database, asking: Shape) -> Update:
     )
 
 
-def choice(
-    asking: Shape,
+def best_job(
+    shape: WorkerShape,
     *,
     skip_locked: bool = False,
     without: ColumnElement[bool] | None = None,
@@ -93,15 +93,15 @@ def choice(
     """Return the id of the waiting job that the policy gives to a worker.
 
     Args:
-        asking: The shape of who asks; the rest are the parameters of `asked_by`.
-        skip_locked: Take the row for the rest of the transaction, and pass over taken ones.
-        without: Jobs that are not looked at.
+        shape: Of the worker; the rest are the parameters of `parameters_of`.
+        skip_locked: Lock the row until the end of the transaction, and skip locked ones.
+        without: Jobs to leave out.
     """
-    heads = [
-        _head(asking, condition, is_warm, skip_locked=skip_locked, without=without)
-        for condition, is_warm in _kinds(asking)
+    firsts = [
+        _first_of(shape, condition, is_warm, skip_locked=skip_locked, without=without)
+        for condition, is_warm in _model_groups(shape)
     ]
-    best = union_all(*heads).subquery("heads") if len(heads) > 1 else heads[0].subquery("heads")
+    best = union_all(*firsts).subquery("firsts") if len(firsts) > 1 else firsts[0].subquery()
     return (
         select(best.c.id)
         .order_by(best.c.claim_rank, best.c.rank, best.c.id)
@@ -110,19 +110,19 @@ def choice(
     )
 
 
-def _kinds(asking: Shape) -> list[tuple[ColumnElement[bool], bool]]:
-    """Return the worker's models, each apart and the rest together, and whether they are warm."""
-    named = asking.warm_models if asking.models is None else asking.models
-    kinds: list[tuple[ColumnElement[bool], bool]] = [
-        (_JOB.model == model, model in asking.warm_models) for model in named
+def _model_groups(shape: WorkerShape) -> list[tuple[ColumnElement[bool], bool]]:
+    """Return a condition for each named model and one for all others, and whether it is warm."""
+    named = shape.warm_models if shape.models is None else shape.models
+    groups: list[tuple[ColumnElement[bool], bool]] = [
+        (_JOB.model == model, model in shape.warm_models) for model in named
     ]
-    if asking.models is None:
-        kinds.append((and_(True, *(_JOB.model != model for model in named)), False))
-    return kinds or [(false(), False)]
+    if shape.models is None:
+        groups.append((and_(True, *(_JOB.model != model for model in named)), False))
+    return groups or [(false(), False)]
 
 
-def _head(
-    asking: Shape,
+def _first_of(
+    shape: WorkerShape,
     condition: ColumnElement[bool],
     is_warm: bool,
     *,
@@ -130,22 +130,22 @@ def _head(
     without: ColumnElement[bool] | None,
 ) -> Select[tuple[str, float, float]]:
     rank = rank_on_worker(_JOB.rank, _LOAD_S, is_warm)  # type: ignore[arg-type]  # plain arithmetic
-    head = (
+    first = (
         select(_JOB.id, _JOB.rank, rank.label("claim_rank"))  # type: ignore[attr-defined]
-        .where(schema.in_phase(Phase.WAITING), condition, *_fits(asking))
+        .where(schema.in_phase(Phase.WAITING), condition, *_fits(shape))
         .order_by(_JOB.rank, _JOB.id)
         .limit(1)
     )
     if without is not None:
-        head = head.where(not_(without))
+        first = first.where(not_(without))
     if skip_locked:
-        head = head.with_for_update(skip_locked=True)
-    inner = head.subquery()
+        first = first.with_for_update(skip_locked=True)
+    inner = first.subquery()
     return select(inner.c.id, inner.c.rank, inner.c.claim_rank)
 
 
-def _fits(asking: Shape) -> list[ColumnElement[bool]]:
+def _fits(shape: WorkerShape) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [_JOB.memory_gib <= _MEMORY_GIB]
-    if not asking.is_trusted:
+    if not shape.is_trusted:
         conditions.append(not_(_JOB.needs_trust))
     return conditions

@@ -1,12 +1,9 @@
-"""The database that the desk stands on: SQLite or PostgreSQL, its transactions, clock and errors.
+"""Database access: SQLite or PostgreSQL, transactions, clock, prepared statements, error translation.
 
-SQLite runs in WAL mode, and every writing transaction begins with `BEGIN IMMEDIATE`, so that it
-waits for its turn at the start and is never refused half way. `synchronous=FULL` flushes the log at
-every commit: what was committed survives `kill -9` and, as far as the disk keeps what it says it has
-written, the loss of power. (With `NORMAL` a commit would be 0.16 ms cheaper on the machine of the
-benchmark, and the last ones could be gone after a loss of power.) Not here: tables (`schema`).
-
-Whether a file lies on a drive of this machine, which SQLite needs: its log is shared memory.
+SQLite runs in WAL mode, and every writing transaction begins with `BEGIN IMMEDIATE`: it waits for its turn
+at the start and is never refused half way. `synchronous=FULL` flushes the log at every commit: committed
+data survives `kill -9` and, if the disk does not lie about its cache, a loss of power. (`NORMAL` would make
+a commit 0.16 ms cheaper on the machine of the benchmark, and could lose the last commits with the power.)
 """
 
 import sqlite3
@@ -32,18 +29,18 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from reelgrid.errors import BusyError, JobQueueError, RequestError, StorageFullError
-from reelgrid.jobs.sql.write_lock import Turnstile
+from reelgrid.jobs.sql.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-PATIENCE_S = 10.0
+LOCK_TIMEOUT_S = 10.0
 """How long a transaction waits for others before it gives up."""
 
-FROZEN_S = 5.0
-"""A process that was stopped within a transaction holds others up for so long; PostgreSQL only.
+IDLE_TRANSACTION_S = 5.0
+"""PostgreSQL ends the transaction of a process that was stopped within it after this long.
 
-On SQLite nobody can take the file's lock away from it but who kills it.
+On SQLite the lock of a stopped process is only released when the process is killed.
 """
 
 # A subselect is read once for a statement, so that an index can be searched by it; the bare function
@@ -54,27 +51,27 @@ _CLOCKS = {
 }
 _BUSY_STATES = {
     "23505",  # the same idempotency key twice at once, one on either side of midnight
-    "25P03",  # stopped within a transaction for longer than FROZEN_S
+    "25P03",  # stopped within a transaction for longer than IDLE_TRANSACTION_S
     "40001",  # serialization failure
     "40P01",  # deadlock
-    "55P03",  # no lock within PATIENCE_S
+    "55P03",  # no lock within LOCK_TIMEOUT_S
 }
 _FULL_STATES = {"53100"}
 _RETRY_S = 0.01
 _IMMEDIATE = "reelgrid_immediate"
 _MAX_PREPARED = 500
 _MAX_IDLE_LOG_BYTES = 64 << 20  # a long reader lets the log grow; it shrinks again to this
-_HELD = "the database {} is held by another transaction: try again"
+_LOCKED = "the database {} is held by another transaction: try again"
 
 T = TypeVar("T")
 
 
 class Database:
-    """A database, reached from several threads; each transaction has its connection to itself.
+    """A database, used from several threads; each transaction has a connection of its own.
 
     Args:
         url: `sqlite:///file`, `postgresql://...`, or the path of an SQLite file.
-        clock: An SQL expression of the time in Unix seconds, in place of the database's own.
+        clock: An SQL expression for the time in Unix seconds, instead of the database's clock.
     """
 
     def __init__(self, url: str | Path, *, clock: str | None = None) -> None:
@@ -82,13 +79,13 @@ class Database:
         self.dialect = self.url.get_backend_name()
         self._engine = _make_engine(self.url)
         self._file_id: tuple[int, int] | None = None
-        self._turnstile = _make_turnstile(self.url) if self.is_sqlite else None
+        self._write_lock = _make_write_lock(self.url) if self.is_sqlite else None
         self._prepared: dict[tuple[Any, ...], Any] = {}
         self.now: ColumnElement[float] = literal_column(clock or _CLOCKS[self.dialect], Float())
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether it is a file of this machine."""
+        """Whether it is an SQLite file."""
         return self.dialect == "sqlite"
 
     @contextmanager
@@ -103,22 +100,22 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction: committed at the end of the block, undone if the block raises.
+        """Open a transaction: committed at the end of the block, rolled back if the block raises.
 
         Yields:
             The connection.
         """
-        with self._translated(), self._turn(), self._engine.connect() as connection:
+        with self._translated(), self._writer(), self._engine.connect() as connection:
             connection = connection.execution_options(**{_IMMEDIATE: True})
             with connection.begin():
                 self._check_file()
                 yield connection
 
     def _check_file(self) -> None:
-        """Refuse to write into a file that has been removed or replaced: nobody would find it again.
+        """Refuse to write into a file that was removed or replaced: the data would be lost.
 
         Raises:
-            JobQueueError: It has been.
+            JobQueueError: It was.
         """
         if not self.is_sqlite:
             return
@@ -136,17 +133,17 @@ class Database:
             )
 
     def insert(self, table: "Table") -> sqlite_dialect.Insert | postgresql.Insert:
-        """Return an insert that can update what is there instead."""
+        """Return an insert that can become an update of an existing row."""
         return sqlite_dialect.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def prepared(self, build: "Callable[..., T]", *shape: Hashable) -> T:
-        """Return the statement that a function builds of this database, built the first time only.
+        """Return the statement that a function builds for this database, built the first time only.
 
         Building a statement and finding its compiled form takes longer than running it.
 
         Args:
             build: Called with the database and the shape.
-            shape: What the statement differs by; what its values differ by are its parameters.
+            shape: What the statement itself depends on; values are its parameters.
         """
         try:
             found: T = self._prepared[build, *shape]
@@ -163,11 +160,11 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-        if self._turnstile is not None:
-            self._turnstile.close()
+        if self._write_lock is not None:
+            self._write_lock.close()
 
-    def _turn(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._turnstile is None else self._turnstile.passing(PATIENCE_S)
+    def _writer(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._write_lock is None else self._write_lock.hold(LOCK_TIMEOUT_S)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -176,16 +173,16 @@ class Database:
         except PoolTimeoutError:
             raise BusyError(f"the database {self} has no connection free: try again") from None
         except TimeoutError:
-            raise BusyError(_HELD.format(self)) from None
+            raise BusyError(_LOCKED.format(self)) from None
         except DBAPIError as error:
             raise self._explain(error) from error
 
     def _explain(self, error: DBAPIError) -> BusyError | JobQueueError:
-        """Return the one line for what the database refused."""
+        """Return the error of the tree for an error of the database, in one line."""
         text = str(error.orig).strip().splitlines()[0]
         state = getattr(error.orig, "sqlstate", None)
         if state in _BUSY_STATES or "database is locked" in text:
-            return BusyError(_HELD.format(self))
+            return BusyError(_LOCKED.format(self))
         if error.connection_invalidated:
             return BusyError(f"the connection to the database {self} was lost: try again")
         if state in _FULL_STATES or "disk is full" in text:
@@ -200,8 +197,8 @@ def _select_now(database: Database) -> Select[float]:
     return select(database.now)
 
 
-def _make_turnstile(url: URL) -> Turnstile:
-    return Turnstile(Path(f"{url.database}-queue"))
+def _make_write_lock(url: URL) -> WriteLock:
+    return WriteLock(Path(f"{url.database}-lock"))
 
 
 def _parse(url: str | Path) -> URL:
@@ -216,7 +213,9 @@ def _parse(url: str | Path) -> URL:
     backend = parsed.drivername.partition("+")[0].replace("postgres", "postgresql", 1)
     backend = "postgresql" if backend.startswith("postgresql") else backend
     if backend not in _CLOCKS:
-        raise RequestError(f"no desk on {backend}: use sqlite:///FILE or postgresql://...")
+        raise RequestError(
+            f"the job queue cannot use {backend}: use sqlite:///FILE or postgresql://..."
+        )
     return parsed.set(drivername="postgresql+psycopg" if backend == "postgresql" else "sqlite")
 
 
@@ -228,11 +227,11 @@ def _make_engine(url: URL) -> Engine:
             url,
             pool_size=8,
             max_overflow=24,
-            pool_timeout=PATIENCE_S,
+            pool_timeout=LOCK_TIMEOUT_S,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",  # whatever the server's default is
             connect_args={
-                "connect_timeout": int(PATIENCE_S),
+                "connect_timeout": int(LOCK_TIMEOUT_S),
                 "options": " ".join(f"-c {name}={value}" for name, value in _session().items()),
             },
         )
@@ -244,22 +243,24 @@ def _make_engine(url: URL) -> Engine:
 
 def _session() -> dict[str, object]:
     return {
-        "lock_timeout": int(PATIENCE_S * 1000),
-        "idle_in_transaction_session_timeout": int(FROZEN_S * 1000),
+        "lock_timeout": int(LOCK_TIMEOUT_S * 1000),
+        "idle_in_transaction_session_timeout": int(IDLE_TRANSACTION_S * 1000),
         "timezone": "UTC",
     }
 
 
 def _make_sqlite(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        raise RequestError("the desk needs a file: an SQLite database in memory is lost at once")
+        raise RequestError(
+            "the job queue needs a file: an SQLite database in memory is lost at once"
+        )
     engine = create_engine(
         url,
         pool_size=32,  # kept: each new connection reads the tables anew
         max_overflow=0,
         pool_use_lifo=True,
-        pool_timeout=PATIENCE_S,
-        connect_args={"timeout": PATIENCE_S, "check_same_thread": False},
+        pool_timeout=LOCK_TIMEOUT_S,
+        connect_args={"timeout": LOCK_TIMEOUT_S, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -268,16 +269,16 @@ def _make_sqlite(url: URL) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun below
-    connection.execute(f"PRAGMA busy_timeout={int(PATIENCE_S * 1000)}")
-    _turn_to_wal(connection)
+    connection.execute(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_S * 1000)}")
+    _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute(f"PRAGMA journal_size_limit={_MAX_IDLE_LOG_BYTES}")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _turn_to_wal(connection: sqlite3.Connection) -> None:
-    """Switch a new file to WAL: two processes that do so at once are not made to wait, but refused."""
-    give_up_s = time.monotonic() + PATIENCE_S
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch a new file to WAL; SQLite refuses a second process at once instead of letting it wait."""
+    give_up_s = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -292,33 +293,3 @@ def _turn_to_wal(connection: sqlite3.Connection) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     is_writing = connection.get_execution_options().get(_IMMEDIATE, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
-
-
-_MOUNTS = Path("/proc/self/mountinfo")
-_OVER_A_NETWORK = frozenset(
-    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs"}
-    | {"nfs", "nfs4", "smb3", "smbfs"}
-)
-
-
-def find_network(path: Path, mounts: Path = _MOUNTS) -> str | None:
-    """Return the kind of network file system that a path lies on, or none, or none that is known.
-
-    Args:
-        path: Of a file or folder; what does not exist yet will lie where its parent does.
-        mounts: A list as in proc(5), "/proc/pid/mountinfo": the fifth word of a line is where it is
-            mounted, and the first behind the single hyphen is its kind.
-    """
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        return None
-    place = path.resolve()
-    kinds: dict[Path, str] = {}
-    for line in lines:
-        where, _, what = line.partition(" - ")
-        folder = where.split()[4].replace("\\040", " ")
-        kinds[Path(folder)] = what.split()[0]
-    nearest = next((each for each in (place, *place.parents) if each in kinds), None)
-    kind = None if nearest is None else kinds[nearest]
-    return kind if kind in _OVER_A_NETWORK else None

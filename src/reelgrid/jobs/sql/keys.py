@@ -1,8 +1,8 @@
-"""API keys: who may ask, and how much. The secret is shown once; a digest of it is kept.
+"""API keys: authentication and limits. The secret is shown once; only its digest is stored.
 
-A secret is 32 random bytes, so one round of SHA-256 is enough: a slow hash protects words that
-people choose, by making each guess dear, and nobody guesses one of 2**256. It also keeps a check of a key
-at some microseconds, on every request. Not here: which requests need a key (`api`).
+A secret is 32 random bytes, so one round of SHA-256 is enough: a slow hash protects passwords that people
+choose by making each guess expensive, and 2**256 values cannot be guessed. A check then takes some
+microseconds, on every request.
 """
 
 import hashlib
@@ -33,11 +33,11 @@ class ApiKey:
     """A key, without its secret. Times are Unix seconds on the database's clock.
 
     Attributes:
-        id: The owner of the jobs that are asked for with it.
+        id: The owner of the jobs that are submitted with it.
         name: For people; unique.
-        prefix: The first characters of the secret, to recognise it by.
+        prefix: The first characters of the secret, to recognise it.
         used_at: When it was last used, to a minute.
-        revoked_at: Since then it is refused.
+        revoked_at: From this time on it is refused.
     """
 
     id: str
@@ -50,17 +50,17 @@ class ApiKey:
 
 
 class ApiKeys:
-    """The keys in a database."""
+    """The API keys in a database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(self, name: str, limits: KeyLimits | None = None) -> tuple[ApiKey, str]:
-        """Return a new key and its secret, which nobody can show again.
+        """Return a new key and its secret, which cannot be shown again.
 
         Raises:
             RequestError: The name is empty, too long, or not printable.
-            ConflictError: There is a key of that name.
+            ConflictError: The name is taken.
         """
         if not _NAME.fullmatch(name) or not name.strip():
             raise RequestError("a key's name has 1 to 100 printable characters", param="name")
@@ -97,14 +97,14 @@ class ApiKeys:
             return connection.execute(statement).first() is not None
 
     def revoke(self, name: str) -> ApiKey:
-        """Return a key that is refused from now on; its jobs go on.
+        """Return a key after revoking it: it is refused from now on, its jobs continue.
 
         Args:
             name: The key's name, id or prefix.
 
         Raises:
             NotFoundError: There is no such key.
-            ConflictError: Several keys begin so.
+            ConflictError: Several keys match.
         """
         is_meant = or_(_KEY.name == name, _KEY.id == name, _KEY.prefix == name)
         with self._database.write() as connection:
@@ -112,7 +112,7 @@ class ApiKeys:
             if not found:
                 raise NotFoundError(f"there is no key {name!r}", param="name")
             if len(found) > 1:
-                raise ConflictError(f"{len(found)} keys are meant by {name!r}: give an id")
+                raise ConflictError(f"{len(found)} keys match {name!r}: give an id")
             key = _to_key(found[0])
             if key.revoked_at is not None:
                 return key
@@ -125,10 +125,10 @@ class ApiKeys:
             return _to_key(connection.execute(revoked).mappings().one())
 
     def authenticate(self, secret: str) -> ApiKey | None:
-        """Return the key that a secret opens, or none: unknown, revoked, or no secret at all.
+        """Return the key of a secret, or `None` if it is unknown, revoked or malformed.
 
-        The row is found by its digest, of which a caller learns nothing by timing: to come near one
-        he would have to choose digests, not secrets. The digests are compared in constant time.
+        The row is found by its digest. Timing tells a caller nothing about digests: nobody can choose a
+        secret for a digest. The digests are compared in constant time.
         """
         if not _SECRET.fullmatch(secret):
             return None

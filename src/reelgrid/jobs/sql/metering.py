@@ -1,8 +1,8 @@
-"""The figures that grow as jobs move: GPU-seconds by owner and day, counts, histograms, profiles.
+"""Metering: GPU-seconds by owner and day, counters, histograms and time profiles.
 
-Each function adds to a row in the transaction of the move that it counts, so that a figure is there
-exactly if the move is. In every transaction these rows come last and in one order, so that two
-transactions never wait for each other. Not here: reading them (`books_sql`).
+Each function adds to a row in the transaction of the event that it counts, so that a figure is there
+exactly if the event is. In every transaction these rows come last and in one order, so that two
+transactions never wait for each other.
 """
 
 import bisect
@@ -18,16 +18,16 @@ from reelgrid.jobs.sql.database import Database
 
 DAY_S = 86_400.0
 BOUNDS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, math.inf)
-"""Upper bounds of the histograms' buckets: about half a decade each, from a step to a long job."""
+"""Upper bounds of the histogram buckets: about half a decade each, from one step to a long job."""
 
 Observation = tuple[str, str, float | None]
-"""Name, label and value; a plain count has no value."""
+"""Name, label and value; a plain counter has no value."""
 
 
 def charge(now: ColumnElement[float]) -> dict[str, ColumnElement[float]]:
-    """Return what a write of a worker sets so that the time since the last one is charged once.
+    """Return the columns that a worker's write sets to charge the time since the last one once.
 
-    Time beyond the lease is nobody's: the worker was silent, or the clock jumped.
+    Time beyond the lease is not charged: the worker was silent, or the clock jumped.
     """
     job = schema.job.c
     until = case((now < job.lease_until, now), else_=job.lease_until)
@@ -36,7 +36,7 @@ def charge(now: ColumnElement[float]) -> dict[str, ColumnElement[float]]:
 
 
 def use(database: Database, connection: Connection, row: RowMapping) -> None:
-    """Add what a row was charged by the last write to its owner's day."""
+    """Add what the last write charged for a job to its owner's usage of the day."""
     if row["charged_s"]:
         add_usage(
             database,
@@ -56,10 +56,10 @@ def add_usage(
     gpu_s: float = 0.0,
     num_jobs: int = 0,
 ) -> tuple[float, float]:
-    """Add to an owner's day, which is locked until the transaction ends.
+    """Add to an owner's usage of a day; the row is locked until the transaction ends.
 
     Returns:
-        Its GPU-seconds, and the time when the lock was had.
+        Its GPU-seconds, and the time when the lock was acquired.
     """
     values = {"owner": owner, "day": day, "gpu_s": gpu_s, "num_jobs": num_jobs}
     gpu_s_now, now_s = connection.execute(database.prepared(_add_usage), values).one()
@@ -81,7 +81,7 @@ def _add_usage(database: Database) -> ReturningInsert[float, float]:
 def observe(
     database: Database, connection: Connection, observations: Iterable[Observation]
 ) -> None:
-    """Add to counts and histograms."""
+    """Add to counters and histograms."""
     upsert = database.prepared(_add_tally)
     for name, label, value in sorted(observations, key=lambda seen: seen[:2]):
         bound = math.inf if value is None else BOUNDS_S[bisect.bisect_left(BOUNDS_S, value)]

@@ -1,9 +1,8 @@
-"""How a database comes to the tables of this version: numbered steps, each done once.
+"""Database migrations: numbered steps that bring a database to the tables of this version.
 
-A step is SQL that both databases understand, and is never edited once it has been published: what
-comes later is a new step. Steps run in one transaction under a lock, so that processes that start at
-once do not meet, and a database that broke off half way is as it was. Not here: what the columns
-mean (`job`), and their names in statements (`schema`).
+A step is SQL for both databases and is never edited once published: a later change is a new step. Steps
+run in one transaction under a lock, so that processes that start together do not collide, and an
+interrupted migration leaves the database as it was.
 """
 
 from sqlalchemy import Connection, inspect, text
@@ -180,17 +179,17 @@ def migrate(database: Database, *, up_to: int = len(STEPS)) -> int:
 
     Args:
         database: Empty, or of any earlier version.
-        up_to: The version; the newest, but for tests.
+        up_to: The version; tests use older ones.
 
     Raises:
-        JobQueueError: The database was made by a newer version of this program.
+        JobQueueError: The database was written by a newer version of this program.
     """
     if _read_version(database) == up_to:
         return 0
     with database.write() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        version = _make_ledger(connection)
+        version = _ensure_version_table(connection)
         for step in STEPS[version:up_to]:
             for statement in step.split(";"):
                 connection.exec_driver_sql(statement)
@@ -206,14 +205,14 @@ def _read_version(database: Database) -> int:
         version = int(connection.execute(text("SELECT version FROM schema_version")).scalar_one())
     if version > len(STEPS):
         raise JobQueueError(
-            f"the database {database} is of version {version}, this program knows up to "
-            f"{len(STEPS)}: use the newer program, or a backup of before"
+            f"the database {database} has version {version}, this program knows up to "
+            f"{len(STEPS)}: use the newer program, or a backup from before the upgrade"
         )
     return version
 
 
-def _make_ledger(connection: Connection) -> int:
-    """Return the version, having begun to keep one; the lock is held."""
+def _ensure_version_table(connection: Connection) -> int:
+    """Return the version, creating its table if missing; the lock is held."""
     if not inspect(connection).has_table("schema_version"):
         connection.exec_driver_sql("CREATE TABLE schema_version (version INTEGER NOT NULL)")
         connection.exec_driver_sql("INSERT INTO schema_version VALUES (0)")

@@ -1,68 +1,72 @@
-"""The operator's side of the desk in SQL: figures, retention, the names of blobs, notices."""
+"""`OperatorQueue` in SQL: readiness, metrics, retention, blob names and the webhook outbox."""
 
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, not_, select, update
 
 from reelgrid.errors import ConflictError, NotFoundError
 from reelgrid.jobs.accounting import Counter, JobCount, OutboxEntry, OwnerUsage, TimingProfile
 from reelgrid.jobs.job import Job, Phase
 from reelgrid.jobs.messages import KnownWorker
-from reelgrid.jobs.sql import metering, preemption, rows, schema
+from reelgrid.jobs.sql import metering, preemption, schema
 from reelgrid.jobs.sql.database import Database
-from reelgrid.jobs.sql.position import REMAINING_S
 
 _JOB = schema.job.c
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_FORGET_WORKERS_S = 86_400.0
 
 
 class SqlOperatorQueue:
-    """Implements `job_queue.OperatorQueue`."""
+    """Implements `queue.OperatorQueue`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def check_readable(self) -> None:
-        """See `job_queue.OperatorQueue`."""
-        with self._database.write() as connection:
-            connection.execute(delete(schema.worker).where(self._is_old(schema.worker.c.seen_at)))
+        """See `queue.OperatorQueue`."""
+        with self._database.read() as connection:
+            connection.execute(select(_JOB.id).limit(1))
 
     def now(self) -> float:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         with self._database.read() as connection:
             return self._database.read_now(connection)
 
     def workers(self) -> Sequence[KnownWorker]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         entry = schema.worker
         with self._database.read() as connection:
             known = {
                 each.info.id: each for each in preemption.known_workers(self._database, connection)
             }
             found = connection.execute(select(entry).order_by(entry.c.id)).mappings().all()
-        return [known.get(row["id"], rows.to_known(row, is_live=False)) for row in found]
+        return [known.get(row["id"], schema.to_worker(row, is_live=False)) for row in found]
+
+    def forget_workers(self) -> int:
+        """See `queue.OperatorQueue`."""
+        is_old = schema.worker.c.seen_at < self._database.now - _FORGET_WORKERS_S
+        has_job = exists().where(schema.in_phase(Phase.RUNNING), _JOB.worker == schema.worker.c.id)
+        with self._database.write() as connection:
+            statement = delete(schema.worker).where(is_old, not_(has_job))
+            return connection.execute(statement).rowcount
 
     def job_counts(self) -> Sequence[JobCount]:
-        """See `job_queue.OperatorQueue`."""
-        statement = select(
-            _JOB.phase, _JOB.model, func.count(), func.coalesce(func.sum(REMAINING_S), 0.0)
-        ).group_by(_JOB.phase, _JOB.model)
+        """See `queue.OperatorQueue`."""
+        left_s = func.coalesce(func.sum(schema.REMAINING_S), 0.0)
+        statement = select(_JOB.phase, _JOB.model, func.count(), left_s).group_by(
+            _JOB.phase, _JOB.model
+        )
         with self._database.read() as connection:
             found = connection.execute(statement).all()
         return [
-            JobCount(
-                phase=phase,
-                model=model,
-                num=num,
-                remaining_s=0.0 if Phase(phase).is_final else left_s,
-            )
+            JobCount(phase=phase, model=model, num=num, remaining_s=left_s)
             for phase, model, num, left_s in found
         ]
 
     def oldest_wait_s(self) -> float:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         waited_s = self._database.now - func.min(_JOB.waiting_since)
         with self._database.read() as connection:
             oldest_s = connection.execute(
@@ -71,19 +75,19 @@ class SqlOperatorQueue:
         return max(oldest_s or 0.0, 0.0)
 
     def counters(self) -> Sequence[Counter]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         with self._database.read() as connection:
             found = connection.execute(select(schema.counter)).mappings().all()
         counters = (Counter(**row) for row in found)
         return sorted(counters, key=lambda counter: (counter.name, counter.label, counter.bound))
 
     def observe(self, name: str, label: str = "", value: float | None = None) -> None:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         with self._database.write() as connection:
             metering.observe(self._database, connection, [(name, label, value)])
 
     def profiles(self, *, model: str | None = None) -> Sequence[TimingProfile]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         table = schema.profile
         statement = select(table).order_by(*table.primary_key.columns)
         if model is not None:
@@ -93,7 +97,7 @@ class SqlOperatorQueue:
         return [_to_profile(dict(row)) for row in found]
 
     def usage(self, *, owner: str | None = None, since: date | None = None) -> Sequence[OwnerUsage]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         table = schema.usage
         statement = select(table).order_by(table.c.day.desc(), table.c.owner)
         if owner is not None:
@@ -112,21 +116,13 @@ class SqlOperatorQueue:
             for row in found
         ]
 
-    def num_unfinished(self, owner: str) -> int:
-        """See `job_queue.OperatorQueue`."""
-        unfinished = schema.in_phase(Phase.WAITING, Phase.RUNNING, Phase.PAUSED)
-        with self._database.read() as connection:
-            return connection.execute(
-                select(func.count()).where(_JOB.owner == owner, unfinished)
-            ).scalar_one()
-
     def expired(self, *, limit: int = 100) -> Sequence[Job]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         is_past = _JOB.expires_at <= self._database.now
         return self._with_files(_JOB.expires_at, limit, is_past)
 
     def oldest_with_files(self, *, limit: int = 100) -> Sequence[Job]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         return self._with_files(_JOB.ended_at, limit)
 
     def _with_files(
@@ -139,10 +135,10 @@ class SqlOperatorQueue:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [rows.to_job(row) for row in connection.execute(statement).mappings()]
+            return [schema.to_job(row) for row in connection.execute(statement).mappings()]
 
     def drop_files(self, job_id: str) -> Job:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         with self._database.write() as connection:
             found = select(schema.job).where(_JOB.id == job_id).with_for_update()
             row = connection.execute(found).mappings().first()
@@ -152,10 +148,10 @@ class SqlOperatorQueue:
                 raise ConflictError(f"{job_id} is {row['phase']}: its files are needed")
             emptied = {"files": {}, "has_files": False, "inputs": [], "checkpoints": []}
             connection.execute(update(schema.job).where(_JOB.id == job_id).values(emptied))
-            return rows.to_job(row)
+            return schema.to_job(row)
 
     def purge(self, *, older_than_s: float, limit: int = 1_000) -> int:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         old = (
             select(_JOB.id)
             .where(
@@ -170,7 +166,7 @@ class SqlOperatorQueue:
             return connection.execute(delete(schema.job).where(_JOB.id.in_(old))).rowcount
 
     def blob_names(self) -> frozenset[str]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         statement = select(_JOB.files, _JOB.checkpoints, _JOB.preview, _JOB.inputs)
         names: set[str] = set()
         with self._database.read() as connection:
@@ -180,7 +176,7 @@ class SqlOperatorQueue:
         return frozenset(names)
 
     def claim_outbox(self, *, limit: int = 20, lease_s: float = 60.0) -> Sequence[OutboxEntry]:
-        """See `job_queue.OperatorQueue`."""
+        """See `queue.OperatorQueue`."""
         table = schema.outbox
         now = self._database.now
         is_due = table.c.due_at <= now
@@ -202,12 +198,14 @@ class SqlOperatorQueue:
         )
         with self._database.write() as connection:
             found = connection.execute(taken).mappings().all()
-        return [_to_notice(dict(row)) for row in sorted(found, key=lambda row: row["created_at"])]
+        return [
+            _to_outbox_entry(dict(row)) for row in sorted(found, key=lambda row: row["created_at"])
+        ]
 
-    def settle_outbox(self, notice: OutboxEntry, *, retry_in_s: float | None) -> None:
-        """See `job_queue.OperatorQueue`."""
+    def settle_outbox(self, entry: OutboxEntry, *, retry_in_s: float | None) -> None:
+        """See `queue.OperatorQueue`."""
         table = schema.outbox
-        its_own = (table.c.job == notice.job) & (table.c.num_attempts == notice.num_attempts)
+        its_own = (table.c.job == entry.job) & (table.c.num_attempts == entry.num_attempts)
         with self._database.write() as connection:
             if retry_in_s is None:
                 connection.execute(delete(table).where(its_own))
@@ -215,15 +213,12 @@ class SqlOperatorQueue:
                 due_at = self._database.now + retry_in_s
                 connection.execute(update(table).where(its_own).values(due_at=due_at))
 
-    def _is_old(self, seen_at: ColumnElement[float]) -> ColumnElement[bool]:
-        return seen_at < self._database.now - metering.DAY_S
-
 
 def _to_profile(values: dict[str, Any]) -> TimingProfile:
     squares = values.pop("squares_log")
     return TimingProfile(**values, variance_log=squares / values["num"])
 
 
-def _to_notice(values: dict[str, Any]) -> OutboxEntry:
+def _to_outbox_entry(values: dict[str, Any]) -> OutboxEntry:
     del values["due_at"]
     return OutboxEntry(**values)

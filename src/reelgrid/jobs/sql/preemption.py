@@ -1,8 +1,8 @@
-"""Which running job gives way to which waiting one, decided in a transaction and marked on its row.
+"""Preemption: which running job yields to which waiting one, marked on its row in the same transaction.
 
-One victim for each waiting job, and none while a worker that could take the job is idle: a single
-short job does not make all workers yield. A running job is marked only if its worker would then
-take that very job. Asked when a job begins to wait, and at every beat of a running one.
+One victim for each waiting job, and none while an idle worker could take the job: one short job does not
+make all workers yield. A running job is marked only if its worker would then take that very job. Decided
+when a job begins to wait, and at every heartbeat of a running one.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,15 @@ from sqlalchemy import (
 from reelgrid.jobs import policy
 from reelgrid.jobs.job import Phase, Requested
 from reelgrid.jobs.messages import KnownWorker
-from reelgrid.jobs.sql import claim, rows, schema
+from reelgrid.jobs.sql import schema
+from reelgrid.jobs.sql.claim import WorkerShape, best_job, parameters_of, shape_of
 from reelgrid.jobs.sql.database import Database
 
 IDLE_S = 3.0
-"""A worker without a job that has not asked for this long is no longer counted on."""
+"""A worker without a job that has not claimed for this long is not counted as idle."""
 
 KNOWN_S = 60.0
-"""A worker that has not been heard of for this long is no longer there."""
+"""A worker without a job that has not claimed for this long is considered gone."""
 
 _JOB = schema.job.c
 _BY_ID = select(schema.job).where(_JOB.id == bindparam("job_id"))
@@ -56,11 +57,11 @@ _UNMARK = (
 
 
 def consider_waiting(database: Database, connection: Connection, row: RowMapping) -> None:
-    """Mark the running job that gives way to one that has begun to wait, if one does."""
+    """Mark the running job that yields to one that has begun to wait, if there is one."""
     behind = _running_behind(database, connection, row["rank"])
     if not behind:
         return
-    waiting = rows.to_waiting(row)
+    waiting = schema.to_waiting(row)
     known = known_workers(database, connection)
     victim = _find_victim(behind, waiting, known)
     if victim is None:
@@ -70,20 +71,20 @@ def consider_waiting(database: Database, connection: Connection, row: RowMapping
 
 
 def consider_running(database: Database, connection: Connection, row: RowMapping) -> bool:
-    """Return whether a running job was marked to give way now.
+    """Return whether a running job was marked to yield now.
 
-    To be asked only if a job with a smaller rank waits: no other is given way to.
+    Call it only if a job with a lower rank waits: a running job yields to no other.
 
     Args:
         database: Where the rows are.
         connection: In a transaction that holds the row.
-        row: Of the running job, at least its id, worker and model; nothing is wanted of it.
+        row: Of the running job, at least its id, worker and model; nothing is requested of it.
     """
     known = known_workers(database, connection)
     next_id = _next_for(database, connection, known, row)
     if next_id is None:
         return False
-    waiting = rows.to_waiting(_read(connection, next_id))
+    waiting = schema.to_waiting(_read(connection, next_id))
     behind = _running_behind(database, connection, waiting.rank)
     if _find_victim(behind, waiting, known) != row["id"]:
         return False
@@ -93,28 +94,28 @@ def consider_running(database: Database, connection: Connection, row: RowMapping
 def _find_victim(
     running: Sequence[RowMapping], waiting: policy.WaitingJob, known: list[KnownWorker]
 ) -> str | None:
-    """Return the id of the running job that gives way, unless a worker is free."""
+    """Return the id of the running job that yields, unless an idle worker fits."""
     if any(each.is_idle and policy.fits(each.info.for_policy, waiting) for each in known):
         return None
     infos = {each.info.id: each.info for each in known}
     victim = policy.choose_victim(
-        (rows.to_running(row, infos[row["worker"]]) for row in running if row["worker"] in infos),
+        (schema.to_running(row, infos[row["worker"]]) for row in running if row["worker"] in infos),
         waiting,
     )
     return None if victim is None else victim.id
 
 
 def unmark(connection: Connection, job_id: str) -> None:
-    """Let go on whatever was to give way to a job that does not wait any more."""
+    """Clear the mark of the job that was to yield to a job that no longer waits."""
     connection.execute(_UNMARK, {"job_id": job_id})
 
 
 def known_workers(database: Database, connection: Connection) -> list[KnownWorker]:
-    """Return the workers that are there: at work under a lease, or heard of within a minute."""
+    """Return the workers with a job under a lease, or that have claimed within `KNOWN_S`."""
     busy = set(connection.execute(database.prepared(_at_work)).scalars())
     found = connection.execute(database.prepared(_heard_of)).mappings().all()
     return [
-        rows.to_known(row, is_live=row["id"] in busy or row["silent_s"] < IDLE_S)
+        schema.to_worker(row, is_live=row["id"] in busy or row["silent_s"] < IDLE_S)
         for row in found
         if row["id"] in busy or row["silent_s"] < KNOWN_S
     ]
@@ -134,7 +135,7 @@ def _heard_of(database: Database) -> Select[Any]:
 def _running_behind(
     database: Database, connection: Connection, rank: float
 ) -> Sequence[RowMapping]:
-    """Return the running jobs of a larger rank that nothing is wanted of yet: the rest stay."""
+    """Return the running jobs with a higher rank of which nothing is requested yet."""
     found = connection.execute(database.prepared(_behind), {"of_rank": rank})
     return found.mappings().all()
 
@@ -152,22 +153,22 @@ def _behind(database: Database) -> Select[Any]:
 def _next_for(
     database: Database, connection: Connection, known: list[KnownWorker], running: RowMapping
 ) -> str | None:
-    """Return the waiting job that the worker of a running one would take, had it none.
+    """Return the waiting job that the worker of a running one would take if it was idle.
 
-    Its model counts as warm, and jobs that another running one gives way to are passed over.
+    Its model counts as warm, and jobs that another running job already yields to are left out.
     """
     infos = {each.info.id: each.info for each in known}
     info = infos.get(running["worker"])
     if info is None:
         return None
     warmed = replace(info, warm_models=info.warm_models | {running["model"]})
-    statement = database.prepared(_next, claim.shape(warmed))
-    found: str | None = connection.execute(statement, claim.asked_by(warmed)).scalar_one()
+    statement = database.prepared(_next, shape_of(warmed))
+    found: str | None = connection.execute(statement, parameters_of(warmed)).scalar_one()
     return found
 
 
-def _next(_database: Database, asking: claim.Shape) -> Select[Any]:
-    return select(claim.choice(asking, without=_has_victim()))
+def _next(_database: Database, shape: WorkerShape) -> Select[Any]:
+    return select(best_job(shape, without=_has_victim()))
 
 
 def _has_victim() -> ColumnElement[bool]:
@@ -181,7 +182,7 @@ def _read(connection: Connection, job_id: str) -> RowMapping:
 
 
 def _mark(connection: Connection, victim_id: str, waiting_id: str) -> bool:
-    """Mark a running job, unless another transaction has it: its own beat will see to it then."""
+    """Mark a running job, unless another transaction has locked it: its next heartbeat decides then."""
     if connection.execute(_FREE, {"job_id": victim_id}).first() is None:
         return False
     connection.execute(_MARK, {"job_id": victim_id, "waiting_id": waiting_id})

@@ -1,40 +1,66 @@
-"""What becomes of a job whose worker was lost, or whose worker was too small for it."""
+"""Recovery and completion: expired leases, lost workers, and everything that ends a job.
+
+A job whose worker is lost waits again; after `MAX_LOSSES` at one stage and step it fails. `finalise` runs
+in every transaction that ends a job: it clears preemption marks, counts, queues the webhook, and deletes
+the row if its owner asked for that.
+"""
 
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, or_, select, update
 
 from reelgrid.jobs import policy
-from reelgrid.jobs.job import FailureCode, Phase, Requested, Transition, after
-from reelgrid.jobs.sql import ending, metering, rows, schema
+from reelgrid.jobs.job import FailureCode, Job, JobKind, Phase, Requested, Transition, next_phase
+from reelgrid.jobs.sql import metering, preemption, schema
 from reelgrid.jobs.sql.database import Database
-from reelgrid.jobs.sql.preemption import known_workers
+from reelgrid.jobs.sql.metering import Observation
 
 MAX_LOSSES = 3
-"""A job that has lost so many workers at one spot, a stage and a step, is given up."""
+"""A job that has lost so many workers at one stage and step fails."""
 
 MAX_LOSSES_ANYWHERE = 10
-"""And so is one that has lost so many anywhere without getting further than ever before."""
+"""So does a job that has lost so many anywhere without making new progress."""
+
+WITHOUT_WORKER: dict[str, Any] = {
+    "worker": None,
+    "lease_until": None,
+    "requested": None,
+    "yields_for": None,
+    "metered_at": None,
+}
+"""Columns that are cleared when no worker has the job any more."""
+
+CANCELLED: dict[str, Any] = {
+    "error_code": str(FailureCode.CANCELLED),
+    "error_message": "the job was cancelled",
+}
+"""Columns of a job that was cancelled."""
 
 _JOB = schema.job.c
+_EXPIRE_FILES = (
+    update(schema.job)
+    .where(_JOB.id == bindparam("job_id"))
+    .values(expires_at=_JOB.ended_at + _JOB.retain_s, checkpoints=[], preview=None)
+    .returning(_JOB.expires_at)
+)
 
 
-def take_back(
+def expire_leases(
     database: Database,
     connection: Connection,
     max_losses: int,
     *,
     dead_worker: str | None = None,
 ) -> int:
-    """Return how many jobs were taken from workers whose lease has run out, or that are dead.
+    """Return how many jobs were taken from workers whose lease has expired, or that are dead.
 
-    The time since such a worker's last beat is charged to nobody.
+    The time since such a worker's last heartbeat is charged to nobody.
     """
-    asked = {} if dead_worker is None else {"dead_worker": dead_worker}
+    parameters = {} if dead_worker is None else {"dead_worker": dead_worker}
     statement = database.prepared(_lost, dead_worker is not None)
-    found = connection.execute(statement, asked).mappings().all()
+    found = connection.execute(statement, parameters).mappings().all()
     for row in found:
-        _take_back(database, connection, row, max_losses)
+        _requeue_or_fail(database, connection, row, max_losses)
     return len(found)
 
 
@@ -50,26 +76,22 @@ def _lost(database: Database, of_dead_worker: bool) -> Select[Any]:
     )
 
 
-def _take_back(
+def _requeue_or_fail(
     database: Database, connection: Connection, row: RowMapping, max_losses: int
 ) -> None:
-    spot = f"{row['stage']}, step {row['step']}"
-    losses_at = row["losses_at"] | {spot: row["losses_at"].get(spot, 0) + 1}
+    where = f"{row['stage']}, step {row['step']}"
+    losses_at = row["losses_at"] | {where: row["losses_at"].get(where, 0) + 1}
     losses = row["losses"] + 1
-    move, values = _decide(row, losses, losses_at[spot], max_losses)
+    transition, values = _decide(row, losses, losses_at[where], max_losses)
     now = database.now
-    phase = after(Phase(row["phase"]), move)
+    phase = next_phase(Phase(row["phase"]), transition)
     changed = connection.execute(
         update(schema.job)
         .where(schema.IS_HELD)
         .values(
-            ending.LET_GO
-            | {
-                "phase": str(phase),
-                "step": _saved_step(row),
-                "losses": losses,
-                "losses_at": losses_at,
-            }
+            WITHOUT_WORKER
+            | {"phase": str(phase), "step": _checkpoint_step(row)}
+            | {"losses": losses, "losses_at": losses_at}
             | {"updated_at": now, "waiting_since": now}
             | ({"ended_at": now} if phase.is_final else {})
             | values
@@ -77,20 +99,24 @@ def _take_back(
         .returning(schema.job),
         {"job_id": row["id"], "at_epoch": row["epoch"]},
     )
-    now_row = changed.mappings().one()
-    entry = schema.worker.c
-    connection.execute(
-        update(schema.worker)
-        .where(entry.id == row["worker"], entry.job == row["id"])
-        .values(job=None)
-    )
+    after = changed.mappings().one()
+    _mark_idle(connection, row)
     if phase.is_final:
-        ending.finalise(database, connection, now_row)
+        finalise(database, connection, after)
     metering.observe(database, connection, [("workers_lost", row["stage"] or "", None)])
 
 
-def _saved_step(row: RowMapping) -> int:
-    """Return the step that the next worker goes on from."""
+def _mark_idle(connection: Connection, row: RowMapping) -> None:
+    worker = schema.worker.c
+    connection.execute(
+        update(schema.worker)
+        .where(worker.id == row["worker"], worker.job == row["id"])
+        .values(job=None)
+    )
+
+
+def _checkpoint_step(row: RowMapping) -> int:
+    """Return the step that the next worker continues from."""
     return max((step for _, step in row["checkpoints"][:1]), default=0)
 
 
@@ -99,7 +125,7 @@ def _decide(
 ) -> tuple[Transition, dict[str, Any]]:
     """Return what happens to a job that lost its worker, as data."""
     if row["requested"] == Requested.CANCEL:
-        return Transition.FAIL, ending.CANCELLED
+        return Transition.FAIL, CANCELLED
     if losses_here >= max_losses or losses >= max(max_losses, MAX_LOSSES_ANYWHERE):
         message = (
             f"{losses} workers were lost, {losses_here} of them at stage {row['stage']}, "
@@ -114,7 +140,7 @@ def _decide(
     return Transition.RELEASE, {"reason": "worker lost"}
 
 
-def find_roomier(
+def find_larger_worker(
     database: Database, connection: Connection, row: RowMapping, *, needs_gib: float | None
 ) -> float | None:
     """Return the memory of the smallest known worker that has more than the job's own, in GiB.
@@ -122,20 +148,68 @@ def find_roomier(
     Args:
         database: Where the rows are.
         connection: In a transaction that holds the row.
-        row: Of a running job that found too little memory.
-        needs_gib: What it needs, if its worker could tell.
+        row: Of a running job that ran out of memory.
+        needs_gib: What it needs, if its worker knows.
     """
-    known = known_workers(database, connection)
+    known = preemption.known_workers(database, connection)
     own_gib = max(
         (each.info.memory_gib for each in known if each.info.id == row["worker"]),
         default=row["memory_gib"],
     )
-    job = rows.to_waiting(row)
-    roomier = [
+    job = schema.to_waiting(row)
+    larger = [
         each.info.memory_gib
         for each in known
         if each.info.memory_gib > own_gib
         and each.info.memory_gib >= (needs_gib or 0.0)
         and policy.fits(each.info.for_policy, job)
     ]
-    return min(roomier, default=None)
+    return min(larger, default=None)
+
+
+def finalise(database: Database, connection: Connection, row: RowMapping) -> Job:
+    """Clear the marks of an ended job, count it, queue its webhook, and delete it if asked for.
+
+    Args:
+        database: Where the row is.
+        connection: In the transaction that ended the job.
+        row: As it was ended, with the blobs of its checkpoints.
+
+    Returns:
+        The ended job, still naming those blobs, so that the caller can remove them.
+    """
+    preemption.unmark(connection, row["id"])
+    ended = connection.execute(_EXPIRE_FILES, {"job_id": row["id"]})
+    job = schema.to_job(dict(row) | {"expires_at": ended.scalar_one()})
+    if row["is_deleted"]:
+        connection.execute(delete(schema.job).where(_JOB.id == row["id"]))
+    elif row["webhook"] is not None:
+        connection.execute(schema.outbox.insert().values(**_outbox_entry(row)))
+    metering.observe(database, connection, _observations(row))
+    return job
+
+
+def _outbox_entry(row: RowMapping) -> dict[str, Any]:
+    return {
+        "job": row["id"],
+        "owner": row["owner"],
+        "event": f"{row['kind']}.{row['phase']}",
+        "url": row["webhook"],
+        "created_at": row["ended_at"],
+        "due_at": row["ended_at"],
+        "num_attempts": 0,
+    }
+
+
+def _observations(row: RowMapping) -> list[Observation]:
+    if row["phase"] == Phase.FAILED:
+        return [("failed", row["error_code"], None)]
+    model = row["model"]
+    seen: list[Observation] = [
+        ("completed", model, None),
+        ("gpu_s", model, row["gpu_s"]),
+        ("turnaround_s", model, max(row["ended_at"] - row["created_at"], 0.0)),
+    ]
+    if row["kind"] == JobKind.VIDEO:
+        seen += [("clip_s", model, row["clip_s"]), ("video_gpu_s", model, row["gpu_s"])]
+    return seen

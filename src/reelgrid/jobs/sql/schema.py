@@ -1,9 +1,11 @@
-"""The tables as the statements see them; `migrations` makes them, and a test compares the two.
+"""Tables of the job queue as the SQL statements see them, and the conversion of rows to values.
 
-Values that are no plain number or text are JSON in a text column. Not here: a single statement.
+`migrations` creates the tables, and a test compares the two. Values that are not plain numbers or text are
+JSON in a text column.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -14,20 +16,25 @@ from sqlalchemy import (
     FromClause,
     Integer,
     MetaData,
+    RowMapping,
     Table,
     Text,
     TypeDecorator,
     and_,
     bindparam,
+    case,
     literal_column,
     text,
 )
 
-from reelgrid.jobs.job import Phase
+from reelgrid.jobs import policy
+from reelgrid.jobs.job import CheckpointRef, Job, JobKind, Phase, Requested
+from reelgrid.jobs.messages import KnownWorker, WorkerInfo
+from reelgrid.jobs.policy import Priority
 
 
 def to_text(value: Any) -> str:
-    """Return JSON; numbers that it has no word for are refused."""
+    """Return JSON; raises `ValueError` for numbers that JSON does not have."""
     return json.dumps(value, allow_nan=False)
 
 
@@ -49,13 +56,13 @@ class Json(TypeDecorator[Any]):
 
 
 class Bound(TypeDecorator[float]):
-    """A number in a text column, infinity too, for which SQL has no word: a dump holds it."""
+    """A number in a text column, so that infinity survives a dump of the database."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: float | None, dialect: object) -> str | None:
-        """Return the shortest text that is read back as the same number."""
+        """Return the shortest text that reads back as the same number."""
         del dialect
         return None if value is None else repr(float(value))
 
@@ -193,20 +200,35 @@ api_key = Table(
 
 
 HAS_FILES = text("job.has_files")
-"""The condition that the index of jobs with files is made over."""
+"""The condition of the partial index over jobs with files."""
+
+_NOT_COLUMNS_OF_JOB = frozenset(
+    {
+        "waiting_since",
+        "progress_mark",
+        "losses_at",
+        "yields_for",
+        "body_digest",
+        "metered_at",
+        "charged_s",
+        "has_files",
+    }
+)
+
+Row = RowMapping | dict[str, Any]
 
 
 def in_phase(*phases: Phase) -> ColumnElement[bool]:
     """Return the condition that a job is in one of the phases.
 
-    The words stand in the statement, not in its parameters: only so can the planner of either
-    database know that an index over a part of the table holds all that is asked for.
+    The words are part of the statement, not parameters: otherwise the planner of neither database could
+    know that a partial index covers the query.
     """
     return is_in(job, *phases)
 
 
 def is_in(jobs: FromClause, *phases: Phase) -> ColumnElement[bool]:
-    """Return `in_phase` of a table of jobs that goes by another name."""
+    """Return `in_phase` for an alias of the table of jobs."""
     words = [literal_column(f"'{phase}'", Text()) for phase in sorted(phases)]
     phase = jobs.c.phase
     return phase == words[0] if len(words) == 1 else phase.in_(words)
@@ -215,4 +237,70 @@ def is_in(jobs: FromClause, *phases: Phase) -> ColumnElement[bool]:
 IS_HELD = and_(
     job.c.id == bindparam("job_id"), job.c.epoch == bindparam("at_epoch"), in_phase(Phase.RUNNING)
 )
-"""The condition that every write of a worker carries."""
+"""The condition of every write of a worker: its claim is still valid."""
+
+_STEPS_DONE = case((job.c.step < job.c.num_steps, job.c.step), else_=job.c.num_steps)
+REMAINING_S = case(
+    (in_phase(Phase.COMPLETED, Phase.FAILED), 0.0),
+    (job.c.num_steps > 0, job.c.estimate_s * (1.0 - _STEPS_DONE * 1.0 / job.c.num_steps)),
+    else_=job.c.estimate_s,
+)
+"""Seconds of work left in a job: `Job.remaining_s` in SQL; a test compares the two."""
+
+
+def to_job(row: Row) -> Job:
+    """Return the job of a whole row."""
+    values: dict[str, Any] = {name: row[name] for name in row if name not in _NOT_COLUMNS_OF_JOB}
+    return Job(
+        **values
+        | {
+            "kind": JobKind(row["kind"]),
+            "phase": Phase(row["phase"]),
+            "priority": Priority(row["priority"]),
+            "requested": None if row["requested"] is None else Requested(row["requested"]),
+            "checkpoints": tuple(CheckpointRef(blob, step) for blob, step in row["checkpoints"]),
+            "inputs": tuple(row["inputs"]),
+        }
+    )
+
+
+def to_worker(row: Row, *, is_live: bool) -> KnownWorker:
+    """Return the worker of a row."""
+    info = WorkerInfo(
+        id=row["id"],
+        machine=row["machine"],
+        memory_gib=row["memory_gib"],
+        models=None if row["models"] is None else frozenset(row["models"]),
+        warm_models=frozenset(row["warm_models"]),
+        load_s=row["load_s"],
+        is_trusted=row["is_trusted"],
+    )
+    return KnownWorker(info=info, seen_at=row["seen_at"], job=row["job"], is_live=is_live)
+
+
+def to_waiting(row: Row) -> policy.WaitingJob:
+    """Return a waiting job as the policy sees it; the estimate is of the work left."""
+    return policy.WaitingJob(
+        id=row["id"],
+        rank=row["rank"],
+        estimate_s=_remaining_s(row),
+        memory_gib=row["memory_gib"],
+        model=row["model"],
+        needs_trust=row["needs_trust"],
+    )
+
+
+def to_running(row: Row, worker: WorkerInfo) -> policy.RunningJob:
+    """Return a running job as the policy sees it: its model is in its worker's memory."""
+    capacity = worker.for_policy
+    return policy.RunningJob(
+        id=row["id"],
+        rank=row["rank"],
+        remaining_s=_remaining_s(row),
+        model=row["model"],
+        worker=replace(capacity, warm_models=capacity.warm_models | {row["model"]}),
+    )
+
+
+def _remaining_s(row: Row) -> float:
+    return policy.remaining_s(row["estimate_s"], row["step"], row["num_steps"])

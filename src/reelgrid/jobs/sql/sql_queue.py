@@ -1,4 +1,4 @@
-"""The desk over SQLite and PostgreSQL: the same statements on both."""
+"""The job queue over SQLite and PostgreSQL, with the same statements on both, and how it is opened."""
 
 import logging
 from pathlib import Path
@@ -6,23 +6,27 @@ from pathlib import Path
 from reelgrid.errors import JobQueueError, RequestError
 from reelgrid.jobs.sql import recovery
 from reelgrid.jobs.sql.client_queue import SqlClientQueue
-from reelgrid.jobs.sql.database import Database, find_network
+from reelgrid.jobs.sql.database import Database
 from reelgrid.jobs.sql.migrations import migrate
 from reelgrid.jobs.sql.operator_queue import SqlOperatorQueue
 from reelgrid.jobs.sql.worker_queue import SqlWorkerQueue
+from reelgrid.settings import DATABASE_FILE
 
 _log = logging.getLogger(__name__)
 
-FILE = "jobs.sqlite"
-"""Name of the desk's database in the data folder."""
+_MOUNTS = Path("/proc/self/mountinfo")
+_NETWORK_FILESYSTEMS = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs"}
+    | {"nfs", "nfs4", "smb3", "smbfs"}
+)
 
 
 class SqlJobQueue(SqlClientQueue, SqlWorkerQueue, SqlOperatorQueue):
-    """Implements `job_queue.JobQueue`: the three sides of it on one database.
+    """Implements `queue.JobQueue`: its three roles on one database.
 
     Args:
-        database: Migrated; the desk closes it.
-        max_losses: A job that loses so many workers at one spot is given up.
+        database: Migrated; the queue closes it.
+        max_losses: A job that loses so many workers at one stage and step fails.
     """
 
     def __init__(self, database: Database, *, max_losses: int = recovery.MAX_LOSSES) -> None:
@@ -37,43 +41,43 @@ class SqlJobQueue(SqlClientQueue, SqlWorkerQueue, SqlOperatorQueue):
 
 
 def open_database(url: str | Path, *, must_exist: bool = False) -> Database:
-    """Return the database with the tables of this version, made or brought up to date if need be.
+    """Return a database, with its tables created or migrated to this version if needed.
 
     Args:
         url: `postgresql://...`, `sqlite:///FILE`, the path of an SQLite file, or a data folder.
-        must_exist: Refuse to make a new SQLite file.
+        must_exist: Refuse to create a new SQLite file.
 
     Raises:
-        JobQueueError: It cannot be opened, or was made by a newer version.
-        RequestError: There is no such file, and it must exist; or the URL is of another kind.
+        JobQueueError: It cannot be opened, or was written by a newer version.
+        RequestError: The file must exist and does not, or the URL is of another kind.
     """
-    place = url / FILE if isinstance(url, Path) and url.is_dir() else _as_path(url)
-    if isinstance(place, Path):
-        if must_exist and not place.exists():
-            raise RequestError(f"there is no desk at {place}: start `reelgrid serve` first")
+    file = url / DATABASE_FILE if isinstance(url, Path) and url.is_dir() else _as_path(url)
+    if isinstance(file, Path):
+        if must_exist and not file.exists():
+            raise RequestError(f"there is no job queue at {file}: start `reelgrid serve` first")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise JobQueueError(f"{place.parent} cannot be made: {error.strerror}") from None
-        _warn_of_network(place)
-    database = Database(place)
+            raise JobQueueError(f"{file.parent} cannot be created: {error.strerror}") from None
+        _warn_of_network_filesystem(file)
+    database = Database(file)
     migrate(database)
     return database
 
 
-def _warn_of_network(place: Path) -> None:
-    kind = find_network(place)
+def _warn_of_network_filesystem(file: Path) -> None:
+    kind = network_filesystem(file)
     if kind is not None:
         _log.warning(
-            "the desk %s lies on %s, a network file system: SQLite keeps nothing safe there as soon as "
-            "two machines use it; take a local folder, or PostgreSQL",
-            place,
+            "the database %s is on %s, a network file system: SQLite is not safe there as soon as two "
+            "machines use it; use a local folder, or PostgreSQL",
+            file,
             kind,
         )
 
 
 def _as_path(url: str | Path) -> str | Path:
-    """Return the file that a text names, if it is one."""
+    """Return the path that a text names, or the text itself if it is another kind of URL."""
     if isinstance(url, Path):
         return url
     if url.startswith("sqlite:///"):
@@ -84,5 +88,28 @@ def _as_path(url: str | Path) -> str | Path:
 def open_job_queue(
     url: str | Path, *, max_losses: int = recovery.MAX_LOSSES, must_exist: bool = False
 ) -> SqlJobQueue:
-    """Return the desk at an address; see `open_database`."""
+    """Return the job queue at an address; see `open_database`."""
     return SqlJobQueue(open_database(url, must_exist=must_exist), max_losses=max_losses)
+
+
+def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
+    """Return the kind of the network file system that a path is on, or `None` if it is local or unknown.
+
+    Args:
+        path: A file or folder; one that does not exist yet will be where its parent is.
+        mounts: A list as in proc(5), "/proc/pid/mountinfo": the fifth word of a line is the mount point,
+            the first word after the single hyphen is the kind.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return None
+    file = path.resolve()
+    kinds: dict[Path, str] = {}
+    for line in lines:
+        where, _, what = line.partition(" - ")
+        folder = where.split()[4].replace("\\040", " ")
+        kinds[Path(folder)] = what.split()[0]
+    nearest = next((each for each in (file, *file.parents) if each in kinds), None)
+    kind = None if nearest is None else kinds[nearest]
+    return kind if kind in _NETWORK_FILESYSTEMS else None

@@ -1,12 +1,12 @@
-"""A queue of processes before the one writer that an SQLite file can have.
+"""Write lock: a fair cross-process lock in front of SQLite's single writer.
 
-SQLite lets whoever finds the file taken sleep for up to 100 ms between two looks, and the luckiest
-goes first: under load some wait for seconds. Here one thread of a process at a time goes through a
-second, empty file's advisory lock, looking again every 2 ms at the latest, and before that the threads wait for
-each other. The lock goes with the process that holds it, however that ends. It keeps nothing safe:
-that is SQLite's own lock, and a process without this one is merely less lucky.
+SQLite polls its lock every 100 ms, which starves writers under load. This one polls at least every 2 ms,
+and before that the threads of a process take turns. The system drops the lock of a dead process. It is
+about fairness only: safety is SQLite's own lock, and a process without this one still works, but may
+wait longer.
 """
 
+import fcntl
 import os
 import random
 import threading
@@ -15,19 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
-_LOOK_EVERY_S = 0.002
+_POLL_EVERY_S = 0.002
 
 
-class Turnstile:
-    """Lets one transaction at a time through, of all that ask for the same file.
+class WriteLock:
+    """Lets one transaction at a time through, of all processes that use the same lock file.
 
     Args:
-        path: The file of the queue; made if need be. Where none can be made, nobody waits.
+        path: The lock file, made if missing. Where it cannot be made, the lock is always free.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,15 +31,15 @@ class Turnstile:
         self._file: int | None = None
 
     @contextmanager
-    def passing(self, patience_s: float) -> Iterator[None]:
-        """Wait for the turn, and have it for the length of the block.
+    def hold(self, timeout_s: float) -> Iterator[None]:
+        """Wait for the lock, and hold it for the length of the block.
 
         Raises:
-            TimeoutError: The turn did not come within the patience.
+            TimeoutError: It was not free within the timeout.
         """
-        give_up_s = time.monotonic() + patience_s
-        if not self._threads.acquire(timeout=patience_s):
-            raise TimeoutError(f"no turn at {self._path} in {patience_s} s")
+        give_up_s = time.monotonic() + timeout_s
+        if not self._threads.acquire(timeout=timeout_s):
+            raise TimeoutError(f"{self._path} was not free in {timeout_s} s")
         try:
             self._lock(give_up_s)
             try:
@@ -55,7 +50,7 @@ class Turnstile:
             self._threads.release()
 
     def close(self) -> None:
-        """Close the file, which ends a turn that is had."""
+        """Close the lock file, which drops the lock."""
         with self._threads:
             if self._file is not None:
                 os.close(self._file)
@@ -64,18 +59,17 @@ class Turnstile:
     def _lock(self, give_up_s: float) -> None:
         if self._file is None:
             self._file = _open(self._path)
-        while self._file is not None and not self._try():
+        while self._file is not None and not self._try(self._file):
             if time.monotonic() > give_up_s:
-                raise TimeoutError(f"no turn at {self._path}")
-            time.sleep(random.uniform(0.2, 1.0) * _LOOK_EVERY_S)  # noqa: S311  # no secret
+                raise TimeoutError(f"{self._path} was not free in time")
+            time.sleep(random.uniform(0.2, 1.0) * _POLL_EVERY_S)  # noqa: S311  # no secret
 
-    def _try(self) -> bool:
-        assert self._file is not None
+    def _try(self, file: int) -> bool:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # no such thing on this file system: go on without
+        except OSError:  # this file system has no locks: continue without
             return True
         return True
 
@@ -86,8 +80,6 @@ class Turnstile:
 
 
 def _open(path: Path) -> int | None:
-    if fcntl is None:
-        return None
     try:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
     except OSError:
