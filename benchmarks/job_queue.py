@@ -1,13 +1,13 @@
-"""How fast the queue is, and that it stays so when the queue is long.
+"""Speed of the job queue, also when it is long.
 
     python benchmarks/job_queue.py [--sizes 0 10000 100000] [--seconds 3] [--write]
 
-`cpu_ms` is the processor time of one call in this process, and is what to read where other
-processes are busy; on PostgreSQL the server's is not in it. On SQLite in a folder and on a PostgreSQL server on a local socket: submits, claims, beats and
-signals one after the other from one process, and claims from four processes at once; with so many
-jobs waiting already. Every commit goes to the disk on both. The plans of the statements are looked
-at, so that a benchmark on a small queue cannot hide a search through all of a large one. `--write`
-files the result in `benchmarks/results/` under today's date.
+On SQLite in a folder and on a PostgreSQL server on a local socket, with so many jobs waiting already:
+submissions, claims, heartbeats and polls one after the other from one process, and claims from four
+processes at once. Every commit goes to the disk on both. `cpu_ms` is the processor time of one call in
+this process, and is what to read where other processes are busy; the PostgreSQL server's own is not in
+it. The plans of the statements are checked, so that a benchmark on a short queue cannot hide a scan of a
+long one. `--write` files the result in `benchmarks/results/` under today's date.
 """
 
 import argparse
@@ -30,7 +30,8 @@ from sqlalchemy import event, text
 
 from reelgrid.jobs.job import JobKind, NewJob
 from reelgrid.jobs.messages import Claim, JobProgress, WorkerInfo
-from reelgrid.jobs.sql import admission, schema
+from reelgrid.jobs.sql import schema
+from reelgrid.jobs.sql.client_queue import Admission, new_row
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue, open_job_queue
 
 RESULTS = Path(__file__).parent / "results"
@@ -61,9 +62,9 @@ def fill(job_queue: SqlJobQueue, num_jobs: int) -> None:
         now_s = job_queue.database.read_now(connection)
         for start in range(0, num_jobs, 5_000):
             rows = [
-                admission._values(
+                new_row(
                     new_job(number),
-                    admission.Standing(now_s, now_s + number, now_s + number * 7_919 % 1e6),
+                    Admission(now_s, now_s + number, now_s + number * 7_919 % 1e6),
                 )
                 for number in range(start, min(start + 5_000, num_jobs))
             ]
@@ -112,11 +113,14 @@ def one_process(job_queue: SqlJobQueue, num_jobs: int, seconds: float) -> dict[s
     )
     held = claims[-1]
     progress = JobProgress(stage="denoise", step=3)
-    figures["beat"] = measure(lambda: job_queue.heartbeat(held, progress), seconds)
-    figures["signal"] = measure(lambda: job_queue.poll_command(held), seconds)
-    figures["save"] = measure(lambda: job_queue.save_checkpoint(held, "checkpoints/x", 3), seconds)
+    figures["heartbeat"] = measure(lambda: job_queue.heartbeat(held, progress), seconds)
+    figures["poll_command"] = measure(lambda: job_queue.poll_command(held), seconds)
+    figures["save_checkpoint"] = measure(
+        lambda: job_queue.save_checkpoint(held, "checkpoints/x", 3), seconds
+    )
     figures["get"] = measure(lambda: job_queue.get(held.id), seconds)
-    figures["place"] = measure(lambda: job_queue.queue_position(submitted[-1]), seconds)
+    last = job_queue.get(submitted[-1])
+    figures["position"] = measure(lambda: job_queue.position_of(last), seconds)
     figures["claim_that_fits_nothing"] = measure(lambda: job_queue.claim(SMALL), seconds, 200)
     ends = iter(claims)
     figures["finish"] = measure(
@@ -260,7 +264,7 @@ def main() -> None:
         **run(given.sizes, given.seconds),
     }
     if given.write:
-        path = RESULTS / f"{now:%Y-%m-%d}_desk.json"
+        path = RESULTS / f"{now:%Y-%m-%d}_job_queue.json"
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(path)
 

@@ -210,7 +210,7 @@ def test_a_long_queue_is_429_with_the_time_to_come_back(build: Build) -> None:
     with house.client() as client:
         assert client.post("/v1/videos", json={"prompt": "x"}).status_code == 200
     assert house.maker.take() is not None  # it runs: whoever comes now has to wait for it
-    house.job_queue._queue._stale_at_s = 0.0
+    house.job_queue._snapshots._stale_at_s = 0.0
     house = build(limits=ServerLimits(max_queue_s=1e-3, max_image_wait_s=1e-3))
     with house.client() as client:
         answer = client.post("/v1/videos", json={"prompt": "x"})

@@ -4,7 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any
+from typing import Any, NoReturn
 
 import av
 import pytest
@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from reelgrid.api.middleware import NUM_WRITERS
 from reelgrid.errors import BusyError
-from reelgrid.jobs.job import Phase
+from reelgrid.jobs.job import Job, Phase
 from tests.api.conftest import Build, House
 
 BODY = {"prompt": "a red ball", "seconds": "2", "seed": 7}
@@ -207,24 +207,15 @@ def test_an_idempotency_key_gives_one_job_and_another_body_a_conflict(
 
 def test_after_the_insert_nothing_fails(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     house = build()
-    monkeypatch.setattr(house.job_queue, "position_for", fail_later(house.job_queue.position_for))
+    monkeypatch.setattr(house.job_queue, "position_of", unavailable)
     with house.client() as client:
         answer = client.post("/v1/videos", json=BODY)
     assert answer.status_code == 200, answer.text
     assert answer.json()["queue_position"] is None
 
 
-def fail_later(position_for: Any) -> Any:
-    """Answer once, for admission, and then have no database."""
-    calls: list[object] = []
-
-    def place(**asked: object) -> object:
-        calls.append(asked)
-        if len(calls) > 1:
-            raise BusyError("locked")
-        return position_for(**asked)
-
-    return place
+def unavailable(job: Job) -> NoReturn:
+    raise BusyError("locked")
 
 
 def test_cancel_pause_and_resume_say_where_it_stands(client: TestClient, house: House) -> None:

@@ -176,7 +176,7 @@ def test_an_address_that_is_not_public_is_given_up_and_nothing_is_sent(job_queue
     assert receiver.received == []
 
 
-def test_a_slow_receiver_holds_one_sender_and_the_others_go_on(job_queue, receiver):
+def test_a_slow_receiver_holds_one_sender_and_the_others_go_on(job_queue, receiver, monkeypatch):
     """One attempt hangs until it is told to end; three times as many as there are senders pass it."""
     stop, hung = threading.Event(), threading.Event()
     sender = WebhookSender(job_queue, MASTER, allows_private=True)
@@ -187,7 +187,7 @@ def test_a_slow_receiver_holds_one_sender_and_the_others_go_on(job_queue, receiv
             assert hung.wait(60)
         return really_attempt(entry)
 
-    sender._attempt = attempt
+    monkeypatch.setattr(sender, "_attempt", attempt)
     completed(job_queue, f"http://127.0.0.1:{receiver.port}/slow")
     for _ in range(24):
         completed(job_queue, receiver.url)

@@ -22,7 +22,7 @@ from reelgrid.catalog import ModelCard
 from reelgrid.errors import LimitError, RequestError, StorageFullError
 from reelgrid.jobs.accounting import QueuePosition
 from reelgrid.jobs.job import Job, JobKind, NewJob
-from reelgrid.jobs.policy import Priority, rank
+from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.request import JobRequest
 
 _CHUNK_BYTES = 1 << 20
@@ -122,20 +122,11 @@ def _check_memory(service: Service, estimate: Estimate) -> None:
         )
 
 
-def position_for(service: Service, wish: Submission, estimate: Estimate) -> QueuePosition:
-    """Return the place in the queue that the wish would have now, the owner's turn left aside."""
-    now_s = time.time()
-    return service.job_queue.position_for(
-        rank=rank(
-            submitted_s=now_s,
-            fair_start_s=now_s,
-            estimate_s=estimate.seconds,
-            priority=wish.priority,
-            deadline_s=wish.deadline_at,
-        ),
-        memory_gib=estimate.memory_gib,
-        model=wish.card.name,
-    )
+def position_for(
+    service: Service, caller: Caller, wish: Submission, estimate: Estimate
+) -> QueuePosition:
+    """Return the position that the job would have in the queue if it was submitted now."""
+    return service.job_queue.position_if_submitted(_new_job(service, caller, wish, estimate))
 
 
 def check_queue(service: Service, place: QueuePosition, most_s: float, limit: str) -> None:
@@ -164,8 +155,20 @@ def admit(service: Service, caller: Caller, wish: Submission, estimate: Estimate
         KeyLimitError: The key has too many unfinished jobs, or no GPU-seconds left today.
         ConflictError: The idempotency key was used with another body.
     """
+    try:
+        job = service.job_queue.submit(
+            _new_job(service, caller, wish, estimate), limits=caller.limits
+        )
+    except LimitError as error:
+        raise KeyLimitError(error) from None
+    with contextlib.suppress(OSError):  # an idle worker looks by itself, a little later
+        service.wake()
+    return job
+
+
+def _new_job(service: Service, caller: Caller, wish: Submission, estimate: Estimate) -> NewJob:
     is_video = wish.kind is JobKind.VIDEO
-    new = NewJob(
+    return NewJob(
         kind=wish.kind,
         owner=caller.owner,
         model=wish.card.name,
@@ -184,13 +187,6 @@ def admit(service: Service, caller: Caller, wish: Submission, estimate: Estimate
         extended_from=wish.extended_from,
         webhook=wish.webhook,
     )
-    try:
-        job = service.job_queue.submit(new, limits=caller.limits)
-    except LimitError as error:
-        raise KeyLimitError(error) from None
-    with contextlib.suppress(OSError):  # an idle worker looks by itself, a little later
-        service.wake()
-    return job
 
 
 class KeyLimitError(ApiError):

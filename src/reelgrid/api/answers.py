@@ -9,7 +9,7 @@ from reelgrid.api import responses
 from reelgrid.api.service import Service
 from reelgrid.errors import ReelgridError
 from reelgrid.jobs.accounting import QueuePosition
-from reelgrid.jobs.job import Job, Phase
+from reelgrid.jobs.job import Job
 
 
 def answer(service: Service, job: Job) -> JSONResponse:
@@ -34,12 +34,8 @@ def remove_blobs(service: Service, job: Job) -> None:
 
 
 def _place(service: Service, job: Job) -> QueuePosition | None:
-    if job.phase is not Phase.WAITING:
-        return None
     with contextlib.suppress(ReelgridError):
-        return service.job_queue.position_for(
-            rank=job.rank, memory_gib=job.memory_gib, model=job.model
-        )
+        return service.job_queue.position_of(job)
     return None
 
 

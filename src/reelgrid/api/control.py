@@ -103,7 +103,7 @@ def estimate(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JS
     wish = video_submission(service, fields)
     check_caps(service, caller, wish.order)
     said = estimate_or_refuse(service, wish)
-    place = position_for(service, wish, said)
+    place = position_for(service, caller, wish, said)
     request = wish.order.request
     usd_per_h = service.usd_per_gpu_h
     return JSONResponse(

@@ -96,7 +96,7 @@ def _admit(service: Service, caller: Caller, fields: ImageFields) -> Job:
     )
     check_caps(service, caller, wish.order)
     estimate = estimate_or_refuse(service, wish)
-    place = position_for(service, wish, estimate)
+    place = position_for(service, caller, wish, estimate)
     check_queue(service, place, service.limits.max_image_wait_s, "max_image_wait_s")
     return admit(service, caller, wish, estimate)
 

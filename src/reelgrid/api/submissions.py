@@ -21,7 +21,7 @@ from reelgrid.errors import NotFoundError, RequestError
 from reelgrid.jobs.job import Job, JobKind
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.request import JobRequest
-from reelgrid.jobs.safe_post import Forbidden, Target, is_public
+from reelgrid.jobs.safe_post import ForbiddenAddressError, PostTarget, is_public
 from reelgrid.spec import Request
 
 _MAX_DRAWN_SEED = 2**31
@@ -147,8 +147,8 @@ def _checked_webhook(service: Service, url: str | None) -> str | None:
     if url is None:
         return None
     try:
-        host = Target.of(url).host
-    except Forbidden as error:
+        host = PostTarget.of(url).host
+    except ForbiddenAddressError as error:
         raise RequestError(f"webhook cannot be used: {error}", param="webhook") from None
     with contextlib.suppress(ValueError):
         if not is_public(ipaddress.ip_address(host)) and not service.allow_private_webhooks:

@@ -197,7 +197,10 @@ def _submit(service: Service, caller: Caller, wish: Submission, reference: objec
     check_caps(service, caller, wish.order)
     estimate = estimate_or_refuse(service, wish)
     check_queue(
-        service, position_for(service, wish, estimate), service.limits.max_queue_s, "max_queue_s"
+        service,
+        position_for(service, caller, wish, estimate),
+        service.limits.max_queue_s,
+        "max_queue_s",
     )
     with first_frame_blob(service, caller, reference) as blob:
         if blob is not None:

@@ -149,11 +149,8 @@ class DatabaseJobs:
 
     def _json(self, job: "Job") -> JobJson:
         from reelgrid.api import responses
-        from reelgrid.jobs.job import Phase
 
-        is_waiting = job.phase is Phase.WAITING
-        position = self._job_queue.queue_position(job.id) if is_waiting else None
-        return responses.video(job, position) | {"object": str(job.kind)}
+        return responses.video(job, self._job_queue.position_of(job)) | {"object": str(job.kind)}
 
 
 class HttpJobs:
