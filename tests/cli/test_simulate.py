@@ -1,5 +1,6 @@
 import html
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_tables_and_an_answer_for_people(scenario, capsys):
     assert "8 nodes, 11 GPUs, 12.0 h" in out
     assert "cost of a minute made" in out
     assert "cost of a minute published" in out
-    assert "What the leased hours went into" in out
+    assert "Use of the leased GPU-hours" in out
     assert "events in" in err
 
 
@@ -51,7 +52,7 @@ def test_a_page_holds_the_answer_and_the_charts(scenario, tmp_path, capsys):
     answer = capsys.readouterr().out.splitlines()[0].partition(": ")[2]
     text = page.read_text(encoding="utf-8")
     assert html.escape(answer) in text
-    assert "Jobs that wait" in text
+    assert "Waiting jobs" in text
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,15 @@ def test_the_users_own_gpus_are_simulated_as_demand_counts_them(scenario, tmp_pa
     )
     dear = json.loads(capsys.readouterr().out)["with_checkpoints"]["figures"]["usd"]["value"]
     assert dear > 10 * usual
+
+
+def test_the_keys_of_the_json_are_the_documented_ones(scenario, capsys):
+    assert run(["simulate", scenario, "--json", "--hours", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    page = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
+    shape = page.partition("## JSON")[2].partition("\n## ")[0]
+    keys = [
+        re.findall(r"`(\w+)`", line.split("|")[1]) for line in shape.splitlines() if "|" in line
+    ]
+    documented = {key for row in keys for key in row}
+    assert documented == found.keys() | found["with_checkpoints"].keys()

@@ -1,7 +1,7 @@
-"""A scenario becomes an experiment: its demand as streams of jobs, its nodes as pools.
+"""Build an experiment from a scenario: its demand becomes streams of jobs, its nodes become pools.
 
-Every quantity in doubt is taken at its likely value: the simulation answers what chance does to a
-given demand, `reelgrid plan demand` how sure that demand is. Not here: running it.
+Every uncertain quantity has its likely value: the simulation shows the effect of chance on a given
+demand, `reelgrid plan demand` the uncertainty of the demand.
 """
 
 import math
@@ -30,7 +30,7 @@ def read_simulation(scenario: Scenario) -> SimulationConfig:
     """Return the `[simulation]` part of a scenario.
 
     Raises:
-        RequestError: There is none, or it is wrong; the message has line and key.
+        RequestError: The part is missing or wrong; the message has line and key.
     """
     if scenario.simulation is None:
         raise scenario.location.error("expected a table [simulation] to simulate")
@@ -38,8 +38,8 @@ def read_simulation(scenario: Scenario) -> SimulationConfig:
     names = {platform.name for platform in scenario.platforms}
     for index, mix in enumerate(simulation.jobs):
         if mix.platform not in names:
-            place = scenario.location / "simulation" / "jobs" / index / "platform"
-            raise place.error(
+            location = scenario.location / "simulation" / "jobs" / index / "platform"
+            raise location.error(
                 f"expected the name of a platform ({', '.join(sorted(names))}), "
                 f"got {mix.platform!r}"
             )
@@ -47,22 +47,22 @@ def read_simulation(scenario: Scenario) -> SimulationConfig:
 
 
 def experiment_of(scenario: Scenario, simulation: SimulationConfig, facts: Facts) -> Experiment:
-    """Return what the engines run.
+    """Return the experiment of a scenario.
 
     Args:
-        scenario: Who wants which clips, on which GPUs.
-        simulation: The fleet.
-        facts: What is known of GPUs and models.
+        scenario: Platforms, clips and hardware.
+        simulation: Its `[simulation]` part.
+        facts: Facts about GPUs and models.
 
     Raises:
-        RequestError: A name is not known, a GPU cannot make a clip, or a job fits nowhere.
+        RequestError: A name is unknown, a GPU cannot make a clip, or no node fits a job.
     """
     return _ExperimentBuilder(scenario, simulation, facts).experiment()
 
 
 @dataclass(frozen=True, slots=True)
 class _JobClass:
-    """Jobs of one platform and one kind of clip, of one priority and one need of trust."""
+    """Jobs of one platform, kind of clip, priority and need of trust."""
 
     platform: int
     clip: int
@@ -74,25 +74,25 @@ class _JobClass:
 class _ExperimentBuilder:
     def __init__(self, scenario: Scenario, simulation: SimulationConfig, facts: Facts) -> None:
         self.scenario, self.simulation, self.facts = scenario, simulation, facts
-        self.served: Mapping[ThroughputKey, Throughput] = throughputs(scenario, facts)
+        self.throughputs: Mapping[ThroughputKey, Throughput] = throughputs(scenario, facts)
         self.values: Values = likely(
-            each for service in self.served.values() for each in service.inputs
+            each for throughput in self.throughputs.values() for each in throughput.inputs
         )
         self.hardware = [self._hardware_of(pool, n) for n, pool in enumerate(simulation.nodes)]
         self.mixes = {mix.platform: mix for mix in simulation.jobs}
 
     def experiment(self) -> Experiment:
         simulation = self.simulation
-        sorts = [sort for sort in self._sorts() if sort.share > 0]
+        classes = [job_class for job_class in self._job_classes() if job_class.share > 0]
         kinds = list(dict.fromkeys(map(self._kind_key, range(len(simulation.nodes)))))
         return Experiment(
-            kinds=tuple(self._kind(key, sorts) for key in kinds),
+            kinds=tuple(self._kind(key, classes) for key in kinds),
             pools=tuple(
                 self._pool(number, zone, kinds.index(self._kind_key(number)))
                 for number, nodes in enumerate(simulation.nodes)
                 for zone in range(nodes.num_zones)
             ),
-            streams=tuple(self._stream(sort) for sort in sorts),
+            streams=tuple(self._stream(job_class) for job_class in classes),
             horizon_us=in_us(simulation.hours * 3600),
             warm_up_us=in_us(simulation.warm_up_h * 3600),
             seed=simulation.seed,
@@ -108,24 +108,24 @@ class _ExperimentBuilder:
     # the fleet
 
     def _hardware_of(self, pool: NodePool, number: int) -> int:
-        """Return which of the scenario's hardware a pool is."""
-        place = self.scenario.location / "simulation" / "nodes" / number / "gpu"
+        """Return the index of a pool's GPU in the scenario's hardware."""
+        location = self.scenario.location / "simulation" / "nodes" / number / "gpu"
         gpu = find_gpu(pool.gpu, self.facts.hardware)
         for index in range(len(self.scenario.hardware)):
             if self._gpu(index) == gpu:
                 return index
         names = ", ".join(part.gpu for part in self.scenario.hardware)
-        raise place.error(f"expected a GPU of [[hardware]] ({names}), got {pool.gpu!r}")
+        raise location.error(f"expected a GPU of [[hardware]] ({names}), got {pool.gpu!r}")
 
     def _gpu(self, index: int) -> Gpu:
-        return self.served[0, 0, index].gpu
+        return self.throughputs[0, 0, index].gpu
 
     def _kind_key(self, number: int) -> tuple[int, float, float, bool]:
         pool, hardware = self.simulation.nodes[number], self.hardware[number]
         memory_gib = pool.memory_gib or self._gpu(hardware).memory_gb * 1e9 / 2**30
         return (hardware, pool.load_s, memory_gib, pool.is_trusted)
 
-    def _kind(self, key: tuple[int, float, float, bool], sorts: list[_JobClass]) -> NodeKind:
+    def _kind(self, key: tuple[int, float, float, bool], classes: list[_JobClass]) -> NodeKind:
         hardware, load_s, memory_gib, is_trusted = key
         return NodeKind(
             name=self._gpu(hardware).name,
@@ -133,7 +133,8 @@ class _ExperimentBuilder:
             memory_gib=memory_gib,
             is_trusted=is_trusted,
             time_factor=tuple(
-                self._seconds(sort, hardware) / self._seconds(sort, 0) for sort in sorts
+                self._seconds(job_class, hardware) / self._seconds(job_class, 0)
+                for job_class in classes
             ),
         )
 
@@ -161,7 +162,7 @@ class _ExperimentBuilder:
 
     # the jobs
 
-    def _sorts(self) -> Iterator[_JobClass]:
+    def _job_classes(self) -> Iterator[_JobClass]:
         for i, platform in enumerate(self.scenario.platforms):
             mix = self._mix(platform)
             total = math.fsum(clip.share.likely for clip in platform.clips)
@@ -174,30 +175,32 @@ class _ExperimentBuilder:
     def _mix(self, platform: Platform) -> JobMix:
         return self.mixes.get(platform.name, JobMix(platform=platform.name))
 
-    def _seconds(self, sort: _JobClass, hardware: int) -> float:
-        service = self.served[sort.platform, sort.clip, hardware]
-        return float(service.seconds_per_clip(self.values)[0]) / self.simulation.efficiency
+    def _seconds(self, job_class: _JobClass, hardware: int) -> float:
+        throughput = self.throughputs[job_class.platform, job_class.clip, hardware]
+        return float(throughput.seconds_per_clip(self.values)[0]) / self.simulation.efficiency
 
-    def _stream(self, sort: _JobClass) -> JobStream:
-        platform = self.scenario.platforms[sort.platform]
-        clip, mix = platform.clips[sort.clip], self._mix(platform)
-        service = self.served[sort.platform, sort.clip, 0]
-        clip_s = float(self.values[service.clip_s][0])
+    def _stream(self, job_class: _JobClass) -> JobStream:
+        platform = self.scenario.platforms[job_class.platform]
+        clip, mix = platform.clips[job_class.clip], self._mix(platform)
+        throughput = self.throughputs[job_class.platform, job_class.clip, 0]
+        clip_s = float(self.values[throughput.clip_s][0])
         minutes = platform.minutes_per_day.likely * platform.share_made_by_ai.likely
         jobs_per_h = minutes * platform.clips_per_kept.likely * 60 / clip_s / _HOURS_A_DAY
         return JobStream(
             platform=platform.name,
-            model=service.model,
-            jobs_per_h=tuple(jobs_per_h * sort.share * part for part in demand_by_hour(platform)),
-            mean_work_us=max(1, in_us(self._seconds(sort, 0))),
+            model=throughput.model,
+            jobs_per_h=tuple(
+                jobs_per_h * job_class.share * part for part in demand_by_hour(platform)
+            ),
+            mean_work_us=max(1, in_us(self._seconds(job_class, 0))),
             work="log-normal" if clip.work_cv > 0 else "constant",
             work_sigma=math.sqrt(math.log1p(clip.work_cv**2)),
             clip_s=clip_s,
             published_share=1 / platform.clips_per_kept.likely,
             memory_gib=mix.memory_gib,
-            needs_trust=sort.is_private,
-            priority=sort.priority,
-            first_owner=self._first_owner(sort.platform),
+            needs_trust=job_class.is_private,
+            priority=job_class.priority,
+            first_owner=self._first_owner(job_class.platform),
             num_owners=mix.num_owners,
             deadline_us=None if mix.deadline_s is None else in_us(mix.deadline_s),
         )
@@ -208,18 +211,18 @@ class _ExperimentBuilder:
 
 
 def demand_by_hour(platform: Platform) -> tuple[float, ...]:
-    """Return the demand of each hour over its mean.
+    """Return the demand of each hour, relative to its mean.
 
-    Where only the peak over the mean is known, the day is a bell around 20:00 whose busiest hour
-    has it: weights exp(k cos(hour)), von Mises's distribution, with k found by bisection.
+    Where only the ratio of peak to mean is known, the day is a von Mises density around 20:00,
+    exp(k cos(hour)), with k found by bisection so that the busiest hour has this ratio.
     """
     if platform.demand_by_hour is not None:
         return platform.demand_by_hour
     peak = 1.0 if platform.peak_to_mean is None else platform.peak_to_mean.likely
-    return _bell(min(peak, _HOURS_A_DAY * 0.999)) if peak > 1 else (1.0,)
+    return _von_mises_day(min(peak, _HOURS_A_DAY * 0.999)) if peak > 1 else (1.0,)
 
 
-def _bell(peak: float) -> tuple[float, ...]:
+def _von_mises_day(peak: float) -> tuple[float, ...]:
     low, high = 0.0, 1e5
     for _ in range(200):
         middle = (low + high) / 2

@@ -1,7 +1,6 @@
-"""The `[simulation]` part of a scenario file: the fleet as it is leased, and how its jobs arrive.
+"""The `[simulation]` part of a scenario file: the leased fleet, its jobs, the service's behaviour.
 
-Values only, with the units of the file in their names. Not here: reading the file
-(`plan.scenario`), and turning it into what the engines run (`model`).
+Values only, with the units of the file in their names.
 """
 
 import math
@@ -22,31 +21,31 @@ _Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePool:
-    """`[[simulation.nodes]]`: workers of one kind in one zone, which are lost together.
+    """`[[simulation.nodes]]`: nodes of one kind in one zone, which are lost together.
 
-    A lost node is leased anew after an absence, so that the pool strives to keep `count`. The time
-    that a node stays is exponential (`hazard_per_h`) or Weibull (`weibull_shape`,
-    `weibull_scale_h`), from the moment that it is ready; with neither it stays for good.
+    A lost node is leased again after an absence, so that the pool keeps about `count` nodes. The
+    lifetime of a node, from the moment it is ready, is exponential (`hazard_per_h`) or Weibull
+    (`weibull_shape`, `weibull_scale_h`); with neither it is never lost.
 
     Attributes:
-        gpu: The name of a GPU of `[[hardware]]`.
-        count: Nodes; each has the GPUs that work on one clip together.
-        zone: Where they stand; a name.
-        num_zones: Zones that the nodes are spread over evenly; each is lost by itself.
-        usd_per_h: Price of a leased GPU; that of `[[hardware]]` where none is given.
-        is_start_up_billed: Whether start-up costs as much as the rest (Salad: no; Akash: yes).
+        gpu: Name of a GPU of `[[hardware]]`.
+        count: Number of nodes; a node has the GPUs that work together on one clip.
+        zone: Name of the zone.
+        num_zones: Zones over which the nodes are spread evenly, with independent losses.
+        usd_per_h: Price of a leased GPU-hour; `None` is the price of `[[hardware]]`.
+        is_start_up_billed: Whether start-up is billed (Salad: no; Akash: yes).
         hazard_per_h: Losses per node-hour.
-        weibull_shape: Below 1, old nodes are lost more rarely than fresh ones.
-        weibull_scale_h: The scale of that distribution.
-        correlation: Share of the hazard that strikes the whole pool within 3 minutes.
-        shared_loss_share: Share of the pool that such a strike takes.
-        notice_s: How long before a loss it is announced.
-        absence_mean_s: Mean of the exponential time until a lost node is leased anew.
-        startup_median_s: From the lease to the first job: image pull and start of the process.
-        startup_sigma: Standard deviation of its logarithm.
-        load_s: To bring a model into the memory of the GPU.
-        memory_gib: Device memory that a job may use; the GPU's own where none is given.
-        is_trusted: Whether private jobs may run there.
+        weibull_shape: Shape of the lifetime; below 1 the hazard falls with age.
+        weibull_scale_h: Scale of the lifetime in hours.
+        correlation: Share of the hazard that comes from losses shared by the pool within 3 minutes.
+        shared_loss_share: Share of the pool that a shared loss takes.
+        notice_s: Notice before a loss.
+        absence_mean_s: Mean of the exponential time until a lost node is leased again.
+        startup_median_s: Median time from lease to ready: image pull and start of the process.
+        startup_sigma: Standard deviation of the logarithm of the start-up time.
+        load_s: Time to load a model into GPU memory.
+        memory_gib: Device memory that a job may use; `None` is all memory of the GPU.
+        is_trusted: Whether private jobs may run on it.
     """
 
     gpu: str
@@ -80,40 +79,40 @@ class NodePool:
             )
         if self.weibull_shape is not None and self.hazard_per_h:
             raise FieldError(
-                "expected hazard_per_h or a Weibull life, got both", param="hazard_per_h"
+                "expected hazard_per_h or a Weibull lifetime, got both", param="hazard_per_h"
             )
 
     @property
     def lifetime_shape(self) -> float:
-        """Shape of the Weibull distribution of a node's time; 1 is exponential."""
+        """Shape of the Weibull lifetime; 1 is exponential."""
         return self.weibull_shape or 1.0
 
     @property
     def lifetime_scale_s(self) -> float:
-        """Scale of the Weibull distribution of a node's time; infinite for a node that stays."""
+        """Scale of the Weibull lifetime; infinite for a node that is never lost."""
         if self.weibull_scale_h is not None:
             return self.weibull_scale_h * 3600
         return 3600 / self.hazard_per_h if self.hazard_per_h else math.inf
 
     @property
     def mean_lifetime_s(self) -> float:
-        """Mean time from ready to lost; infinite for a node that stays."""
+        """Mean time from ready to lost; infinite for a node that is never lost."""
         return self.lifetime_scale_s * math.gamma(1 + 1 / self.lifetime_shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobMix:
-    """`[[simulation.jobs]]`: how the jobs of one platform differ; shares are of its arrivals.
+    """`[[simulation.jobs]]`: priorities, owners and requirements of the jobs of one platform.
 
     Attributes:
-        platform: The name of a platform of the same file.
-        low: Share of priority low.
-        normal: Share of priority normal.
-        high: Share of priority high.
-        num_owners: Owners, who send equally often; with none each job has an owner of its own.
+        platform: Name of a platform of the same file.
+        low: Share of its arrivals with priority low.
+        normal: Share with priority normal.
+        high: Share with priority high.
+        num_owners: Number of owners, who send equally often; `None` is one owner per job.
         private_share: Share that may run on trusted nodes only.
-        deadline_s: Seconds after its arrival at which a job has to be finished.
-        memory_gib: Device memory that a job needs; with none it fits everywhere.
+        deadline_s: Deadline in seconds after arrival.
+        memory_gib: Device memory that a job needs; 0 fits everywhere.
     """
 
     platform: str
@@ -135,26 +134,26 @@ class JobMix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationConfig:
-    """`[simulation]`: how long, how often, and how the service behaves.
+    """`[simulation]`: the fleet, the simulated time and the behaviour of the service.
 
     Attributes:
         nodes: The fleet.
-        jobs: How the jobs of single platforms differ; of the others nothing is special.
+        jobs: Job mixes of single platforms; the other platforms have the defaults of `JobMix`.
         hours: Simulated time, from midnight.
-        efficiency: Share of the time at a job that goes into its clip as the speeds have it; the
-            rest is waiting for hosts and networks. Times of jobs are divided by it.
-        warm_up_h: Of this the beginning, whose jobs do not count in waits.
+        efficiency: Share of a job's time at the speed given; the rest is waiting for hosts and
+            networks. Times of jobs are divided by it.
+        warm_up_h: Beginning of this time, whose jobs do not count in waits.
         seed: The same seed gives the same bytes.
-        runs: Independent runs, for the intervals.
-        checkpoint_every_s: Seconds of work between saves; by default for each pool
-            sqrt(2 x save_s x mean life) (Young 1974; Daly 2006, equation 20, its first term).
-        checkpoint_s: What a save takes from the work.
-        resume_s: To take a saved state up again.
-        has_preemption: Whether running jobs give way to waiting ones.
-        lease_s: Time until the desk notices a node lost without notice (`reelgrid serve`: 20).
-        estimates: What the desk believes a job takes: its own time, or the mean of its kind.
-        is_fleet_ready: Whether all nodes are ready at the beginning, or begin to start up.
-        chart_every_s: Distance of the points of the chart.
+        runs: Independent runs, for confidence intervals.
+        checkpoint_every_s: Seconds of work between checkpoints; by default for each pool
+            sqrt(2 x checkpoint_s x mean lifetime) (Young 1974; Daly 2006, equation 20, first term).
+        checkpoint_s: Time that a checkpoint takes from the work.
+        resume_s: Time to load a checkpoint.
+        has_preemption: Whether waiting jobs may preempt running ones.
+        lease_s: Time until a loss without notice is detected (`reelgrid serve`: 20).
+        estimates: The job queue's estimate of a job: its exact time, or the mean of its stream.
+        is_fleet_ready: Whether all nodes are ready at the beginning; otherwise they start up.
+        chart_every_s: Seconds between the points of the chart.
     """
 
     nodes: tuple[NodePool, ...]
@@ -186,7 +185,7 @@ class SimulationConfig:
             raise FieldError("expected one [[simulation.jobs]] a platform, got two", param="jobs")
 
     def checkpoint_interval_s(self, pool: NodePool) -> float:
-        """Return the seconds of work between saves on a pool; 0 where nothing is ever lost."""
+        """Return the seconds of work between checkpoints on a pool; 0 where no node is ever lost."""
         if self.checkpoint_every_s is not None:
             return self.checkpoint_every_s
         if math.isinf(pool.mean_lifetime_s):

@@ -1,7 +1,4 @@
-"""A comparison as tables, as JSON and as a page: the answer first, then the doubt, then the sums.
-
-Not here: drawing (`cli.tables`, `plan.page`).
-"""
+"""Report of a comparison: answer, tables, sections of the page and JSON."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,40 +12,40 @@ from reelgrid.report.page import Chart, KeyFigure, Section, colour, number
 from reelgrid.report.table import Cell, Column, Table
 
 _ROWS = {
-    "wait_p50_s": ("wait, half of the jobs at most", "s"),
-    "wait_p95_s": ("wait, 95 % at most", "s"),
-    "took_p95_s": ("from arrival to the end, 95 % at most", "s"),
+    "wait_p50_s": ("wait, median", "s"),
+    "wait_p95_s": ("wait, 95th percentile", "s"),
+    "turnaround_p95_s": ("from arrival to completion, 95th percentile", "s"),
     "within_promise_share": ("share that waits no longer than promised", ""),
     "kept_share": ("share of leased time whose work is kept", ""),
     "idle_share": ("share of leased time without a job", ""),
-    "lost_gpu_s": ("work that was lost", "GPU-s"),
-    "redone_gpu_s": ("work that was done again", "GPU-s"),
+    "lost_gpu_s": ("lost work", "GPU-s"),
+    "redone_gpu_s": ("redone work", "GPU-s"),
     "leased_gpu_h": ("leased", "GPU-h"),
     "usd": ("cost of the leases", "$"),
     "minutes_made": ("video made", "min"),
-    "minutes_published": ("video published of that", "min"),
+    "minutes_published": ("video published", "min"),
     "usd_per_minute_made": ("cost of a minute made", "$"),
     "usd_per_minute_published": ("cost of a minute published", "$"),
     "minutes_per_leased_gpu_hour": ("minutes made per leased GPU-hour", ""),
 }
-_SPENT = {
+_TIME_USES = {
     TimeUse.USEFUL: "useful work",
-    TimeUse.REDONE: "work done again",
-    TimeUse.LOST: "work that was lost",
-    TimeUse.CHECKPOINTING: "saving and taking up",
+    TimeUse.REDONE: "redone work",
+    TimeUse.LOST: "lost work",
+    TimeUse.CHECKPOINTING: "writing and loading checkpoints",
     TimeUse.LOADING: "loading models",
     TimeUse.STARTING: "starting up",
-    TimeUse.IDLE: "no job",
+    TimeUse.IDLE: "idle",
 }
 
 
 def as_json(name: str, comparison: Comparison, gpus_counted: int | None) -> dict[str, Any]:
-    """Return everything but how long it took to run: the same seed gives the same text.
+    """Return the report as JSON; the same seed gives the same text (shape: `docs/simulate.md`).
 
     Args:
-        name: Of the scenario.
-        comparison: What the runs say.
-        gpus_counted: What `plan demand` would hold for the scenario; none: it has no answer.
+        name: Name of the scenario.
+        comparison: The results.
+        gpus_counted: GPUs that `plan demand` holds for the scenario; `None` if it has no answer.
     """
     without = comparison.without_checkpoints
     return {
@@ -76,7 +73,7 @@ def _summary_json(summary: RunStatistics) -> dict[str, Any]:
         "events": dict(summary.events),
         "chart": {
             "every_s": summary.chart_every_s,
-            **{seen.name.lower(): summary.chart[:, seen].tolist() for seen in Gauge},
+            **{gauge.name.lower(): summary.chart[:, gauge].tolist() for gauge in Gauge},
         },
         "digests": list(summary.digests),
     }
@@ -94,7 +91,7 @@ def _known(value: float) -> float | None:
 
 
 def tables(comparison: Comparison, gpus_counted: int | None) -> list[Table]:
-    """Return the waits, both variants side by side, and where the GPU-hours went."""
+    """Return three tables: both variants side by side, waits by priority, and use of GPU-hours."""
     return [
         _variants(comparison, gpus_counted),
         _waits(comparison.with_checkpoints),
@@ -103,15 +100,15 @@ def tables(comparison: Comparison, gpus_counted: int | None) -> list[Table]:
 
 
 def _variants(comparison: Comparison, gpus_counted: int | None) -> Table:
-    """Return the figures of both variants, each with its interval."""
+    """Return the figures of both variants with their intervals."""
     summaries = [comparison.with_checkpoints, comparison.without_checkpoints]
     given = [summary for summary in summaries if summary is not None]
-    titles = ("state saved", "nothing saved")
+    titles = ("with checkpoints", "without")
     rows = []
-    for key, (words, unit) in _ROWS.items():
+    for key, (label, unit) in _ROWS.items():
         if key not in comparison.with_checkpoints.figures:
             continue
-        cells: list[Cell] = [words, unit]
+        cells: list[Cell] = [label, unit]
         for summary in given:
             cells += [_known(summary.figures[key].value), _interval(summary.figures[key])]
         rows.append(cells)
@@ -136,19 +133,20 @@ def _title(comparison: Comparison) -> str:
 def _note(comparison: Comparison, gpus_counted: int | None) -> str:
     summary = comparison.with_checkpoints
     lines = [
-        "Every input at its likely value; waits of all hours; cost of the leases, without energy."
+        "Every input has its likely value. Waits are those of all hours; cost is that of the leases, "
+        "without energy."
     ]
     if gpus_counted is not None:
         lines.append(
-            f"For the busiest hour of the same demand `plan demand` holds {number(gpus_counted)} GPUs."
+            f"`plan demand` holds {number(gpus_counted)} GPUs for the busiest hour of this demand."
         )
     if summary.num_unstarted:
         lines.append(
-            f"{number(summary.num_unstarted)} jobs were not started by the end; they count with "
-            "the wait they had."
+            f"{number(summary.num_unstarted)} jobs did not start by the end; they count with their "
+            "wait so far."
         )
     if summary.figures["wait_p95_s"].low is None:
-        lines.append("One run of a day tells no interval: --runs 5 does.")
+        lines.append("One run of a day gives no interval; --runs 5 does.")
     return " ".join(lines)
 
 
@@ -163,7 +161,7 @@ def _waits(summary: RunStatistics) -> Table:
     columns = ("mean", "p50", "p90", "p95", "p99", "max")
     classes = {"all": summary.figures, **dict(reversed(list(summary.by_priority.items())))}
     return Table(
-        title="Wait from arrival to the first start, with saved state",
+        title="Wait from arrival to the first start, with checkpoints",
         columns=["priority", *(Column(title=key, unit="s") for key in columns)],
         rows=[
             [name, *(_known(figures[f"wait_{key}_s"].value) for key in columns)]
@@ -173,33 +171,33 @@ def _waits(summary: RunStatistics) -> Table:
 
 
 def _hours(comparison: Comparison) -> Table:
-    """Return what the leased GPU-hours went into; the rows add up to the last."""
+    """Return the use of leased GPU-hours; the rows add up to the last."""
     given = [
         s for s in (comparison.with_checkpoints, comparison.without_checkpoints) if s is not None
     ]
     rows: list[list[Cell]] = []
-    for spent, words in _SPENT.items():
-        rows.append([words])
+    for use, label in _TIME_USES.items():
+        rows.append([label])
         for summary in given:
-            hours = summary.gpu_hours[spent.name.lower()]
+            hours = summary.gpu_hours[use.name.lower()]
             rows[-1] += [hours, hours / _leased_h(summary) * 100]
     rows.append(["leased"])
     for summary in given:
         rows[-1] += [_leased_h(summary), 100.0]
-    columns: list[Column | str] = ["what for"]
-    for title in ("state saved", "nothing saved")[: len(given)]:
+    columns: list[Column | str] = ["use"]
+    for title in ("with checkpoints", "without")[: len(given)]:
         columns += [Column(title=title, unit="GPU-h"), Column(title="of leased", unit="%")]
     return Table(
-        title="What the leased hours went into", columns=columns, rows=rows, is_total_last=True
+        title="Use of the leased GPU-hours", columns=columns, rows=rows, is_total_last=True
     )
 
 
 def _leased_h(summary: RunStatistics) -> float:
-    return math.fsum(summary.gpu_hours[spent.name.lower()] for spent in _SPENT) or math.nan
+    return math.fsum(summary.gpu_hours[use.name.lower()] for use in _TIME_USES) or math.nan
 
 
 def answer(comparison: Comparison) -> str:
-    """Return what a manager wants to know, in two or three sentences."""
+    """Return the answer in two or three sentences: waits, output, cost, lost work."""
     figures = comparison.with_checkpoints.figures
     text = (
         f"With {number(_num_gpus(comparison))} GPUs {_waiting(figures)}. A leased GPU-hour makes "
@@ -213,8 +211,8 @@ def answer(comparison: Comparison) -> str:
     lost = figures["lost_gpu_s"].value / 3600
     other = without.figures["lost_gpu_s"].value / 3600
     return text + (
-        f"With saved state {number(lost)} GPU-hours of work are lost with nodes that go, "
-        f"without it {number(other)}."
+        f"With checkpoints, losses of nodes cost {number(lost)} GPU-hours of work; without, "
+        f"{number(other)}."
     )
 
 
@@ -244,22 +242,24 @@ def _span(seconds: float) -> str:
 
 
 def key_figures(comparison: Comparison) -> list[KeyFigure]:
-    """Return the numbers of the answer."""
-    wanted = {
-        "wait_p95_s": "95 % wait at most [s]",
+    """Return the key figures of the answer."""
+    labels = {
+        "wait_p95_s": "95th percentile of the wait [s]",
         "kept_share": "share of leased time whose work is kept",
         "minutes_per_leased_gpu_hour": "minutes made per leased GPU-hour",
-        "usd_per_minute_made": "$ a minute made",
-        "usd_per_minute_published": "$ a minute published",
+        "usd_per_minute_made": "$ per minute made",
+        "usd_per_minute_published": "$ per minute published",
     }
     figures = comparison.with_checkpoints.figures
     return [
-        KeyFigure(label=words, value=number(figures[key].value), uncertainty=_doubt(figures[key]))
-        for key, words in wanted.items()
+        KeyFigure(
+            label=label, value=number(figures[key].value), uncertainty=_uncertainty(figures[key])
+        )
+        for key, label in labels.items()
     ]
 
 
-def _doubt(estimate: IntervalEstimate) -> str:
+def _uncertainty(estimate: IntervalEstimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{number(max(0.0, estimate.low))} to {number(estimate.high)}"
@@ -270,24 +270,24 @@ def sections(comparison: Comparison, description: str, gpus_counted: int | None)
     variants, waits, hours = tables(comparison, gpus_counted)
     summary = comparison.with_checkpoints
     charts = [
-        _chart(summary, (Gauge.UP, Gauge.BUSY), "Nodes that are ready, and those with a job", 1),
-        _chart(summary, (Gauge.WAITING,), "Jobs that wait", 3),
+        _chart(summary, (Gauge.UP, Gauge.BUSY), "Ready nodes and nodes with a job", 1),
+        _chart(summary, (Gauge.WAITING,), "Waiting jobs", 3),
     ]
     return [
         Section(title="The day", parts=[description, *charts] if description else charts),
-        Section(title="How sure", parts=[variants]),
-        Section(title="The sums", parts=[waits, hours, _EXPLANATION]),
+        Section(title="Confidence intervals", parts=[variants]),
+        Section(title="Accounts", parts=[waits, hours, _EXPLANATION]),
     ]
 
 
 _EXPLANATION = (
-    "Every microsecond of every node is counted once. Work is lost when its node goes before the "
-    "state was saved, and is then done again; useful is what was done for the first time and kept. "
-    "Both columns meet the same jobs and the same losses of nodes."
+    "Every microsecond of every node is counted once. Work is lost when its node is lost before the "
+    "next checkpoint, and is then redone; useful work is work done for the first time and kept. "
+    "Both variants have the same jobs and the same losses of nodes."
 )
 
 
-def _chart(summary: RunStatistics, seen: Sequence[Gauge], title: str, first_colour: int) -> Chart:
+def _chart(summary: RunStatistics, gauges: Sequence[Gauge], title: str, first_colour: int) -> Chart:
     hours = [point * summary.chart_every_s / 3600 for point in range(len(summary.chart))]
     names = {Gauge.UP: "ready", Gauge.BUSY: "with a job", Gauge.WAITING: "waiting"}
     data = [
@@ -299,13 +299,13 @@ def _chart(summary: RunStatistics, seen: Sequence[Gauge], title: str, first_colo
             "y": summary.chart[:, each].tolist(),
             "line": {"color": colour(first_colour + index), "width": 2, "shape": "hv"},
         }
-        for index, each in enumerate(seen)
+        for index, each in enumerate(gauges)
     ]
     most = max((max(trace["y"], default=0) for trace in data), default=0)
     layout = {
         "xaxis": {"title": {"text": "hour"}},
-        "yaxis": {"rangemode": "tozero", "title": {"text": "nodes" if len(seen) > 1 else "jobs"}},
-        "showlegend": len(seen) > 1,
+        "yaxis": {"rangemode": "tozero", "title": {"text": "nodes" if len(gauges) > 1 else "jobs"}},
+        "showlegend": len(gauges) > 1,
     }
     return Chart(
         title=title,
