@@ -1,6 +1,6 @@
-"""How good `reelgrid plan predict` is: the fit, cross-validation, and points it was not fitted to.
+"""Accuracy of `reelgrid plan predict`: cross-validation of the fit, and points it was not fitted to.
 
-    python benchmarks/prediction.py [--write] [--date 2026-11-23]
+    python benchmarks/prediction.py [--write] [--date 2026-11-29]
 
 Leaves out whole sources, then whole GPUs, each time with a fit of its own. Then asks `predict` for
 the published latencies of `prediction_sealed_2.csv`, which no fit has seen and which were committed
@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import reelgrid
@@ -23,8 +24,8 @@ from reelgrid.measurement import processor_name
 from reelgrid.plan.prediction import cross_validation as check
 from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.cross_validation import Guess
-from reelgrid.plan.prediction.fit import fit, training_set
 from reelgrid.plan.prediction.fit import to_json as calibration_json
+from reelgrid.plan.prediction.fit import training_set
 from reelgrid.plan.prediction.observations import Observation, read_latencies, read_ml_energy
 from reelgrid.plan.prediction.power import fit_power
 from reelgrid.plan.prediction.predict import Prediction, predict
@@ -32,6 +33,8 @@ from reelgrid.plan.prediction.predict import Prediction, predict
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 COEFFICIENTS = HERE.parent / "src/reelgrid/plan/facts/calibration.json"
+
+SOURCE = "benchmarks/prediction.py on plan/facts/latencies.csv and ml_energy_h100.csv"
 
 SEALED = ("prediction_sealed.csv", "prediction_sealed_2.csv")
 """Published latencies written down before the model of the day predicted any, in their order; the
@@ -48,7 +51,7 @@ GROUPS: dict[str, Callable[[Observation], bool]] = {
     "images, several GPUs": lambda each: GROUPS["images"](each) and each.stack.num_gpus > 1,
     "several GPUs": lambda each: each.stack.num_gpus > 1,
 }
-"""By what published points are told apart."""
+"""Groups of published points."""
 
 
 def not_fitted(name: str) -> tuple[Observation, ...]:
@@ -59,32 +62,16 @@ def not_fitted(name: str) -> tuple[Observation, ...]:
 
 
 def summary(guesses: Sequence[Guess], widening: float = 1.0) -> dict[str, float] | None:
-    """Return the errors of guesses, rounded; none of none."""
+    """Return the errors of guesses, rounded; `None` without guesses."""
     if not guesses:
         return None
     figures = dataclasses.asdict(check.errors(guesses, widening))
     return {key: round(value, 3) for key, value in figures.items()}
 
 
-def is_published(guess: Guess) -> bool:
-    """Return whether it is a row of `latencies.csv`, not one of ML.ENERGY's own table."""
-    return not guess.observation.name.startswith("e")
-
-
-def left_out(observations: Sequence[Observation], key: check.Key) -> tuple[list[Guess], ...]:
-    """Return guesses of all, told what was published, and told neither kernel nor software."""
-    told: list[Guess] = []
-    untold: list[Guess] = []
-    for fold in sorted({key(each) for each in observations}):
-        parts = check.without(observations, key, fold)
-        told += check.guess(*parts)
-        untold += check.guess(*parts, asked=check.without_stack_details)
-    return told, untold
-
-
 def groups_table(guesses: Sequence[Guess], widening: float) -> dict[str, dict[str, float] | None]:
     """Return the errors of the published rows among guesses, by group."""
-    rows = [each for each in guesses if is_published(each)]
+    rows = [each for each in guesses if each.is_published]
     seen = [each for each in rows if each.is_stack_seen]
     return {
         group: summary([each for each in rows if is_in(each.observation)], widening)
@@ -97,29 +84,33 @@ def groups_table(guesses: Sequence[Guess], widening: float) -> dict[str, dict[st
 
 
 def fold_table(
-    told: Sequence[Guess],
-    untold: Sequence[Guess],
-    key: check.Key,
+    as_observed: Sequence[Guess],
+    unspecified: Sequence[Guess],
+    key: check.FoldKey,
     wide: tuple[float, float],
 ) -> dict[str, object]:
     """Return errors with folds left out, as a whole, by group and by fold, and each of them."""
-    rows = [each for each in told if is_published(each)]
+    rows = [each for each in as_observed if each.is_published]
     widening = wide[0]
     return {
-        "kernel and software told": groups_table(told, widening),
-        "kernel and software not told": groups_table(untold, wide[1]),
-        "ML.ENERGY rows, 1 to 8 GPUs": summary([g for g in told if not is_published(g)], widening),
-        "coverage, each fold widened by the others": round(check.covered(told, key), 3),
+        "kernel and software given": groups_table(as_observed, widening),
+        "kernel and software not given": groups_table(unspecified, wide[1]),
+        "ML.ENERGY rows, 1 to 8 GPUs": summary(
+            [g for g in as_observed if not g.is_published], widening
+        ),
+        "coverage, each fold widened by the others": round(
+            check.coverage_by_fold(as_observed, key), 3
+        ),
         "by fold": {
-            fold: summary([each for each in told if key(each.observation) == fold], widening)
-            for fold in sorted({key(each.observation) for each in told})
+            fold: summary([each for each in as_observed if key(each.observation) == fold], widening)
+            for fold in sorted({key(each.observation) for each in as_observed})
         },
         "points": [point(each) for each in rows],
     }
 
 
 def answer_of(each: Observation) -> Prediction:
-    """Return what `predict` says of an observation, told what the observation tells."""
+    """Return the prediction of an observation, with its kernel and software."""
     stack = each.stack
     return predict(
         each.workload,
@@ -148,12 +139,12 @@ def through_predict(observations: Sequence[Observation]) -> dict[str, float]:
 
 def sealed_table(name: str) -> dict[str, object]:
     """Return the errors of `predict` with the filed fit on the points of a file that are whole."""
-    told = [each for each in not_fitted(name) if each.is_whole]
+    points = [each for each in not_fitted(name) if each.is_whole]
     return {
         words: {
-            group: through_predict([make(each) for each in told if is_in(each)])
+            group: through_predict([make(each) for each in points if is_in(each)])
             for group, is_in in GROUPS.items()
-            if sum(map(is_in, told)) > 1
+            if sum(map(is_in, points)) > 1
         }
         for words, make in {
             "kernel and software as published": lambda each: each,
@@ -171,7 +162,7 @@ def sealed_table(name: str) -> dict[str, object]:
                 "low": round(answer.seconds.low, 3),
                 "high": round(answer.seconds.high, 3),
             }
-            for each in told
+            for each in points
             for answer in [answer_of(each)]
         ]
     }
@@ -194,16 +185,14 @@ def point(guess: Guess) -> dict[str, object]:
 def measure(date: str, *, is_written: bool) -> dict[str, object]:
     """Return how good the fit is by cross-validation, and `predict` with the fit that is filed."""
     fitted = training_set()
-    by_source, by_source_untold = left_out(fitted, check.source_of)
-    by_gpu, by_gpu_untold = left_out(fitted, check.gpu_of)
-    widening = check.widening(by_source)
-    untold = check.widening([each for each in by_source_untold if is_published(each)])
-    wide = (widening, untold)
+    by_source = check.leave_out_each(fitted, check.source_of)
+    by_gpu = check.leave_out_each(fitted, check.gpu_of)
     start = time.perf_counter()
-    calibration = fit(fitted, date=date, widening=widening, widening_untold=untold)
+    calibration = check.fit_with_intervals(fitted, *by_source, date=date)
     fit_s = time.perf_counter() - start
+    wide = (calibration.widening, calibration.widening_unspecified)
     if is_written:
-        filed = calibration_json(calibration, fit_power(read_ml_energy()))
+        filed = calibration_json(calibration, fit_power(read_ml_energy()), SOURCE)
         COEFFICIENTS.write_text(filed, encoding="utf-8")
         read_calibration.cache_clear()
     return {
@@ -213,10 +202,10 @@ def measure(date: str, *, is_written: bool) -> dict[str, object]:
         "observations": len(fitted),
         "published": len(read_latencies()),
         "fit_s": round(fit_s, 3),
-        "widening": round(widening, 4),
-        "widening where nothing is told": round(untold, 4),
-        "leave out sources": fold_table(by_source, by_source_untold, check.source_of, wide),
-        "leave out GPUs": fold_table(by_gpu, by_gpu_untold, check.gpu_of, wide),
+        "widening": round(wide[0], 4),
+        "widening without kernel and software": round(wide[1], 4),
+        "leave out sources": fold_table(*by_source, check.source_of, wide),
+        "leave out GPUs": fold_table(*by_gpu, check.gpu_of, wide),
         "sealed and not fitted to, through predict()": sealed_table(SEALED[1]),
     }
 
@@ -224,7 +213,7 @@ def measure(date: str, *, is_written: bool) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--date", default="2026-11-23")
+    parser.add_argument("--date", default=datetime.now(UTC).date().isoformat())
     asked = parser.parse_args()
     text = json.dumps(measure(asked.date, is_written=asked.write), indent=1)
     print(text)

@@ -65,10 +65,19 @@ class BenchRecord:
     peak_memory_gib: float
 
     @property
+    def is_cold(self) -> bool:
+        """Whether it is the first of several runs, which fills caches and is no measure."""
+        return self.run == 1 and self.num_runs > 1
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds from prompt to frames, the model loaded."""
+        return self.encode_s + self.denoise_s + self.decode_s
+
+    @property
     def minutes_per_gpu_hour(self) -> float:
         """Minutes of video that this device makes in an hour."""
-        busy_s = self.encode_s + self.denoise_s + self.decode_s
-        return minutes_per_gpu_hour(self.num_frames / self.fps, busy_s)
+        return minutes_per_gpu_hour(self.num_frames / self.fps, self.busy_s)
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""

@@ -168,13 +168,22 @@ def read_json(path: Path) -> tuple[Any, Location]:
     Raises:
         RequestError: The file cannot be read, is not valid JSON, or an object has a key twice.
     """
-    root, text = Location(str(path), {}), read_text(path)
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, file: str) -> tuple[Any, Location]:
+    """Return what a JSON text holds, and the location of its root; see `read_json`.
+
+    Raises:
+        RequestError: It is not valid JSON, or an object has a key twice.
+    """
+    root = Location(file, {})
     try:
         values = json.loads(text, object_pairs_hook=_distinct_keys)
     except RecursionError:
         raise root.error("expected plain objects, got arrays nested too deep") from None
     except json.JSONDecodeError as error:
-        raise RequestError(f"{path}:{error.lineno}: expected valid JSON: {error.msg}") from None
+        raise RequestError(f"{file}:{error.lineno}: expected valid JSON: {error.msg}") from None
     except ValueError as error:
         raise root.error(str(error)) from None
     return _plain_values(values, root), root

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.prediction import SEALED, not_fitted, through_predict
+from benchmarks.prediction import SEALED, SOURCE, not_fitted, through_predict
 
 from reelgrid.plan import facts
 from reelgrid.plan.facts.architectures import find_architecture
@@ -39,7 +39,7 @@ def calibration(fitted):
         fitted,
         date=filed.date,
         widening=filed.widening,
-        widening_untold=filed.widening_untold,
+        widening_unspecified=filed.widening_unspecified,
     )
 
 
@@ -61,13 +61,15 @@ def by_gpu(fitted):
 @pytest.fixture(scope="module")
 def results():
     """What the benchmark found with every source and every GPU left out."""
-    return json.loads((BENCHMARKS / "results" / "2026-11-23_prediction.json").read_text())
+    return json.loads((BENCHMARKS / "results" / "2026-11-29_prediction.json").read_text())
 
 
 def test_the_filed_coefficients_are_those_of_a_refit(calibration, results):
     assert results["widening"] == read_calibration().widening
-    assert results["widening where nothing is told"] == read_calibration().widening_untold
-    again = json.loads(to_json(calibration, fit_power(read_ml_energy())))
+    assert (
+        results["widening without kernel and software"] == read_calibration().widening_unspecified
+    )
+    again = json.loads(to_json(calibration, fit_power(read_ml_energy()), SOURCE))
     filed = json.loads(facts.read_text("calibration.json"))
     assert again.keys() == filed.keys()
     assert again["native_share"] == pytest.approx(filed["native_share"], abs=1e-3)
@@ -125,7 +127,7 @@ def test_the_folds_of_the_suite_are_guessed_as_the_benchmark_filed(by_source, re
 
 @pytest.mark.parametrize("left_out", ["leave out sources", "leave out GPUs"])
 def test_eighty_percent_intervals_cover_about_eighty_percent(results, left_out):
-    for words in ("kernel and software told", "kernel and software not told"):
+    for words in ("kernel and software given", "kernel and software not given"):
         for group in ("all published", "video", "several GPUs", "GPU not seen"):
             assert 0.75 <= results[left_out][words][group]["coverage"] <= 0.97, (words, group)
 
@@ -169,7 +171,7 @@ def test_a_fold_does_not_reach_its_own_prediction(fitted, by_source):
         if check.source_of(each) == fold
     ]
     elsewhere = check.guess(fit(kept, date=""), kept, own)
-    through = [each for each in by_source if each.fold == fold]
+    through = [each for each in by_source if check.source_of(each.observation) == fold]
     assert len(through) == 27
     for one, other in zip(elsewhere, through, strict=True):
         assert one.log_error + math.log(100) == pytest.approx(other.log_error, abs=1e-9)
@@ -178,7 +180,13 @@ def test_a_fold_does_not_reach_its_own_prediction(fitted, by_source):
 def test_errors_and_widening_by_hand():
     observation = training_set()[0]
     guesses = [
-        check.Guess(observation, "a", math.log(1 + error), 0.1, True, True)
+        check.Guess(
+            observation=observation,
+            log_error=math.log(1 + error),
+            sigma=0.1,
+            is_stack_seen=True,
+            is_gpu_seen=True,
+        )
         for error in (0.05, -0.05, 0.1, 0.3, 0.0)
     ]
     errors = check.errors(guesses)

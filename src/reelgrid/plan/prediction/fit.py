@@ -1,14 +1,10 @@
-"""The fit of the formula to published latencies: a hierarchical model, by empirical Bayes.
+"""Fit of the formula to measured latencies: a hierarchical model, by empirical Bayes.
 
-Every coefficient has a normal prior, effects of GPUs, software and groups of observations a normal
-one around 0 whose spread is estimated (EM on a Laplace approximation; Gelman et al., "Bayesian Data
-Analysis", 3rd ed., 2013, sections 5.4 and 13.6). Observations weigh as under Student's t with four
-degrees of freedom, so that a published figure that is off does not pull the rest along. No
-randomness: the same observations give the same fit. Not here: how good it is (`cross_validation`).
-
-Order among GPUs: no fitted card slower than another of its make that it surpasses.
-
-Not here: the fit whose rates are put in order (`fit`).
+Every coefficient has a normal prior. Effects of GPUs, software and groups of observations have a
+normal prior around 0 whose spread is estimated (EM on a Laplace approximation; Gelman et al.,
+"Bayesian Data Analysis", 3rd ed., 2013, sections 5.4 and 13.6). Residuals follow Student's t with
+four degrees of freedom, so that a wrong published figure has little weight. There is no
+randomness: the same observations give the same fit. `cross_validation` measures how good it is.
 """
 
 import json
@@ -20,71 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from reelgrid.plan.facts.hardware import Gpu, read_hardware
-from reelgrid.plan.prediction.calibration import Calibration, has_own_kernels
-from reelgrid.plan.prediction.formula import STRUCTURE, Array, Case, Design, gradient
-from reelgrid.plan.prediction.observations import Observation, read_latencies, read_ml_energy
+from reelgrid.plan.prediction.calibration import OWN_SOURCE, Calibration, has_own_kernels
+from reelgrid.plan.prediction.formula import (
+    STRUCTURE,
+    Array,
+    Case,
+    Design,
+    gpu_inputs,
+    gradient,
+    stack_inputs,
+)
+from reelgrid.plan.prediction.observations import Observation, Stack, read_latencies, read_ml_energy
 from reelgrid.plan.prediction.power import Power
-
-
-def in_order(calibration: Calibration, gpus: Iterable[Gpu]) -> Calibration:
-    """Return the calibration with no GPU slower than another of its generation that it surpasses.
-
-    A few published figures have a larger card behind a smaller one of the same make. What goes
-    wrong in a published run (heat, a slow host, weights that are streamed) makes it slow, never
-    fast: the larger card is given the rate of the smaller one.
-    """
-    place = {name: index for index, name in enumerate(calibration.names)}
-    mean = calibration.mean.copy()
-    seen = sorted(
-        (gpu for gpu in gpus if gpu.fitted_as == gpu.name and f"gpu:{gpu.name}" in place),
-        key=lambda gpu: gpu.dense_tflops,
-    )
-    for better in seen:
-        rates = [_log_rate(other, mean, place) for other in seen if _surpasses(better, other)]
-        if rates and max(rates) > _log_rate(better, mean, place):
-            _set_log_rate(better, max(rates), mean, place)
-    return replace(calibration, mean=mean)
-
-
-def _surpasses(one: Gpu, other: Gpu) -> bool:
-    """Return whether one GPU has as much of everything as another of its generation and kind."""
-    return (
-        one.name != other.name
-        and (one.generation, one.kind) == (other.generation, other.kind)
-        and one.dense_tflops >= other.dense_tflops
-        and one.bandwidth_gb_per_s >= other.bandwidth_gb_per_s
-    )
-
-
-def _z(gpu: Gpu, mean: Array, place: dict[str, int]) -> float:
-    """Return the logit of portable attention without the GPU's own effect.
-
-    Of all that is worked with it is the least efficient; where a GPU is ahead in it, it is in all.
-    """
-    power = math.log(gpu.tdp_w / gpu.dense_tflops / 0.9)
-    measured = (gpu.best_measured_matmul_tflops or 0.0) / gpu.dense_tflops or 0.8
-    penalty = {
-        "hopper": "portable_on_hopper",
-        "hopper-cut": "portable_on_cut_hopper",
-        "blackwell": "portable_on_blackwell",
-    }.get(gpu.generation)
-    return float(
-        mean[place["attention"]]
-        + (mean[place[penalty]] if penalty else 0.0)
-        + mean[place["power"]] * min(max(power, -1.2), 1.2)
-        + mean[place["matmul"]] * 2 * math.log(measured / 0.8)
-    )
-
-
-def _log_rate(gpu: Gpu, mean: Array, place: dict[str, int]) -> float:
-    logit = _z(gpu, mean, place) + float(mean[place[f"gpu:{gpu.name}"]])
-    return math.log(gpu.dense_tflops) - math.log1p(math.exp(-logit))
-
-
-def _set_log_rate(gpu: Gpu, log_rate: float, mean: Array, place: dict[str, int]) -> None:
-    share = min(math.exp(log_rate) / gpu.dense_tflops, 0.99)
-    mean[place[f"gpu:{gpu.name}"]] = math.log(share / (1 - share)) - _z(gpu, mean, place)
-
 
 _ROUNDS = 25
 _NEWTON_STEPS_FIRST = 12
@@ -104,7 +47,9 @@ _FILED_KINDS = (
     "streamed",
 )
 _KINDS = (*_FILED_KINDS, "group")
-_NEW = ("group:", "source:", "image_source:", "parallel:", "image_parallel:", "streamed:")
+_OF_OBSERVATIONS = (
+    "group:", "source:", "image_source:", "parallel:", "image_parallel:", "streamed:",
+)  # fmt: skip
 _SPREADS = {
     "gpu": (0.4, 6.0),
     "software": (0.1, 4.0),
@@ -116,33 +61,35 @@ _SPREADS = {
     "image_parallel": (0.15, 4.0),
     "streamed": (0.2, 4.0),
 }
-"""What the spreads are believed to be before anything is seen, and as how many effects that counts
-(an inverse gamma prior): without it, spreads of a handful of effects come out too small. Images were
-published by two sources only; 0.25 is by how much five engines differ with one video model."""
+"""Prior of each spread, and the number of effects that it weighs as (an inverse gamma prior): without
+it, spreads of a handful of effects come out too small. Images were published by two sources only;
+0.25 is the spread of five engines with one video model."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """Standard deviations of effects and of what is left, while they are estimated.
+    """Standard deviations of effects and residuals, while they are estimated.
 
     Attributes:
-        tau: Of the effects by kind. That of groups is what is left of an observation without one.
-        within: Of what is left among the observations of one group.
+        tau: Of the effects by kind; `group` is also that of the residual of an observation without
+            a group.
+        within: Of the residuals within one group.
     """
 
     tau: Mapping[str, float]
     within: float
 
     def residual(self, is_grouped: npt.NDArray[np.bool_]) -> Array:
-        """Return the standard deviation of what is left of each observation, shape (m,)."""
+        """Return the standard deviation of the residual of each observation, shape (m,)."""
         return np.where(is_grouped, self.within, self.tau["group"])
 
 
 def training_set() -> tuple[Observation, ...]:
-    """Return what is fitted to: published latencies, and of ML.ENERGY's the best of each kind.
+    """Return the observations that the package's calibration is fitted to.
 
-    Of its 483 rows those of one clip a batch, for each model and number of GPUs the fastest way to
-    part the work; linear attention is left out, the formula does not know its kernels.
+    These are the published latencies and, of the 483 rows of ML.ENERGY, for each model and number of
+    GPUs the fastest split of the work with a batch of one. Linear attention is left out: the formula
+    does not model its kernels.
     """
     best: dict[tuple[str, int], Observation] = {}
     for each in read_ml_energy():
@@ -158,15 +105,18 @@ def fit(
     *,
     date: str,
     widening: float = 1.0,
-    widening_untold: float = 1.0,
+    widening_unspecified: float = 1.0,
 ) -> Calibration:
-    """Return the coefficients that observations give.
+    """Return the calibration that fits observations.
+
+    The effect of the source `OWN_SOURCE`, the user's own measurements, is kept; those of other
+    sources only serve the fit.
 
     Args:
-        observations: What was measured; at least one.
-        date: The date that the fit is filed under.
-        widening: Of intervals, from `cross_validation.widening`.
-        widening_untold: Likewise where neither kernel nor software is told.
+        observations: Measured latencies; at least one.
+        date: Date of the fit.
+        widening: Factor on intervals, from `cross_validation.widening`.
+        widening_unspecified: The same where neither kernel nor software is given.
     """
     names = _names(observations)
     cases = [case_of(each) for each in observations]
@@ -175,42 +125,47 @@ def fit(
     prior_mean = np.array([STRUCTURE[name][0] if name in STRUCTURE else 0.0 for name in names])
     spread = _Spread({kind: _SPREADS[kind][0] for kind in _KINDS}, _SPREADS["within"][0])
     x, covariance = prior_mean.copy(), np.eye(len(names))
-    for turn in range(_ROUNDS):
+    for round_ in range(_ROUNDS):
         variance = _prior_variance(names, spread)
-        for _ in range(_NEWTON_STEPS if turn else _NEWTON_STEPS_FIRST):
+        for _ in range(_NEWTON_STEPS if round_ else _NEWTON_STEPS_FIRST):
             x, covariance = _newton(x, design, y, prior_mean, variance, spread)
         spread = _estimated(x, covariance, design, y, spread)
-    kept = np.array([not name.startswith(_NEW) for name in names])
+    kept = np.array([_is_kept(name) for name in names])
     calibration = Calibration(
-        names=tuple(name for name in names if not name.startswith(_NEW)),
+        names=tuple(name for name in names if _is_kept(name)),
         mean=x[kept],
         covariance=covariance[np.ix_(kept, kept)],
         generations=sorted({each.stack.gpu.generation for each in observations}),
         tau={kind: spread.tau[kind] for kind in _FILED_KINDS},
         sigma=spread.tau["group"] * _T_OVER_NORMAL,
         widening=widening,
-        widening_untold=widening_untold,
+        widening_unspecified=widening_unspecified,
         native_share=native_share(observations),
         date=date,
     )
-    return in_order(calibration, read_hardware().values())
+    return with_monotone_rates(calibration, read_hardware().values())
 
 
-def to_json(calibration: Calibration, power: Power) -> str:
-    """Return the text of the file that the package keeps, rounded so that it is the same anywhere.
+def _is_kept(name: str) -> bool:
+    return not name.startswith(_OF_OBSERVATIONS) or name.split(":")[1] == OWN_SOURCE
+
+
+def to_json(calibration: Calibration, power: Power, source: str) -> str:
+    """Return the text of a calibration file, rounded so that it is the same on every machine.
 
     Args:
-        calibration: A fit; its covariance is filed with it.
-        power: Fitted beside it.
+        calibration: The fit.
+        power: The fit of the power of the boards.
+        source: What made the fit from which data.
     """
     filed = {
         "date": calibration.date,
-        "source": "benchmarks/prediction.py on plan/facts/latencies.csv and ml_energy_h100.csv",
+        "source": source,
         "generations": calibration.generations,
         "tau": {kind: round(tau, _DIGITS) for kind, tau in calibration.tau.items()},
         "sigma": round(calibration.sigma, _DIGITS),
         "widening": round(calibration.widening, _DIGITS),
-        "widening_untold": round(calibration.widening_untold, _DIGITS),
+        "widening_unspecified": round(calibration.widening_unspecified, _DIGITS),
         "native_share": {
             model: round(share, _DIGITS) for model, share in calibration.native_share.items()
         },
@@ -231,7 +186,7 @@ def to_json(calibration: Calibration, power: Power) -> str:
 
 
 def case_of(observation: Observation) -> Case:
-    """Return the case that an observation is one of."""
+    """Return the input of the formula for an observation."""
     stack = observation.stack
     return Case(
         observation.workload,
@@ -244,10 +199,10 @@ def case_of(observation: Observation) -> Case:
 
 
 def native_share(observations: Sequence[Observation]) -> dict[str, float]:
-    """Return how much of what was published ran with the GPU's own kernels, by model and software.
+    """Return the share of observations that ran with the GPU's own kernels, by model and software.
 
-    Only GPUs with kernels of their own count, and each group once; a share is shrunk to that
-    of all, which is found under `""`, as if two more had been published with it.
+    Only GPUs with kernels of their own count, and each group once. The share of all is found under
+    `""`; every other share is shrunk to it, with the weight of two observations.
     """
     seen: dict[tuple[str, str, str], bool] = {}
     for each in observations:
@@ -325,6 +280,63 @@ def _estimated(x: Array, covariance: Array, design: Design, y: Array, spread: _S
 
 
 def _shrunk(kind: str, squares: Sequence[float]) -> float:
-    """Return the root mean square of effects, shrunk to what is believed of their kind."""
-    believed, weight = _SPREADS[kind]
-    return math.sqrt((weight * believed**2 + sum(squares)) / (weight + len(squares)))
+    """Return the root mean square of effects, shrunk to the prior of their kind."""
+    prior, weight = _SPREADS[kind]
+    return math.sqrt((weight * prior**2 + sum(squares)) / (weight + len(squares)))
+
+
+def with_monotone_rates(calibration: Calibration, gpus: Iterable[Gpu]) -> Calibration:
+    """Return the calibration with no GPU slower than a lesser one of its generation.
+
+    A few published figures have a larger card behind a smaller one of the same generation. What goes
+    wrong in a published run (heat, a slow host, streamed weights) makes it slow, never fast: the
+    larger card is given the rate of the smaller one.
+    """
+    index_of = {name: index for index, name in enumerate(calibration.names)}
+    mean = calibration.mean.copy()
+    fitted = sorted(
+        (gpu for gpu in gpus if gpu.fitted_as == gpu.name and f"gpu:{gpu.name}" in index_of),
+        key=lambda gpu: gpu.dense_tflops,
+    )
+    for better in fitted:
+        rates = [_log_rate(other, mean, index_of) for other in fitted if _surpasses(better, other)]
+        if rates and max(rates) > _log_rate(better, mean, index_of):
+            share = min(math.exp(max(rates)) / better.dense_tflops, 0.99)
+            logit = math.log(share / (1 - share)) - _shared_logit(better, mean, index_of)
+            mean[index_of[f"gpu:{better.name}"]] = logit
+    return replace(calibration, mean=mean)
+
+
+def _surpasses(one: Gpu, other: Gpu) -> bool:
+    """Return whether a GPU has at least the rate and bandwidth of another of its generation."""
+    return (
+        one.name != other.name
+        and (one.generation, one.kind) == (other.generation, other.kind)
+        and one.dense_tflops >= other.dense_tflops
+        and one.bandwidth_gb_per_s >= other.bandwidth_gb_per_s
+    )
+
+
+_RATE_INPUTS = (
+    "power",
+    "matmul",
+    "portable_on_hopper",
+    "portable_on_cut_hopper",
+    "portable_on_blackwell",
+)
+
+
+def _shared_logit(gpu: Gpu, mean: Array, index_of: Mapping[str, int]) -> float:
+    """Return the logit of the efficiency of portable attention, without the GPU's own effect.
+
+    Portable attention is the least efficient part; a GPU that leads in it leads in all parts.
+    """
+    inputs = gpu_inputs(gpu) | stack_inputs(Stack(gpu=gpu, kernel="portable"))
+    terms = (mean[index_of[name]] * inputs[name] for name in _RATE_INPUTS)
+    return float(mean[index_of["attention"]] + sum(terms))
+
+
+def _log_rate(gpu: Gpu, mean: Array, index_of: Mapping[str, int]) -> float:
+    own_effect = float(mean[index_of[f"gpu:{gpu.name}"]])
+    logit = _shared_logit(gpu, mean, index_of) + own_effect
+    return math.log(gpu.dense_tflops) - math.log1p(math.exp(-logit))

@@ -1,4 +1,4 @@
-"""Seconds of a generation from its FLOPs and a GPU's peak: the formula, for many cases at once.
+"""Formula for the seconds of a generation, from its FLOPs and the GPU's peak; many cases at once.
 
     compute = [ F_linear / (P e_L) + F_attention / (P e_A) + passes / fused * bytes / bandwidth ]
               * software / GPUs * (1 + sync log2 GPUs)
@@ -11,10 +11,10 @@
     z   = power * ln(W per TFLOP/s, against 0.9) + matmul * 2 ln(best measured share, against 0.8) + GPU
 
 P is the dense 16-bit peak. The logistic keeps both efficiencies below 1, so no prediction is faster
-than the peak allows. The processor launches operations ahead of the GPU, and reads weights ahead of
-it, so that of computing, launching and reading the longest tells (`hypot`); fused software launches
-and moves less. Effects of GPUs and software that have no coefficient are 0. Not here: the values of
-the coefficients (`calibration`) and how they are found (`fit`).
+than the peak allows. The processor launches operations ahead of the GPU and reads weights ahead of
+it, so the longest of computing, launching and reading counts (`hypot`); fused software launches and
+moves less. Effects of GPUs and software that have no coefficient are 0. `fit` finds the values of
+the coefficients, `calibration` holds them.
 
 What is known of software by its name: whether it fuses, and whether it pins memory.
 
@@ -78,7 +78,7 @@ def pinned_share(stack: Stack) -> float:
     return _FUSED_SHARE[stack.kernel]
 
 
-def is_unheard_of(software: str | None) -> bool:
+def is_unknown_software(software: str | None) -> bool:
     """Return whether software was named of which nothing is known."""
     return software is not None and software not in FUSED | EAGER
 
@@ -123,18 +123,18 @@ STRUCTURE: dict[str, tuple[float, float]] = {
     "log_host_bytes_per_s": (math.log(6e9), 0.5),
     "streaming": (math.log(1.1), 0.1),
 }
-"""What every stack shares, with the mean and standard deviation that it is believed to have before
-any latency is seen; docs/predict.md says why."""
+"""Coefficients shared by all stacks, with mean and standard deviation of their priors; docs/predict.md
+has the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A generation on a stack: what the formula is asked about.
+    """A generation on a stack, the input of the formula.
 
     Attributes:
-        is_whole: Whether text encoder and decoder belong to it.
+        is_whole: Whether text encoder and decoder are included.
         group: Name of a group of observations that share an effect, while fitting.
-        setup: Name of what shares how well work is parted over GPUs or weights are streamed.
+        setup: Name of the observations that share an efficiency of several GPUs or of streaming.
         source: Name of who measured, while fitting.
     """
 
@@ -147,12 +147,12 @@ class Case:
 
     @property
     def source_effect(self) -> SourceEffect:
-        """The kind of effect that a source has: images differ more between sources than video."""
+        """Kind of the effect of a source: images differ more between sources than video."""
         return "image_source" if self.workload.model.kind == "image" else "source"
 
     @property
     def parallel_effect(self) -> ParallelEffect:
-        """The kind of effect that parting work over GPUs has: an image is mostly waiting."""
+        """Kind of the effect of several GPUs: with an image they mostly wait for each other."""
         return "image_parallel" if self.workload.model.kind == "image" else "parallel"
 
 
@@ -162,8 +162,8 @@ class Design:
 
     Attributes:
         columns: By name: FLOPs, bytes and seconds of one forward of the batch, flags as 0 or 1.
-        effects: For each kind of effect the place of its coefficient for each case, -1 for none.
-        names: The coefficients', in the order of the vector that the formula is given.
+        effects: For each kind of effect the index of its coefficient for each case, -1 for none.
+        names: Names of the coefficients, in the order of the vector `x`.
     """
 
     columns: Mapping[str, Array]
@@ -174,8 +174,8 @@ class Design:
     def of(cls, cases: Sequence[Case], names: Sequence[str]) -> "Design":
         """Return the design of cases for a vector of coefficients by `names`."""
         rows = [_numbers(case) for case in cases]
-        place = {name: index for index, name in enumerate(names)}
-        wanted = {
+        index_of = {name: index for index, name in enumerate(names)}
+        effect_names = {
             "gpu": [f"gpu:{case.stack.gpu.fitted_as}" for case in cases],
             "software": [f"software:{case.stack.software}" for case in cases],
             "group": [f"group:{case.group}" for case in cases],
@@ -186,13 +186,14 @@ class Design:
         return cls(
             columns={key: np.array([row[key] for row in rows]) for key in rows[0]},
             effects={
-                kind: np.array([place.get(name, -1) for name in wanted[kind]]) for kind in wanted
+                kind: np.array([index_of.get(name, -1) for name in effect_names[kind]])
+                for kind in effect_names
             },
             names=tuple(names),
         )
 
     def gpu_slope(self, x: Array) -> float:
-        """Return by how much a unit of an unseen GPU's effect shortens the first case's log."""
+        """Return the derivative of the first case's log seconds by the effect of an unseen GPU."""
         shifted = self._seconds(x, offset=_STEP)
         return float((shifted[0] - self._seconds(x)[0]) / _STEP)
 
@@ -217,8 +218,8 @@ class Design:
         return self._seconds(x) + self._effect(x, "group") + self._effect(x, "source")
 
     def _effect(self, x: Array, kind: str) -> Array:
-        places = self.effects[kind]
-        return np.where(places >= 0, x[places], 0.0)
+        indices = self.effects[kind]
+        return np.where(indices >= 0, x[indices], 0.0)
 
     def _seconds(self, x: Array, offset: float = 0.0) -> Array:
         c = self.columns
@@ -232,8 +233,8 @@ class Design:
         fixed = np.where(
             c["is_image"] > 0, np.exp(k["log_fixed_image_s"]), np.exp(k["log_fixed_s"])
         )
-        turns = c["offloaded_bytes"] / (host * _PINNED_OVER_PAGEABLE ** c["is_pinned"])
-        around = c["is_whole"] * (c["decoder"] / rate + fixed + turns)
+        loading = c["offloaded_bytes"] / (host * _PINNED_OVER_PAGEABLE ** c["is_pinned"])
+        around = c["is_whole"] * (c["decoder"] / rate + fixed + loading)
         return np.asarray(np.log(np.hypot(denoise, reading) + around))
 
     def _denoise_s(self, x: Array, k: Mapping[str, float], offset: float) -> Array:
@@ -244,9 +245,9 @@ class Design:
         waiting = c["layers"] * np.exp(k["log_latency_s"]) * (c["gpus"] > 1)
         launching = c["layers"] * np.exp(k["log_launch_s"] - k["fused"] * c["is_fused"])
         steps = np.hypot(together + exchange + waiting, launching)
-        parted = self._effect(x, "parallel") * np.log2(c["gpus"])
+        parallel = self._effect(x, "parallel") * np.log2(c["gpus"])
         streamed = (k["streaming"] + self._effect(x, "streamed")) * c["is_streamed"]
-        return np.asarray(c["forwards"] * steps * np.exp(parted + streamed))
+        return np.asarray(c["forwards"] * steps * np.exp(parallel + streamed))
 
     def _forward_s(self, x: Array, k: Mapping[str, float], offset: float) -> Array:
         c = self.columns
@@ -275,11 +276,11 @@ def gradient(x: Array, design: Design) -> tuple[Array, Array]:
             nudged = x.copy()
             nudged[i] += _STEP
             slopes[:, i] = (design.log_seconds(nudged) - at) / _STEP
-    for places in design.effects.values():
-        rows = np.flatnonzero(places >= 0)
+    for indices in design.effects.values():
+        rows = np.flatnonzero(indices >= 0)
         nudged = x.copy()
-        nudged[np.unique(places[rows])] += _STEP
-        slopes[rows, places[rows]] = ((design.log_seconds(nudged) - at) / _STEP)[rows]
+        nudged[np.unique(indices[rows])] += _STEP
+        slopes[rows, indices[rows]] = ((design.log_seconds(nudged) - at) / _STEP)[rows]
     return at, slopes
 
 
@@ -288,7 +289,7 @@ def _logistic(z: Array) -> Array:
 
 
 def _numbers(case: Case) -> dict[str, float]:
-    """Return what the formula needs of one case; FLOPs and bytes are of one forward."""
+    """Return the inputs of the formula for one case; FLOPs and bytes are of one forward."""
     work, gpu = case.workload, case.stack.gpu
     model = work.model
     forward = forward_flops(model, work.size, work.num_frames)
@@ -310,12 +311,13 @@ def _numbers(case: Case) -> dict[str, float]:
         "head": math.log2(128 / model.head_dim),
         "streamed_bytes": _BYTES * 1e9 * model.params_b * float(case.stack.offload == "steps"),
         "offloaded_bytes": model.weight_bytes * float(case.stack.offload == "once"),
-        **_gpu_numbers(gpu),
-        **_stack_numbers(case.stack),
+        **gpu_inputs(gpu),
+        **stack_inputs(case.stack),
     }
 
 
-def _gpu_numbers(gpu: Gpu) -> dict[str, float]:
+def gpu_inputs(gpu: Gpu) -> dict[str, float]:
+    """Return the inputs of the formula that depend on the GPU alone."""
     measured = (gpu.best_measured_matmul_tflops or 0.0) / gpu.dense_tflops or _REFERENCE_MATMUL
     w_per_tflops = gpu.tdp_w / gpu.dense_tflops
     power = math.log(w_per_tflops / _REFERENCE_W_PER_TFLOPS)
@@ -330,7 +332,8 @@ def _gpu_numbers(gpu: Gpu) -> dict[str, float]:
     }
 
 
-def _stack_numbers(stack: Stack) -> dict[str, float]:
+def stack_inputs(stack: Stack) -> dict[str, float]:
+    """Return the inputs of the formula that depend on kernel, software and offloading."""
     is_portable = PORTABLE_SHARE[stack.kernel]
     generation = stack.gpu.generation
     return {

@@ -1,14 +1,9 @@
-"""How long a generation takes on a GPU, what memory and energy, and how sure that is.
+"""Prediction of a generation on a GPU: seconds, memory, energy and cost, with 80 % intervals.
 
-A user's own measurements come before published ones, those before the formula; the answer says which
-it used. Not here: the FLOPs (`workload`), the memory need (`memory`) and the fitted efficiencies
-(`calibration`) that this is made of, and how many GPUs a demand needs (`model`).
-
-What a time rests on: a user's own measurement, a published one, or the formula, in that order.
-
-A measurement of another size or number of steps is carried over by the formula: what the formula
-gets wrong for a model on a GPU, it gets wrong for both. Not here: what is made of a time
-(`predict`).
+The time comes from the user's own measurements of the same model and GPU, else from a published
+latency of the same case, else from the calibrated formula; the prediction says which it used. A
+measurement of another size or number of steps is scaled by the formula: the relative error of the
+formula is taken to be the same for both.
 """
 
 import functools
@@ -21,8 +16,13 @@ from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.facts.architectures import Architecture, find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
-from reelgrid.plan.prediction.calibration import has_own_kernels, read_calibration
-from reelgrid.plan.prediction.formula import Case, is_unheard_of
+from reelgrid.plan.prediction.calibration import (
+    OWN_SOURCE,
+    Calibration,
+    has_own_kernels,
+    read_calibration,
+)
+from reelgrid.plan.prediction.formula import Case, is_unknown_software
 from reelgrid.plan.prediction.memory import MemoryNeed, memory_need
 from reelgrid.plan.prediction.observations import Observation, Stack, kernel_class, read_latencies
 from reelgrid.plan.prediction.power import read_power
@@ -31,19 +31,19 @@ from reelgrid.plan.uncertainty import Z_80, Interval
 from reelgrid.spec import Size
 
 _REPEAT_SIGMA = 0.03  # of one measurement repeated on the same machine
-_CARRIED_SIGMA = 0.1  # for each factor of e in FLOPs that a measurement is carried over
+_SCALED_SIGMA = 0.1  # for each factor of e in FLOPs between a measurement and the case
 _OTHER_GPUS_SIGMA = 0.1  # from one GPU to several
-_OTHER_MACHINE_SIGMA = 0.1  # of a published figure on a machine of one's own
+_OTHER_MACHINE_SIGMA = 0.1  # of a published latency on another machine with the same GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A time and what it rests on.
+    """A time and its source.
 
     Attributes:
         log_s: Logarithm of the likely seconds.
-        sigma: Its standard deviation.
-        basis: In words, the most important first.
+        sigma: Standard deviation of `log_s`.
+        basis: The sources in words, the most important first.
     """
 
     log_s: float
@@ -51,9 +51,8 @@ class Evidence:
     basis: tuple[str, ...]
 
 
-def from_formula(case: Case) -> Evidence:
-    """Return what the calibrated formula says."""
-    calibration = read_calibration()
+def from_formula(case: Case, calibration: Calibration) -> Evidence:
+    """Return the time of the calibrated formula."""
     log_s, sigma = calibration.time(case)
     gpu, kernel = case.stack.gpu, case.stack.kernel
     seen = (
@@ -62,34 +61,37 @@ def from_formula(case: Case) -> Evidence:
         else f"fitted on {gpu.fitted_as}, of the same rates"
     )
     if not calibration.knows(f"gpu:{gpu.fitted_as}"):
-        seen = "GPU never seen"
+        seen = "a GPU that was never fitted"
     how = f"{kernel} attention" if kernel else "the attention kernels in use"
-    return Evidence(log_s, sigma, (f"formula of {calibration.date}, {seen}, {how}",))
+    refit = ", refitted with your measurements" if calibration.is_own else ""
+    return Evidence(log_s, sigma, (f"formula of {calibration.date}{refit}, {seen}, {how}",))
 
 
-def from_measurements(case: Case, records: Sequence[BenchRecord]) -> Evidence | None:
-    """Return what the user measured of the same model on the same kind of GPU; none without any.
+def from_measurements(
+    case: Case, records: Sequence[BenchRecord], calibration: Calibration
+) -> Evidence | None:
+    """Return the time by the user's measurements of the same model and GPU; `None` without any.
 
-    Of several sizes the nearest in FLOPs counts, of its runs the median; a first run of several is
-    cold and left out.
+    Of several sizes the nearest in FLOPs counts, of its runs the median; the first of several runs
+    is cold and left out.
     """
     own = [
         (record, made)
         for record in records
-        if not (record.run == 1 and record.num_runs > 1)
+        if not record.is_cold
         and _is_gpu(record.machine, case.stack.gpu)
         and (made := workload_of_record(record, case.workload.model)) is not None
     ]
     if not own:
         return None
-    apart = {id(record): _apart(made, case.workload) for record, made in own}
-    nearest = min(apart.values())
-    runs = [(record, made) for record, made in own if apart[id(record)] <= nearest + 1e-9]
-    logs = [_log_seconds(record) for record, _ in runs]
+    distance = {id(record): _distance(made, case.workload) for record, made in own}
+    nearest = min(distance.values())
+    runs = [(record, made) for record, made in own if distance[id(record)] <= nearest + 1e-9]
+    logs = [math.log(record.busy_s) for record, _ in runs]
     record, made = runs[-1]
-    log_s, sigma = _carried(case, made, statistics.median(logs))
+    log_s, sigma = _scaled(case, made, statistics.median(logs), calibration)
     spread = statistics.stdev(logs) if len(logs) > 1 else 0.0
-    same = "" if nearest < 1e-9 and case.stack.num_gpus == 1 else ", carried over by the formula"
+    same = "" if nearest < 1e-9 and case.stack.num_gpus == 1 else ", scaled by the formula"
     words = (
         f"measured on {record.machine} on {record.measured_at[:10]}: {record.width}x{record.height}"
         f"x{record.num_frames}, {record.num_steps} steps, {len(runs)} runs{same}"
@@ -97,11 +99,14 @@ def from_measurements(case: Case, records: Sequence[BenchRecord]) -> Evidence | 
     return Evidence(log_s, math.hypot(sigma, spread), (words,))
 
 
-def from_published(case: Case, published: Sequence[Observation] | None = None) -> Evidence | None:
-    """Return what was published of exactly this, on as many of these GPUs; none if nothing was.
+def from_published(
+    case: Case, published: Sequence[Observation] | None, calibration: Calibration
+) -> Evidence | None:
+    """Return the time by published latencies of the same case and number of GPUs, or `None`.
 
-    A compiled network counts only for who says that his is. The fewer sources agree, the more doubt
-    by what sources differ. Where it is not said with which kernel, on a GPU where that matters, the doubt is the formula's.
+    Latencies of a compiled network count only where the case's software is `compiled`. The spread
+    between sources counts by the root of their number. Where the kernel is not given on a GPU where
+    it matters, the uncertainty is that of the formula.
     """
     known = _latencies() if published is None else published
     rows = [row for row in known if _is_same(row, case)]
@@ -110,17 +115,15 @@ def from_published(case: Case, published: Sequence[Observation] | None = None) -
     logs = [math.log(row.seconds) for row in rows]
     spread = statistics.pstdev(logs)
     sources = dict.fromkeys(f"published: {row.source} ({row.date}), {row.note}" for row in rows)
-    between = read_calibration().tau[case.source_effect] / math.sqrt(
-        len({row.source for row in rows})
-    )
+    between = calibration.tau[case.source_effect] / math.sqrt(len({row.source for row in rows}))
     sigma = math.hypot(_OTHER_MACHINE_SIGMA, spread, between)
     if case.stack.kernel is None and has_own_kernels(case.stack.gpu):
-        sigma = max(sigma, read_calibration().time(case)[1])
+        sigma = max(sigma, calibration.time(case)[1])
     return Evidence(statistics.mean(logs), sigma, tuple(sources))
 
 
 def workload_of_record(record: BenchRecord, model: Architecture) -> Workload | None:
-    """Return what a record measured, if it measured this model."""
+    """Return the workload that a record measured; `None` if it is of another model."""
     try:
         if find_architecture(record.model).name != model.name and record.model != model.name:
             return None
@@ -138,29 +141,26 @@ def workload_of_record(record: BenchRecord, model: Architecture) -> Workload | N
     )
 
 
-def _carried(case: Case, made: Workload, log_measured_s: float) -> tuple[float, float]:
-    """Return a measurement carried over to another case by the formula, and its doubt."""
-    calibration = read_calibration()
+def _scaled(
+    case: Case, made: Workload, log_measured_s: float, calibration: Calibration
+) -> tuple[float, float]:
+    """Return a measurement scaled to another case by the formula, and its standard deviation."""
     here = Stack(gpu=case.stack.gpu, kernel=case.stack.kernel, software=case.stack.software)
     log_s, sigma = calibration.time(case)
-    log_made_s, _ = calibration.time(Case(made, here))
-    doubt = math.hypot(_REPEAT_SIGMA, _CARRIED_SIGMA * _apart(made, case.workload))
+    log_made_s, _ = calibration.time(Case(made, here, source=case.source))
+    repeated = math.hypot(_REPEAT_SIGMA, _SCALED_SIGMA * _distance(made, case.workload))
     if case.stack.num_gpus > 1:
-        doubt = math.hypot(doubt, _OTHER_GPUS_SIGMA)
-    return log_measured_s + log_s - log_made_s, min(doubt, sigma)
+        repeated = math.hypot(repeated, _OTHER_GPUS_SIGMA)
+    return log_measured_s + log_s - log_made_s, min(repeated, sigma)
 
 
-def _apart(one: Workload, other: Workload) -> float:
-    """Return how far two workloads are apart, as a logarithm of FLOPs."""
+def _distance(one: Workload, other: Workload) -> float:
+    """Return the absolute logarithm of the ratio of the FLOPs of two workloads."""
     return abs(math.log(one.flops / other.flops))
 
 
-def _log_seconds(record: BenchRecord) -> float:
-    return math.log(record.encode_s + record.denoise_s + record.decode_s)
-
-
 def _is_gpu(machine: str, gpu: Gpu) -> bool:
-    """Return whether a machine's name, as a record has it, is that of a kind of GPU."""
+    """Return whether the machine of a record has this kind of GPU."""
     try:
         return find_gpu(machine.split(",")[0], {gpu.name: gpu}).name == gpu.name
     except RequestError:
@@ -168,7 +168,7 @@ def _is_gpu(machine: str, gpu: Gpu) -> bool:
 
 
 def _is_same(row: Observation, case: Case) -> bool:
-    """Return whether a published row is of exactly this case, its kernel where one is given."""
+    """Return whether a published row has the workload, GPUs, kernel and software of a case."""
     work, stack = case.workload, case.stack
     return (
         row.is_whole
@@ -197,17 +197,17 @@ _LOW_BIT_OVER_PEAK = 2.0  # 8-bit matrix rates are twice the 16-bit ones
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a generation takes.
+    """Time, memory, energy and cost of one generation.
 
     Attributes:
         seconds: From prompt to frames, the model loaded.
         sigma: Standard deviation of the logarithm of `seconds`.
-        minutes_per_gpu_hour: Minutes of video an hour of one GPU; none for images.
-        share_of_peak: FLOPs over what the GPUs could have done in `seconds` at 16 bits.
+        minutes_per_gpu_hour: Minutes of video per hour of one GPU; `None` for images.
+        share_of_peak: FLOPs over the 16-bit peak of the GPUs in `seconds`.
         memory: Device memory of each GPU.
         wh: Energy of the GPUs.
-        usd: At the prices of the GPU; none where none is known.
-        basis: What it rests on, in words, the most important first.
+        usd: Cost at the prices of the GPU; `None` where no price is known.
+        basis: The sources in words, the most important first.
     """
 
     seconds: Interval
@@ -229,20 +229,22 @@ def predict(
     software: str | None = None,
     measurements: Sequence[BenchRecord] = (),
     published: Sequence[Observation] | None = None,
+    calibration: Calibration | None = None,
 ) -> Prediction:
-    """Return what a generation takes.
+    """Return time, memory, energy and cost of a generation.
 
-    What does not fit into the GPU's memory is told all the same, with `memory.fits` false.
+    What does not fit into the GPU's memory is predicted all the same, with `memory.fits` false.
 
     Args:
-        workload: What is made.
-        gpu: On which GPU.
-        num_gpus: How many of it work on one generation together, 1 to 1,024.
-        kernel: The attention kernel, such as `sdpa` or `fa3`; where none is given, those in use on
-            this GPU with even chances.
+        workload: What is generated.
+        gpu: The kind of GPU.
+        num_gpus: GPUs that work on one generation together, 1 to 1,024.
+        kernel: The attention kernel, such as `sdpa` or `fa3`; with `None` portable and native ones
+            are weighted as published runs used them.
         software: The serving software, such as `diffusers` or `sglang`.
-        measurements: The user's own; those of the same model and GPU come before all else.
-        published: Published latencies; the package's where none are given.
+        measurements: The user's own; those of the same model and GPU take precedence.
+        published: Published latencies; by default the package's.
+        calibration: Coefficients of the formula; by default the package's.
 
     Raises:
         RequestError: The kernel is unknown, or the number of GPUs out of range.
@@ -255,11 +257,12 @@ def predict(
     )
     memory, offload = memory_need(workload, gpu, num_gpus)
     stack = replace(alone, offload=offload)
-    case = Case(workload, stack)
+    case = Case(workload, stack, source=OWN_SOURCE)
+    fitted = calibration or read_calibration()
     evidence = (
-        from_measurements(case, measurements)
-        or from_published(case, published)
-        or from_formula(case)
+        from_measurements(case, measurements, fitted)
+        or from_published(case, published, fitted)
+        or from_formula(case, fitted)
     )
     floor_s = workload.flops / (gpu.dense_tflops * 1e12 * num_gpus)
     if stack.kernel == "low-bit":
@@ -276,25 +279,25 @@ def predict(
         ),
         share_of_peak=workload.flops / (seconds.likely * gpu.dense_tflops * 1e12 * num_gpus),
         memory=memory,
-        wh=_energy(case, seconds, evidence.sigma),
+        wh=_energy(case, seconds, evidence.sigma, fitted),
         usd=_cost(gpu, seconds, num_gpus),
         basis=(*evidence.basis, *_notes(case, memory)),
     )
 
 
 def _interval(evidence: Evidence, floor_s: float) -> Interval:
-    """Return the 80 % interval; nothing in it is faster than the peak allows."""
+    """Return the 80 % interval, cut off below the time at 100 % of the peak."""
     likely = max(math.exp(evidence.log_s), floor_s)
     spread = math.exp(Z_80 * evidence.sigma)
     return Interval(max(likely / spread, min(floor_s, likely)), likely, likely * spread)
 
 
-def _energy(case: Case, seconds: Interval, sigma: float) -> Interval:
-    """Return the energy of the GPUs; the doubt of time and of power together."""
+def _energy(case: Case, seconds: Interval, sigma: float, calibration: Calibration) -> Interval:
+    """Return the energy of the GPUs; the interval joins the variances of time and of power."""
     stack, power = case.stack, read_power()
     load = 1.0
     if stack.num_gpus > 1:
-        alone_log_s, _ = read_calibration().time(replace(case, stack=replace(stack, num_gpus=1)))
+        alone_log_s, _ = calibration.time(replace(case, stack=replace(stack, num_gpus=1)))
         load = min(1.0, math.exp(alone_log_s) / (seconds.likely * stack.num_gpus))
     watts = power.watts(stack.gpu.tdp_w, stack.num_gpus, load)
     spread = math.exp(Z_80 * math.hypot(sigma, power.sigma_of(stack.gpu.name)))
@@ -303,7 +306,7 @@ def _energy(case: Case, seconds: Interval, sigma: float) -> Interval:
 
 
 def _cost(gpu: Gpu, seconds: Interval, num_gpus: int) -> Interval | None:
-    """Return the cost: low is the lowest price and the shortest time, high the opposite."""
+    """Return the cost: the low end is the lowest price times the shortest time."""
     if gpu.usd_per_h_low is None or gpu.usd_per_h_high is None or gpu.usd_per_h is None:
         return None
     hours = seconds.times(num_gpus / 3600)
@@ -315,12 +318,12 @@ def _cost(gpu: Gpu, seconds: Interval, num_gpus: int) -> Interval | None:
 
 
 def _notes(case: Case, memory: MemoryNeed) -> tuple[str, ...]:
-    """Return what a reader has to know beside the figures."""
+    """Return remarks for the reader: no bf16, unknown software, offloading, too little memory."""
     gpu, notes = case.stack.gpu, []
     if gpu.bf16_dense_tflops is None:
         notes.append(f"{gpu.name} has no bf16: fp16 rates, where some models overflow")
-    if is_unheard_of(case.stack.software):
-        notes.append(f"nothing is known of {case.stack.software}: as of any software")
+    if is_unknown_software(case.stack.software):
+        notes.append(f"nothing is known of {case.stack.software}: predicted as any software")
     if memory.offload:
         notes.append(memory.offload)
     if not memory.fits:

@@ -1,0 +1,180 @@
+"""Refit of the formula with the user's own measurements, and its errors before and after.
+
+The user's records of `reelgrid bench` join the observations that the package's calibration is fitted
+to, as one source. The errors are cross-validated: "before" is a fit without any of them, "after" a
+fit without those of the same model on the same GPU.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reelgrid.errors import RequestError
+from reelgrid.measurement import BenchRecord
+from reelgrid.plan.facts.architectures import Architecture, find_architecture
+from reelgrid.plan.facts.hardware import Gpu, find_gpu
+from reelgrid.plan.prediction.calibration import OWN_SOURCE, Calibration
+from reelgrid.plan.prediction.cross_validation import (
+    Errors,
+    Guess,
+    Progress,
+    errors,
+    fit_with_intervals,
+    leave_out,
+    leave_out_each,
+    source_of,
+)
+from reelgrid.plan.prediction.fit import training_set
+from reelgrid.plan.prediction.memory import memory_need
+from reelgrid.plan.prediction.observations import Observation, Stack
+from reelgrid.plan.prediction.workload import Workload
+from reelgrid.spec import Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalibration:
+    """A refit and its cross-validated errors.
+
+    Attributes:
+        calibration: The fit of published and own observations.
+        own: The user's observations.
+        before: Guesses of `own` by a fit without any of them.
+        after: Guesses of `own`, each by a fit without its model on its GPU; empty if there is only
+            one model on one GPU.
+        published: Guesses of the published latencies, each by a fit without its source.
+    """
+
+    calibration: Calibration
+    own: tuple[Observation, ...]
+    before: tuple[Guess, ...]
+    after: tuple[Guess, ...]
+    published: tuple[Guess, ...]
+
+    @property
+    def errors_by_case(self) -> dict[str, Errors]:
+        """Errors of the non-empty groups of guesses, by what they are."""
+        factor = self.calibration.widening
+        groups = {
+            "your measurements, before": self.before,
+            "your measurements, after": self.after,
+            "published latencies, sources left out": self.published,
+        }
+        return {name: errors(guesses, factor) for name, guesses in groups.items() if guesses}
+
+
+def recalibrate(
+    own: Sequence[Observation],
+    *,
+    date: str,
+    published: Sequence[Observation] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Recalibration:
+    """Return the refit with the user's own observations.
+
+    Args:
+        own: From `own_observations`; at least one.
+        date: Date of the fit.
+        published: What else is fitted to; by default what the package's calibration is fitted to.
+        progress: Is told how many of the fits are done.
+    """
+    others = training_set() if published is None else tuple(published)
+    observations = (*others, *own)
+    as_observed, unspecified = leave_out_each(observations, source_of, progress)
+    folds = {_model_and_gpu(each) for each in own}
+    after = leave_out(observations, _model_and_gpu, folds=folds) if len(folds) > 1 else []
+    return Recalibration(
+        calibration=fit_with_intervals(observations, as_observed, unspecified, date=date),
+        own=tuple(own),
+        before=tuple(each for each in as_observed if source_of(each.observation) == OWN_SOURCE),
+        after=tuple(after),
+        published=tuple(
+            each
+            for each in as_observed
+            if each.is_published and source_of(each.observation) != OWN_SOURCE
+        ),
+    )
+
+
+def _model_and_gpu(observation: Observation) -> str:
+    """Return the fold of an own observation; every other one is in a fold of its own source."""
+    if source_of(observation) != OWN_SOURCE:
+        return source_of(observation)
+    return f"{observation.workload.model.name} on {observation.stack.gpu.name}"
+
+
+def own_observations(
+    records: Sequence[BenchRecord],
+    hardware: Mapping[str, Gpu],
+    architectures: Mapping[str, Architecture],
+) -> tuple[Observation, ...]:
+    """Return the records as observations: one a model, GPU and workload, the median of its runs.
+
+    Cold runs, and records of unknown models or of machines without a known GPU, are left out.
+
+    Args:
+        records: Records of `reelgrid bench`.
+        hardware: From `read_hardware`.
+        architectures: From `read_architectures`.
+
+    Raises:
+        RequestError: No record is left.
+    """
+    runs: dict[tuple[str, str, Size, int, int, int], list[BenchRecord]] = {}
+    for record in records:
+        key = None if record.is_cold else _case_of_record(record, hardware, architectures)
+        if key is not None:
+            runs.setdefault(key, []).append(record)
+    if not runs:
+        raise RequestError(
+            "expected records of reelgrid bench of a known model on a known GPU, got none among "
+            f"{len(records)} records; see reelgrid plan models and reelgrid plan hardware"
+        )
+    return tuple(
+        _observation(key, alike, hardware, architectures) for key, alike in sorted(runs.items())
+    )
+
+
+def _case_of_record(
+    record: BenchRecord,
+    hardware: Mapping[str, Gpu],
+    architectures: Mapping[str, Architecture],
+) -> tuple[str, str, Size, int, int, int] | None:
+    """Return model, GPU, size, frames, steps and forwards per step; `None` if one is unknown."""
+    try:
+        model = find_architecture(record.model, architectures)
+        gpu = find_gpu(record.machine.split(",")[0], hardware)
+    except RequestError:
+        return None
+    forwards = model.forwards_per_step if record.guidance_scale > 1 else 1
+    size = Size(record.width, record.height)
+    return model.name, gpu.name, size, record.num_frames, record.num_steps, forwards
+
+
+def _observation(
+    key: tuple[str, str, Size, int, int, int],
+    records: Sequence[BenchRecord],
+    hardware: Mapping[str, Gpu],
+    architectures: Mapping[str, Architecture],
+) -> Observation:
+    model, gpu, size, num_frames, num_steps, forwards_per_step = key
+    workload = Workload(
+        model=architectures[model],
+        size=size,
+        num_frames=num_frames,
+        num_steps=num_steps,
+        forwards_per_step=forwards_per_step,
+        fps=records[-1].fps,
+    )
+    _, offload = memory_need(workload, hardware[gpu])
+    # Reelgrid runs the pipelines of diffusers with PyTorch's attention
+    stack = Stack(gpu=hardware[gpu], kernel="portable", software="diffusers", offload=offload)
+    return Observation(
+        name=f"own {model} {gpu} {size}x{num_frames} {num_steps} steps",
+        workload=workload,
+        stack=stack,
+        seconds=statistics.median(record.busy_s for record in records),
+        is_whole=True,
+        source=OWN_SOURCE,
+        note=f"{len(records)} runs",
+        date=records[-1].measured_at[:10],
+    )
