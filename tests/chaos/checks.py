@@ -9,8 +9,8 @@ from reelgrid import catalog
 from reelgrid.engine.generation import Generation
 from reelgrid.jobs.job import Phase
 from reelgrid.jobs.sql.sql_queue import open_job_queue
-from reelgrid.local.request_provenance import provenance_of
 from reelgrid.media import Provenance, write_clip
+from reelgrid.media.provenance import provenance_of
 from reelgrid.media.video_reader import iterate_frames
 from reelgrid.models.loading import LoadedModel, load_model
 from reelgrid.spec import Request

@@ -17,7 +17,9 @@ def stopped(model, here):
         order = RunSpec(model="tiny", request=Request(prompt), output=here / name)
         with pytest.raises(RunInterrupted) as stop:
             generate_file(
-                order, model, RunHooks(states=Settings().checkpoints, should_stop=lambda: True)
+                order,
+                model,
+                RunHooks(checkpoint_folder=Settings().checkpoints, should_stop=lambda: True),
             )
         return stop.value.unfinished.checkpoint
 

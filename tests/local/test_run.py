@@ -1,7 +1,6 @@
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -16,11 +15,11 @@ from reelgrid.local import (
     generate_file,
     list_unfinished_runs,
     resume,
-    saving,
+    run,
 )
-from reelgrid.local.request_provenance import provenance_of
 from reelgrid.local.run import RunHooks
 from reelgrid.media import read_image, read_provenance, write_clip
+from reelgrid.media.provenance import provenance_of
 from reelgrid.spec import Request
 from reelgrid.store import lock_file
 from tests.families.tiny import tiny_model
@@ -35,11 +34,12 @@ def model():
 
 
 @pytest.fixture
-def states(tmp_path):
-    return tmp_path / "data" / "states"
+def folder(tmp_path):
+    """The folder for checkpoints."""
+    return tmp_path / "data" / "checkpoints"
 
 
-def order(tmp_path, name="clip", **changes):
+def spec(tmp_path, name="clip", **changes):
     return RunSpec(model="tiny", request=REQUEST.with_(**changes), output=tmp_path / name)
 
 
@@ -52,8 +52,8 @@ def frames_in(folder):
     return np.stack([read_image(path) for path in sorted(folder.iterdir())])
 
 
-def test_an_order_becomes_a_file_that_says_how_it_was_made(tmp_path, states, model):
-    report = generate_file(order(tmp_path, "clip.mp4"), model, RunHooks(states=states))
+def test_a_run_writes_a_file_that_says_how_it_was_made(tmp_path, folder, model):
+    report = generate_file(spec(tmp_path, "clip.mp4"), model, RunHooks(checkpoint_folder=folder))
     said = read_provenance(tmp_path / "clip.mp4")
     assert (said["prompt"], said["seed"]) == (REQUEST.prompt, 3)
     assert said["extra"]["num_steps"] == 4
@@ -61,122 +61,159 @@ def test_an_order_becomes_a_file_that_says_how_it_was_made(tmp_path, states, mod
     assert report.request.num_frames == 9
 
 
-def test_a_report_adds_up(tmp_path, states, model):
-    report = generate_file(order(tmp_path), model, RunHooks(states=states))
+def test_a_report_adds_up(tmp_path, folder, model):
+    report = generate_file(spec(tmp_path), model, RunHooks(checkpoint_folder=folder))
     assert report.busy_s == report.encode_s + report.denoise_s + report.decode_s
     expected = (9 / 8 / 60) / (report.busy_s / 3600)
     assert report.minutes_per_gpu_hour == pytest.approx(expected)
     assert report.to_json()["minutes_of_video_per_gpu_hour"] == pytest.approx(expected, abs=0.01)
 
 
-def test_the_same_seed_gives_the_same_file(tmp_path, states, model):
+def test_the_same_seed_gives_the_same_file(tmp_path, folder, model):
     for name in ("one.mp4", "two.mp4"):
-        generate_file(order(tmp_path, name), model, RunHooks(states=states))
+        generate_file(spec(tmp_path, name), model, RunHooks(checkpoint_folder=folder))
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
 
 
-def test_a_finished_generation_leaves_no_state(tmp_path, states, model):
-    generate_file(order(tmp_path), model, RunHooks(states=states, checkpoint_every_s=0.0))
-    assert names(states) == []
+def test_a_finished_run_leaves_no_checkpoint(tmp_path, folder, model):
+    generate_file(spec(tmp_path), model, RunHooks(checkpoint_folder=folder, checkpoint_every_s=0.0))
+    assert names(folder) == []
 
 
-def test_a_short_generation_saves_nothing(tmp_path, states, model):
-    generate_file(order(tmp_path), model, RunHooks(states=states, checkpoint_every_s=3600.0))
-    assert not states.exists()
+def test_a_short_run_saves_no_checkpoint(tmp_path, folder, model):
+    generate_file(
+        spec(tmp_path), model, RunHooks(checkpoint_folder=folder, checkpoint_every_s=3600.0)
+    )
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("num_steps_before", [0, 1, 3])
-def test_stopped_and_resumed_equals_whole(tmp_path, states, model, num_steps_before):
-    generate_file(order(tmp_path, "whole"), model, RunHooks(states=states))
-    watch = RunHooks(states=states, should_stop=stop_after(num_steps_before))
+def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(
+    tmp_path, folder, model, num_steps_before
+):
+    generate_file(spec(tmp_path, "whole"), model, RunHooks(checkpoint_folder=folder))
+    hooks = RunHooks(checkpoint_folder=folder, should_stop=stop_after(num_steps_before))
     with pytest.raises(RunInterrupted) as stopped:
-        generate_file(order(tmp_path, "resumed"), model, watch)
+        generate_file(spec(tmp_path, "resumed"), model, hooks)
     assert not (tmp_path / "resumed").exists()
-    resume(stopped.value.unfinished.checkpoint, None, lambda order: model, RunHooks(states=states))
+    resume(
+        stopped.value.unfinished.checkpoint,
+        None,
+        lambda spec: model,
+        RunHooks(checkpoint_folder=folder),
+    )
     assert np.array_equal(frames_in(tmp_path / "whole"), frames_in(tmp_path / "resumed"))
-    assert names(states) == []
+    assert names(folder) == []
 
 
-def test_what_was_stopped_is_found_with_all_that_resuming_needs(tmp_path, states, model):
+def test_a_stopped_run_is_listed_with_all_that_resuming_needs(tmp_path, folder, model):
     with pytest.raises(RunInterrupted):
-        generate_file(order(tmp_path), model, RunHooks(states=states, should_stop=stop_after(1)))
-    (found,) = list_unfinished_runs(states)
+        generate_file(
+            spec(tmp_path), model, RunHooks(checkpoint_folder=folder, should_stop=stop_after(1))
+        )
+    (found,) = list_unfinished_runs(folder)
     assert (found.model, found.prompt) == ("tiny", REQUEST.prompt)
     assert found.output == tmp_path / "clip"
 
 
-def test_a_resumed_file_can_go_elsewhere(tmp_path, states, model):
+def test_a_resumed_run_can_write_another_file(tmp_path, folder, model):
     with pytest.raises(RunInterrupted) as stopped:
-        generate_file(order(tmp_path), model, RunHooks(states=states, should_stop=stop_after(1)))
+        generate_file(
+            spec(tmp_path), model, RunHooks(checkpoint_folder=folder, should_stop=stop_after(1))
+        )
     state = stopped.value.unfinished.checkpoint
-    resume(state, tmp_path / "other.gif", lambda order: model, RunHooks(states=states))
+    resume(state, tmp_path / "other.gif", lambda spec: model, RunHooks(checkpoint_folder=folder))
     assert names(tmp_path) == ["data", "other.gif"]
 
 
-def test_a_bare_state_needs_to_be_told_where_its_file_goes(tmp_path, states, model):
+def test_a_checkpoint_without_its_sidecar_needs_an_output(tmp_path, folder, model):
     with pytest.raises(RunInterrupted) as stopped:
-        generate_file(order(tmp_path), model, RunHooks(states=states, should_stop=stop_after(1)))
+        generate_file(
+            spec(tmp_path), model, RunHooks(checkpoint_folder=folder, should_stop=stop_after(1))
+        )
     stopped.value.unfinished.sidecar.unlink()
     state = stopped.value.unfinished.checkpoint
     with pytest.raises(CheckpointError, match="give --output"):
-        resume(state, None, lambda order: model, RunHooks(states=states))
-    resume(state, tmp_path / "clip", lambda order: model, RunHooks(states=states))
-    assert names(states) == []
+        resume(state, None, lambda spec: model, RunHooks(checkpoint_folder=folder))
+    resume(state, tmp_path / "clip", lambda spec: model, RunHooks(checkpoint_folder=folder))
+    assert names(folder) == []
 
 
-def test_one_that_somebody_is_at_work_on_is_neither_listed_nor_taken(tmp_path, states, model):
+def test_a_run_that_a_process_works_on_is_neither_listed_nor_resumed(tmp_path, folder, model):
     with pytest.raises(RunInterrupted) as stopped:
-        generate_file(order(tmp_path), model, RunHooks(states=states, should_stop=stop_after(1)))
+        generate_file(
+            spec(tmp_path), model, RunHooks(checkpoint_folder=folder, should_stop=stop_after(1))
+        )
     unfinished = stopped.value.unfinished
     with lock_file(unfinished.sidecar):
-        assert list_unfinished_runs(states) == ()
+        assert list_unfinished_runs(folder) == ()
         with pytest.raises(BusyError):
-            resume(unfinished.checkpoint, None, lambda order: model, RunHooks(states=states))
-    assert list_unfinished_runs(states) == (unfinished,)
+            resume(
+                unfinished.checkpoint, None, lambda spec: model, RunHooks(checkpoint_folder=folder)
+            )
+    assert list_unfinished_runs(folder) == (unfinished,)
 
 
-def test_an_output_that_cannot_be_is_refused_before_any_step(tmp_path, states, model):
+def test_a_checkpoint_that_disappears_while_runs_are_listed_is_left_out(tmp_path, folder, model):
+    with pytest.raises(RunInterrupted) as stopped:
+        generate_file(
+            spec(tmp_path),
+            model,
+            RunHooks(checkpoint_folder=folder, should_stop=stop_after(1)),
+        )
+    run_ = stopped.value.unfinished
+    gone = folder / "gone.safetensors"
+    gone.symlink_to(folder / "nothing")
+    gone.with_suffix(".json").write_bytes(run_.sidecar.read_bytes())
+    assert list_unfinished_runs(folder) == (run_,)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_step(tmp_path, folder, model):
     steps: list[Progress] = []
     with pytest.raises(RequestError, match="unknown extension"):
         generate_file(
-            order(tmp_path, "clip.avi"), model, RunHooks(states=states, on_progress=steps.append)
+            spec(tmp_path, "clip.avi"),
+            model,
+            RunHooks(checkpoint_folder=folder, on_progress=steps.append),
         )
     assert steps == []
 
 
 @pytest.fixture
-def no_room(monkeypatch):
+def full_disk(monkeypatch):
     def write(path, saved):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saving, "write_state", write)
+    monkeypatch.setattr(run, "write_checkpoint", write)
 
 
-@pytest.mark.usefixtures("no_room")
-def test_a_state_that_finds_no_room_does_not_end_the_work(tmp_path, states, model, caplog):
-    generate_file(order(tmp_path), model, RunHooks(states=states, checkpoint_every_s=0.0))
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_under_a_checkpoint_does_not_end_the_run(tmp_path, folder, model, caplog):
+    generate_file(spec(tmp_path), model, RunHooks(checkpoint_folder=folder, checkpoint_every_s=0.0))
     assert "No space left on device" in caplog.text
     assert names(tmp_path / "clip")[0] == "frame_0001.png"
-    assert names(states) == []
+    assert names(folder) == []
 
 
-@pytest.mark.usefixtures("no_room")
-def test_a_state_that_finds_no_room_when_stopped_is_one_line(tmp_path, states, model):
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_when_the_run_is_stopped_is_one_line(tmp_path, folder, model):
     with pytest.raises(GenerationError, match="set REELGRID_DATA to another folder"):
-        generate_file(order(tmp_path), model, RunHooks(states=states, should_stop=lambda: True))
-    assert names(states) == []
+        generate_file(
+            spec(tmp_path), model, RunHooks(checkpoint_folder=folder, should_stop=lambda: True)
+        )
+    assert names(folder) == []
 
 
-def test_a_note_that_finds_no_room_does_not_end_the_work(tmp_path, states, model, monkeypatch):
+def test_a_full_disk_under_the_sidecar_does_not_end_the_run(tmp_path, folder, model, monkeypatch):
     def write(unfinished):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(UnfinishedRun, "_write_note", write)
-    generate_file(order(tmp_path), model, RunHooks(states=states, checkpoint_every_s=0.0))
-    assert names(states) == []
+    monkeypatch.setattr(UnfinishedRun, "_write_sidecar", write)
+    generate_file(spec(tmp_path), model, RunHooks(checkpoint_folder=folder, checkpoint_every_s=0.0))
+    assert names(folder) == []
 
 
-def test_steps_go_on_while_a_state_is_written(tmp_path, states, model, monkeypatch):
+def test_steps_continue_while_a_checkpoint_is_written(tmp_path, folder, model, monkeypatch):
     """The writing waits for a later step, which would never come if the steps waited for it."""
     was_made = threading.Event()
     waited = []
@@ -190,9 +227,9 @@ def test_steps_go_on_while_a_state_is_written(tmp_path, states, model, monkeypat
         if progress.step == 3:
             was_made.set()
 
-    monkeypatch.setattr(saving, "write_state", write)
-    watch = RunHooks(states=states, on_progress=on_progress, checkpoint_every_s=0.0)
-    generate_file(order(tmp_path), model, watch)
+    monkeypatch.setattr(run, "write_checkpoint", write)
+    hooks = RunHooks(checkpoint_folder=folder, on_progress=on_progress, checkpoint_every_s=0.0)
+    generate_file(spec(tmp_path), model, hooks)
     assert all(waited)
     with Generation.restore(tmp_path / "1", model) as restored:
         assert [progress.step for progress in restored] == [1, 2, 3, 4, 4]
@@ -201,7 +238,7 @@ def test_steps_go_on_while_a_state_is_written(tmp_path, states, model, monkeypat
     assert np.array_equal(frames_in(tmp_path / "clip"), frames_in(tmp_path / "again"))
 
 
-def test_one_state_is_written_at_a_time(tmp_path, states, model, monkeypatch):
+def test_one_checkpoint_is_written_at_a_time(tmp_path, folder, model, monkeypatch):
     is_last = threading.Event()
     steps = []
 
@@ -213,40 +250,47 @@ def test_one_state_is_written_at_a_time(tmp_path, states, model, monkeypatch):
         if progress.stage == "decode":
             is_last.set()
 
-    monkeypatch.setattr(saving, "write_state", write)
+    monkeypatch.setattr(run, "write_checkpoint", write)
     generate_file(
-        order(tmp_path),
+        spec(tmp_path),
         model,
-        RunHooks(states=states, on_progress=on_progress, checkpoint_every_s=0.0),
+        RunHooks(checkpoint_folder=folder, on_progress=on_progress, checkpoint_every_s=0.0),
     )
     assert steps == [0]
 
 
-def test_stopped_while_a_state_is_written_it_still_saves_where_it_stopped(
-    tmp_path, states, model, monkeypatch
+def test_a_run_stopped_while_a_checkpoint_is_written_saves_its_last_step(
+    tmp_path, folder, model, monkeypatch
 ):
+    is_stopped = threading.Event()
+    answers = iter((False, True))
     steps = []
 
+    def should_stop():
+        if next(answers):
+            is_stopped.set()
+        return is_stopped.is_set()
+
     def write(path, saved):
-        time.sleep(0.2)
+        assert is_stopped.wait(timeout=20)
         write_checkpoint(path, saved)
         steps.append(saved.position["step"])
 
-    monkeypatch.setattr(saving, "write_state", write)
-    watch = RunHooks(states=states, should_stop=stop_after(1), checkpoint_every_s=0.0)
+    monkeypatch.setattr(run, "write_checkpoint", write)
+    hooks = RunHooks(checkpoint_folder=folder, should_stop=should_stop, checkpoint_every_s=0.0)
     with pytest.raises(RunInterrupted) as stopped:
-        generate_file(order(tmp_path), model, watch)
+        generate_file(spec(tmp_path), model, hooks)
     assert steps == [0, 1]
     assert read_checkpoint(stopped.value.unfinished.checkpoint).position["step"] == 1
 
 
-def test_a_network_that_fails_is_one_line(tmp_path, states, model, monkeypatch):
-    def fail(passage):
+def test_a_network_that_fails_is_one_line(tmp_path, folder, model, monkeypatch):
+    def fail(pipeline):
         raise RuntimeError("shapes do not match\nand much more")
 
-    monkeypatch.setattr("reelgrid.engine.stepped_pipeline.SteppedPipeline.make_step", fail)
+    monkeypatch.setattr("reelgrid.engine.stepped_pipeline.SteppedPipeline.run_step", fail)
     with pytest.raises(GenerationError, match="failed with RuntimeError: shapes do not match; try"):
-        generate_file(order(tmp_path), model, RunHooks(states=states))
+        generate_file(spec(tmp_path), model, RunHooks(checkpoint_folder=folder))
     assert not (tmp_path / "clip").exists()
 
 
@@ -255,52 +299,53 @@ import os, signal, sys, time
 from pathlib import Path
 from tests.families.tiny import tiny_model
 from tests.local.test_run import REQUEST
-from reelgrid.engine import state
-from reelgrid.local import Order, make
-from reelgrid.local.run import Watch
+from reelgrid.engine import checkpoint
+from reelgrid.local import RunSpec, generate_file
+from reelgrid.local.run import RunHooks
 
 folder = Path(sys.argv[1])
-states = folder / "data" / "states"
+checkpoints = folder / "data" / "checkpoints"
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def on_progress(progress):
-    while progress.step == 2 and not list(states.glob("*-*.safetensors")):
+    while progress.step == 2 and not list(checkpoints.glob("*-*.safetensors")):
         time.sleep(0.01)
     if progress.step == 3 and sys.argv[2] == "between steps":
         die()
-    time.sleep(0.1)
+    if progress.stage == "decode":
+        time.sleep(60)  # the write that ends the process is under way
 
 def die_in_the_middle(tensors, path, metadata):
-    is_second = list(states.glob("*-*.safetensors"))
+    is_second = list(checkpoints.glob("*-*.safetensors"))
     save_file(tensors, path, metadata)
     if is_second:
         os.truncate(path, 1000)
         die()
 
-save_file = state.save_file
+save_file = checkpoint.save_file
 if sys.argv[2] == "in the middle of a write":
-    state.save_file = die_in_the_middle
-order = Order(model="tiny", request=REQUEST, output=folder / "killed")
-watch = Watch(states=states, on_progress=on_progress, save_every_s=0.0)
-make(order, tiny_model("wan_unipc"), watch)
+    checkpoint.save_file = die_in_the_middle
+spec = RunSpec(model="tiny", request=REQUEST, output=folder / "killed")
+hooks = RunHooks(checkpoint_folder=checkpoints, on_progress=on_progress, checkpoint_every_s=0.0)
+generate_file(spec, tiny_model("wan_unipc"), hooks)
 """
 
 
 @pytest.mark.parametrize("when", ["between steps", "in the middle of a write"])
-def test_killed_outright_it_goes_on_from_its_last_save(tmp_path, states, model, when):
-    generate_file(order(tmp_path, "whole"), model, RunHooks(states=states))
+def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path, folder, model, when):
+    generate_file(spec(tmp_path, "whole"), model, RunHooks(checkpoint_folder=folder))
     command = [sys.executable, "-c", KILLED, str(tmp_path), when]
     killed = subprocess.run(command, check=False, timeout=120)
     assert killed.returncode == -9
-    (found,) = list_unfinished_runs(states)
+    (found,) = list_unfinished_runs(folder)
     steps: list[Progress] = []
     resume(
         found.checkpoint,
         None,
-        lambda order: model,
-        RunHooks(states=states, on_progress=steps.append),
+        lambda spec: model,
+        RunHooks(checkpoint_folder=folder, on_progress=steps.append),
     )
     made = [progress.step for progress in steps if progress.stage == "denoise"]
     assert made == [1, 2, 3, 4][-len(made) :]

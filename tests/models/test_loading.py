@@ -11,7 +11,6 @@ from reelgrid.errors import ModelError, RequestError
 from reelgrid.models import loading, source
 from reelgrid.models.loading import load_model
 from reelgrid.models.placement import (
-    GIB,
     GROUP_OFFLOAD,
     FreeMemory,
     check_disk,
@@ -19,8 +18,9 @@ from reelgrid.models.placement import (
     choose_dtype,
     plan_offload,
 )
-from reelgrid.models.weights import is_wanted
+from reelgrid.models.source import is_wanted
 from reelgrid.spec import Request, Size
+from reelgrid.units import GIB
 from tests.families.tiny import tiny_model
 
 
@@ -81,7 +81,7 @@ def test_a_model_that_the_catalogue_does_not_know_has_its_repositorys_defaults(
 def test_a_truncated_weights_file_is_named_with_its_sizes(wan):
     weights = next((wan / "transformer").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(ModelError, match=r"transformer/.* bytes: fetch it again"):
+    with pytest.raises(ModelError, match=r"transformer/.* bytes: download it again"):
         load_model(str(wan))
 
 
@@ -89,27 +89,27 @@ def test_a_truncated_weights_file_is_named_with_its_sizes(wan):
 def test_a_part_without_weights_is_named(wan, part):
     for file in (wan / part).glob("*.safetensors"):
         file.unlink()
-    with pytest.raises(ModelError, match=f"the {part} in .* has no weights: fetch it again"):
+    with pytest.raises(ModelError, match=f"the {part} in .* has no weights: download it again"):
         load_model(str(wan))
 
 
 def test_a_weights_file_of_something_else_is_named(wan):
     next((wan / "vae").glob("*.safetensors")).write_bytes(b"<html>not found</html>")
-    with pytest.raises(ModelError, match="is no safetensors file"):
+    with pytest.raises(ModelError, match="is not a safetensors file"):
         load_model(str(wan))
 
 
 @pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
 def test_a_broken_configuration_is_named_by_its_part(wan, part):
     (wan / part / "config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ModelError, match=f"the {part} in .* will not load") as caught:
+    with pytest.raises(ModelError, match=f"the {part} in .* cannot be loaded") as caught:
         load_model(str(wan))
     assert "\n" not in str(caught.value)
 
 
 def test_an_index_that_names_no_pipeline_is_refused(tmp_path):
     (tmp_path / "model_index.json").write_text('{"_class_name": "Nothing"}', encoding="utf-8")
-    with pytest.raises(ModelError, match="no pipeline that diffusers knows"):
+    with pytest.raises(ModelError, match="diffusers cannot read the pipeline"):
         load_model(str(tmp_path))
 
 

@@ -16,7 +16,7 @@ from reelgrid.cli.local_run import load_and_report, run_with_progress
 from reelgrid.cli.options import read_settings
 from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
-from reelgrid.spec import Request
+from reelgrid.spec import CompleteRequest, Request
 
 if TYPE_CHECKING:
     from reelgrid.models.loading import LoadedModel
@@ -68,9 +68,9 @@ def generate(
     fields["num_frames"] = _num_frames(card, seconds, fields["fps"], num_frames)
     names = OutputNames(output, ".png" if is_image else ".mp4", count, prompts_file is not None)
     files = _files(fields, prompts, names)
-    _refuse_early(card, files)
+    files = _checked(card, files)
     if len(files) > 1 or prompts_file is not None:
-        files = _missing(files, model, card)
+        files = _missing(files, model)
     if files:
         loaded = loaded or load_and_report(model, device, dtype)
         _make_all(files, model, loaded, settings, as_json=as_json)
@@ -180,30 +180,29 @@ def _prompts(prompt: str | None, prompts_file: Path | None) -> list[str]:
     return found
 
 
-def _refuse_early(card: ModelCard | None, files: Sequence[OutputRequest]) -> None:
-    """Refuse what is known to be impossible before anything is made."""
+def _checked(card: ModelCard | None, files: Sequence[OutputRequest]) -> list[OutputRequest]:
+    """Return the files with complete requests, where the catalogue has the model.
+
+    Raises:
+        RequestError: A file is known to be impossible, before anything is generated.
+    """
     from reelgrid.media import check_output
 
+    checked = []
     for file in files:
         request = card.complete(file.request) if card else file.request
         check_output(file.output, request.num_frames or 1)
         if request.first_frame is not None and not request.first_frame.is_file():
             raise RequestError(f"no image file at {request.first_frame}", param="first_frame")
+        checked.append(OutputRequest(request, file.output))
+    return checked
 
 
-def _missing(
-    files: Sequence[OutputRequest], model: str, card: ModelCard | None
-) -> list[OutputRequest]:
+def _missing(files: Sequence[OutputRequest], model: str) -> list[OutputRequest]:
     """Return the files that do not exist yet, or were made by another request."""
-    from reelgrid.local.request_provenance import is_already_made
+    from reelgrid.media import is_already_made
 
-    missing = [
-        file
-        for file in files
-        if not is_already_made(
-            file.output, model, card.complete(file.request) if card else file.request
-        )
-    ]
+    missing = [file for file in files if not is_already_made(file.output, model, file.request)]
     if len(missing) < len(files):
         say(f"{len(files) - len(missing)} of {len(files)} are made already")
     return missing
@@ -236,12 +235,14 @@ def _make(
 ) -> None:
     from reelgrid.local import RunSpec, generate_file
 
-    loaded.card.complete(file.request)  # a refusal comes before any advice
-    for notice in loaded.prompt_notices(file.request.prompt):
+    request = file.request
+    if not isinstance(request, CompleteRequest):  # a model outside the catalogue
+        request = loaded.card.complete(request)
+    for notice in loaded.prompt_notices(request.prompt):
         say(notice)
     spec = RunSpec(
         model=model,
-        request=file.request,
+        request=request,
         output=file.output,
         device=str(loaded.device),
         dtype=str(loaded.dtype).removeprefix("torch."),

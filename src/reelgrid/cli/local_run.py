@@ -55,7 +55,7 @@ def run_with_progress(
         with stop_on_signal() as is_stopped, progress_shown(lines_every_s=_LINE_EVERY_S) as show:
             report = work(
                 RunHooks(
-                    states=settings.checkpoints,
+                    checkpoint_folder=settings.checkpoints,
                     on_progress=lambda progress: show_progress(show, progress),
                     should_stop=is_stopped,
                     checkpoint_every_s=settings.checkpoint_every_s,

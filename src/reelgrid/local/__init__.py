@@ -1,12 +1,7 @@
-"""From an order to a finished file: load, iterate, save when due, write, account.
-
-The command line and `reelgrid.generate` both end here. Not here: bars, options and exit codes
-(`cli`), and how a step is made (`engine`).
-"""
+"""Generations in this process: `reelgrid.generate`, and the runs of the command line."""
 
 from reelgrid.local.python_api import Clip, generate
-from reelgrid.local.run import RunInterrupted, RunSpec, generate_file, resume
-from reelgrid.local.run_report import RunReport
+from reelgrid.local.run import RunInterrupted, RunReport, RunSpec, generate_file, resume
 from reelgrid.local.unfinished_runs import UnfinishedRun, list_unfinished_runs
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Several generations measured by stages."""
+"""Measure generations stage by stage, for `reelgrid bench`."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _PACKAGES = ("reelgrid", "torch", "diffusers", "transformers")
 
 
 def measure(model: LoadedModel, request: Request, num_runs: int) -> Iterator[BenchRecord]:
-    """Yield a record of each of `num_runs` generations; the first finds everything cold.
+    """Yield a record of each of `num_runs` generations; the first runs with cold caches.
 
     Yields:
         The record, as soon as it is measured.
@@ -52,7 +52,7 @@ def _record(generation: Generation, run: int, num_runs: int) -> BenchRecord:
 
 
 def _machine(model: LoadedModel) -> str:
-    """Return what the model ran on, by name."""
+    """Return the name of the device and processor."""
     import torch
 
     if model.device.type == "cuda":

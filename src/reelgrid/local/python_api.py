@@ -9,25 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelgrid.engine.generation import Generation
-from reelgrid.local.request_provenance import provenance_of
-from reelgrid.media import Provenance, write_clip
+from reelgrid.media import Provenance, provenance_of, write_clip
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request, RequestOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Finished frames, RGB [T, H, W, 3], and how they came to be."""
+    """A finished clip: frames, RGB [T, H, W, 3], frames per second and provenance."""
 
     frames: NDArray[np.uint8]
     fps: float
     provenance: Provenance
 
     def save(self, path: str | Path) -> Path:
-        """Return `path`, now holding the clip in the format of its suffix.
+        """Return `path`, after writing the clip in the format that its suffix names.
 
         Raises:
-            RequestError: The path cannot take it.
+            RequestError: The suffix names no format, or the path cannot be written.
             GenerationError: The disk is full or refuses.
         """
         write_clip(self.frames, Path(path), fps=self.fps, provenance=self.provenance)
@@ -42,7 +41,7 @@ def generate(
     dtype: str = "auto",
     **fields: Unpack[RequestOptions],
 ) -> Clip:
-    """Return the clip of a prompt.
+    """Return the clip that a model generates from a prompt.
 
     Args:
         prompt: What the clip shows.
@@ -56,7 +55,7 @@ def generate(
     Raises:
         RequestError: The request cannot be carried out; the message says what would be right.
         ModelError: The model will not load.
-        GenerationError: It began and failed.
+        GenerationError: The generation failed.
     """
     request = Request.from_json({"prompt": prompt, **fields})
     loaded = _load(model, device, dtype) if isinstance(model, str) else model

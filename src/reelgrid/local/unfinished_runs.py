@@ -1,8 +1,7 @@
-"""Generations that were stopped or killed: the saved state, and beside it where it was going.
+"""Unfinished runs: the checkpoint of each, and a JSON file beside it that names the output.
 
-A state `NAME.safetensors` is the engine's. `NAME.json` beside it names the output and how the
-model was loaded; the process at work on it holds a lock on that file, so that a killed one is told
-from a running one.
+The process that works on a run holds a lock on the JSON file, so that a run whose process was
+killed can be told from one that is still going.
 """
 
 import json
@@ -10,21 +9,24 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from reelgrid.store import is_locked, lock_file
 
+_SIDECAR_FIELDS = ("model", "prompt", "output", "device", "dtype")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedRun:
-    """A generation that can be gone on with.
+    """A run that can be resumed.
 
     Attributes:
-        checkpoint: File of its saved state.
-        model: Name, hub id or folder that the model is loaded by.
-        output: Where its file is to be.
+        checkpoint: File of its checkpoint.
+        model: Name, hub id or folder of the model.
+        output: The file that the run will write.
+        saved_at: When the checkpoint was last saved.
     """
 
     checkpoint: Path
@@ -33,70 +35,68 @@ class UnfinishedRun:
     output: Path
     device: str
     dtype: str
+    saved_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
     @property
     def sidecar(self) -> Path:
-        """The file beside the state."""
+        """The JSON file beside the checkpoint."""
         return self.checkpoint.with_suffix(".json")
-
-    @property
-    def saved_at(self) -> datetime:
-        """When the state was last saved."""
-        return datetime.fromtimestamp(self.checkpoint.stat().st_mtime, UTC)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold it while working on it.
+        """Lock the run for this process while the block runs.
 
         Yields:
             Nothing.
 
         Raises:
-            BusyError: Another process is at work on it.
+            BusyError: Another process works on it.
         """
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         with lock_file(self.sidecar):
             try:
-                self._write_note()
+                self._write_sidecar()
                 yield
             finally:
                 if not self.checkpoint.exists():
                     self.sidecar.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove what is saved of it; where nothing could be saved, there is nothing to remove."""
+        """Remove its files, if it has any."""
         for file in (self.checkpoint, self.sidecar):
-            if file.exists():
+            if file.exists():  # the folder itself may be impossible, where nothing could be saved
                 file.unlink(missing_ok=True)
 
-    def _write_note(self) -> None:
-        """Write it in place: under a new file, the lock would be on one that nobody sees."""
-        fields = {name: str(value) for name, value in asdict(self).items() if name != "checkpoint"}
+    def _write_sidecar(self) -> None:
+        """Write it in place: the lock is on this very file, not on its name."""
+        fields = {name: str(getattr(self, name)) for name in _SIDECAR_FIELDS}
         self.sidecar.write_text(json.dumps(fields), encoding="utf-8")
 
 
 def new_checkpoint_path(folder: Path, prompt: str) -> Path:
-    """Return a name in `folder` that no other generation has."""
+    """Return a path in `folder` that no other run has."""
     words = "-".join(re.findall(r"[a-z0-9]+", prompt.lower())[:5]) or "clip"
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     return folder / f"{words[:40]}-{stamp}-{os.getpid()}.safetensors"
 
 
-def read_unfinished_run(state: Path) -> UnfinishedRun | None:
-    """Return what stands beside a state, or none where there is nothing that can be read."""
+def read_unfinished_run(checkpoint: Path) -> UnfinishedRun | None:
+    """Return the run of a checkpoint, or `None` where a file is gone or cannot be read."""
     try:
-        fields = json.loads(state.with_suffix(".json").read_text(encoding="utf-8"))
+        saved_at = datetime.fromtimestamp(checkpoint.stat().st_mtime, UTC)
+        fields = json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8"))
         output = Path(fields.pop("output"))
-        return UnfinishedRun(checkpoint=state, output=output, **fields)
+        return UnfinishedRun(checkpoint=checkpoint, output=output, saved_at=saved_at, **fields)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def list_unfinished_runs(folder: Path) -> tuple[UnfinishedRun, ...]:
-    """Return the generations in `folder` that nobody is at work on, the last saved first."""
+    """Return the runs in `folder` that no process works on, the last saved first."""
     found = [
-        entry
-        for state in folder.glob("*.safetensors")
-        if not is_locked(state.with_suffix(".json")) and (entry := read_unfinished_run(state))
+        run
+        for checkpoint in folder.glob("*.safetensors")
+        if not is_locked(checkpoint.with_suffix(".json"))
+        and (run := read_unfinished_run(checkpoint))
     ]
-    return tuple(sorted(found, key=lambda entry: entry.saved_at, reverse=True))
+    return tuple(sorted(found, key=lambda run: run.saved_at, reverse=True))

@@ -8,7 +8,13 @@ from reelgrid.media.concatenation import stitch
 from reelgrid.media.image_reader import read_image
 from reelgrid.media.manifest import Verdict, Verified, manifest_claims, sign, verify
 from reelgrid.media.media_type import MediaType, media_type_of
-from reelgrid.media.provenance import Provenance, prompt_sha256, read_provenance
+from reelgrid.media.provenance import (
+    Provenance,
+    is_already_made,
+    prompt_sha256,
+    provenance_of,
+    read_provenance,
+)
 from reelgrid.media.signer import Signer, read_signer, self_signed_signer, signer_from_settings
 from reelgrid.media.thumbnails import sprite_sheet, thumbnail
 from reelgrid.media.upload import UploadLimits, read_uploaded_image, read_uploaded_video
@@ -22,10 +28,12 @@ __all__ = [
     "Verdict",
     "Verified",
     "check_output",
+    "is_already_made",
     "last_frame",
     "manifest_claims",
     "media_type_of",
     "prompt_sha256",
+    "provenance_of",
     "read_image",
     "read_provenance",
     "read_signer",

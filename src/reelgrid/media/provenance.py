@@ -2,15 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from PIL import ExifTags, Image
 
+from reelgrid import catalog
 from reelgrid.errors import RequestError
 from reelgrid.media.media_type import MediaType, media_type_of
+from reelgrid.spec import Request
+from reelgrid.version import __version__
 
 AI_GENERATED: Final = "AI-generated"
 # https://cv.iptc.org/newscodes/digitalsourcetype/ (read 2026-11): made by a trained model.
@@ -26,12 +29,12 @@ def prompt_sha256(prompt: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Who made a file, of what.
+    """How a file was made: from which prompt, by which model and software.
 
     Attributes:
         software: Name and version, such as `reelgrid 0.1.0`.
-        extra: Further values that JSON can hold, such as the number of steps.
-        prompts_in_metadata: Whether the file holds the prompts themselves, not only the prompt's hash.
+        extra: Further JSON values, such as the number of steps.
+        prompts_in_metadata: Whether the file holds the prompts, or only the hash of the prompt.
     """
 
     prompt: str
@@ -44,11 +47,11 @@ class Provenance:
 
     @property
     def title(self) -> str:
-        """What a player shows as the title."""
+        """The title that players show."""
         return self.prompt if self.prompts_in_metadata else AI_GENERATED
 
     def to_json(self) -> str:
-        """Return everything as one line of ASCII, with the mark that the file is AI-generated."""
+        """Return all of it as one line of ASCII JSON, with the mark that the file is AI-generated."""
         said = asdict(self)
         if not said.pop("prompts_in_metadata"):
             del said["prompt"], said["negative_prompt"]
@@ -116,3 +119,48 @@ def _container_text(path: Path) -> str | None:
 def _image_info(path: Path) -> dict[Any, Any]:
     with Image.open(path) as image:
         return dict(image.info)
+
+
+def model_label(name: str) -> str:
+    """Return the name of a model in a file's provenance: its hub id, or its folder's name."""
+    card = catalog.find(name)
+    if card is not None:
+        return card.repository or card.name
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def provenance_of(model_name: str, request: Request) -> Provenance:
+    """Return the provenance of the file that a model makes from a request."""
+    return Provenance(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seed=request.seed,
+        model=model_label(model_name),
+        software=f"reelgrid {__version__}",
+        extra=_settings(request),
+    )
+
+
+def is_already_made(path: Path, model_name: str, request: Request) -> bool:
+    """Whether `path` is a file made from this request; fields that are `None` match any value."""
+    if not path.exists():
+        return False
+    try:
+        said = read_provenance(path)
+    except RequestError:
+        return False
+    expected = provenance_of(model_name, request)
+    names = ("prompt", "negative_prompt", "seed", "model")
+    return (
+        all(said.get(name) == getattr(expected, name) for name in names)
+        and expected.extra.items() <= dict(said.get("extra", {})).items()
+    )
+
+
+def _settings(request: Request) -> dict[str, object]:
+    """Return the fields that `Provenance` has no field for; of a file, only the name."""
+    own = {each.name for each in fields(Provenance)}
+    settings = {name: value for name, value in request.to_json().items() if name not in own}
+    if request.first_frame is not None:
+        settings["first_frame"] = request.first_frame.name
+    return {name: value for name, value in settings.items() if value is not None}

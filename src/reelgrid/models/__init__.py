@@ -1,5 +1,1 @@
-"""Networks and their loading: a model by name, fitted to the machine at hand.
-
-Not here: what is generated with them (`engine`), and what is known of models that are not loaded
-(`catalog`).
-"""
+"""Models: find them by name, load them onto a device; the embedded model is part of the package."""

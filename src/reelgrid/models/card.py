@@ -1,4 +1,4 @@
-"""A card for a pipeline that the catalogue does not know, from what the pipeline says itself."""
+"""Derive the card of a model that is not in the catalogue, from its pipeline's own defaults."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from diffusers.modular_pipelines.modular_pipeline import ModularPipeline
 from reelgrid.catalog import ModelCard, ModelDefaults, find
 from reelgrid.spec import Size
 
-MIN_SIZE_MULTIPLE = 16  # packed latents of image families need two latents a side
+MIN_SIZE_MULTIPLE = 16  # packed latents of image families need two latents per side
 FALLBACK_SIDE_PX = 512
 FALLBACK_NUM_FRAMES = 25
 FALLBACK_FPS = 16.0
@@ -18,7 +18,7 @@ _EMBEDDED_CODE = "reelgrid.models.embedded"
 
 
 def derive_card(name: str, pipeline: ModularPipeline, params_b: float) -> ModelCard:
-    """Return what the pipeline's own defaults and scale factors say it can do."""
+    """Return the card that the pipeline's own defaults and scale factors imply."""
     embedded = find("embedded")
     if embedded is not None and _is_embedded(pipeline):
         return embedded
@@ -82,7 +82,7 @@ def _size_multiple(pipeline: ModularPipeline) -> int:
 
 
 def _scale(pipeline: ModularPipeline, kind: str, otherwise: int) -> int:
-    """Return how many pixels or frames one latent stands for, under whichever name it has."""
+    """Return the pixels or frames per latent, under whichever name the pipeline has for it."""
     names = (f"vae_scale_factor_{kind}", f"vae_{kind}_compression_ratio", "vae_scale_factor")
     for name in names if kind == "spatial" else names[:2]:
         if hasattr(pipeline, name):

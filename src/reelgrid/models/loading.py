@@ -1,7 +1,4 @@
-"""A model by its name: found, measured against the machine, loaded.
-
-A fingerprint of a pipeline: its settings, and a sample of every weight.
-"""
+"""Load a model by its name onto a device, and fingerprint its weights."""
 
 import hashlib
 import importlib
@@ -34,49 +31,17 @@ from reelgrid.models.placement import (
     gib,
     plan_offload,
 )
-from reelgrid.models.source import EMBEDDED, find_folder
-from reelgrid.models.weights import MODULAR_INDEX, num_parameters, weight_files
-
-NUM_SAMPLES = 1024
-
-
-def fingerprint_of(pipeline: ModularPipeline) -> str:
-    """Return a SHA-256 over the pipeline's blocks, settings and weights.
-
-    Of each weight, its name, shape, type and up to 1,024 evenly spaced values count: training
-    changes them all, so another model never passes; one value edited by hand may.
-    """
-    digest = hashlib.sha256(type(pipeline._blocks).__name__.encode())
-    for name, component in sorted(pipeline.components.items()):
-        digest.update(f"{name} {type(component).__name__}".encode())
-        if isinstance(component, ConfigMixin):
-            digest.update(_settings(dict(component.config)))
-        if isinstance(component, nn.Module):
-            _add_weights(digest, component)
-    return digest.hexdigest()
-
-
-def _settings(config: dict[str, Any]) -> bytes:
-    # Keys with an underscore say where from and by which version, some of them in a random order.
-    kept = {key: value for key, value in config.items() if not key.startswith("_")}
-    return json.dumps(kept, sort_keys=True, default=str).encode()
-
-
-def _add_weights(digest: Any, module: nn.Module) -> None:  # hashlib names no type
-    samples = []
-    for name, weight in sorted(module.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
-        flat = weight.detach().reshape(-1)
-        samples.append(
-            flat[:: max(1, flat.numel() // NUM_SAMPLES)][:NUM_SAMPLES]
-            .contiguous()
-            .view(torch.uint8)
-        )
-    if samples:
-        digest.update(torch.cat(samples).cpu().numpy())
-
+from reelgrid.models.source import (
+    EMBEDDED,
+    MODULAR_INDEX,
+    find_folder,
+    num_parameters,
+    weight_files,
+)
 
 SMALL_PARAMETERS = 100_000_000
+NUM_SAMPLES = 1_024
+"""Values of each weight that count for the fingerprint."""
 
 _OWN_BLOCKS = "reelgrid.models."
 
@@ -97,14 +62,14 @@ class LoadedModel:
     """A pipeline with its networks on a device.
 
     Attributes:
-        name: What it can be loaded by again, from any folder.
+        name: Name that loads it again, from any working directory.
         pipeline: diffusers' pipeline; shared by all generations and never changed.
-        card: What it can be asked for.
+        card: What it can generate.
         device: Where it computes.
         dtype: The networks' precision.
-        offload: How networks that do not fit the GPU are moved; none when all fit.
+        offload: How networks that do not fit the GPU are moved; `None` when all fit.
         load_s: Seconds that loading took.
-        notices: What the user should be told.
+        notices: Messages for the user.
     """
 
     name: str
@@ -122,7 +87,7 @@ class LoadedModel:
         return fingerprint_of(self.pipeline)
 
     def prompt_notices(self, prompt: str) -> tuple[str, ...]:
-        """What the user should be told of a prompt: words that the embedded model has not read."""
+        """Messages for the user about a prompt: words that the embedded model does not know."""
         if self.card.name != EMBEDDED:
             return ()
         from reelgrid.models.embedded.words import notices
@@ -131,55 +96,89 @@ class LoadedModel:
 
 
 def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:
-    """Return the model, ready to generate.
+    """Return a model that is ready to generate.
 
     Args:
         name: Catalogue name, hub id or local folder.
-        device: `cuda`, `cuda:1`, `mps`, `cpu`, or `auto` for the fastest there is.
-        dtype: `bfloat16`, `float16`, `float32`, or `auto` for the fastest there.
+        device: `cuda`, `cuda:1`, `mps`, `cpu`, or `auto` for the fastest available.
+        dtype: `bfloat16`, `float16`, `float32`, or `auto` for the fastest on the device.
 
     Raises:
         RequestError: There is no such device or precision.
-        ModelError: There is no such model, it does not fit, or its files are broken.
+        ModelError: There is no such model, it does not fit, or its files are damaged.
     """
     start = time.perf_counter()
-    where = free_memory(choose_device(device))
-    item_bytes = choose_dtype(dtype, where.device, is_small=False).itemsize
-    folder, card = find_folder(name, lambda size: plan_offload(name, size * item_bytes, where))
+    free = free_memory(choose_device(device))
+    item_bytes = choose_dtype(dtype, free.device, is_small=False).itemsize
+    folder, card = find_folder(name, lambda size: plan_offload(name, size * item_bytes, free))
     num_params = num_parameters(weight_files(folder))
-    precision = choose_dtype(dtype, where.device, is_small=num_params < SMALL_PARAMETERS)
+    precision = choose_dtype(dtype, free.device, is_small=num_params < SMALL_PARAMETERS)
     num_bytes = num_params * precision.itemsize
-    offload = plan_offload(name, num_bytes, where)
+    offload = plan_offload(name, num_bytes, free)
     pipeline = _load_pipeline(folder, precision)
-    _place(pipeline, where.device, offload)
-    if where.device.type == "cpu" and precision.itemsize == 2:
+    _move_to(pipeline, free.device, offload)
+    if free.device.type == "cpu" and precision.itemsize == 2:
         _put_channels_last(getattr(pipeline, "vae", None))
-    notices = []
-    if offload == GROUP_OFFLOAD:
-        notices.append(
-            f"{name} has {gib(num_bytes)} of weights and does not fit the GPU: its layers are "
-            "moved there in turn, which is slower"
-        )
     return LoadedModel(
         name=str(folder) if Path(name).expanduser().is_dir() and card is None else name,
         pipeline=pipeline,
         card=card or derive_card(name, pipeline, num_params / 1e9),
-        device=where.device,
+        device=free.device,
         dtype=precision,
         offload=offload,
         load_s=time.perf_counter() - start,
-        notices=tuple(notices),
+        notices=(_offload_notice(name, num_bytes),) if offload == GROUP_OFFLOAD else (),
     )
+
+
+def _offload_notice(name: str, num_bytes: int) -> str:
+    return (
+        f"{name} has {gib(num_bytes)} of weights and does not fit the GPU: its layers are moved "
+        "to the GPU one by one (offloading), which is slower"
+    )
+
+
+def fingerprint_of(pipeline: ModularPipeline) -> str:
+    """Return a SHA-256 over the pipeline's blocks, settings and weights.
+
+    Of each weight, the name, shape, type and up to `NUM_SAMPLES` evenly spaced values count:
+    training changes them all, so another model is always noticed; one value edited by hand may not.
+    """
+    digest = hashlib.sha256(type(pipeline._blocks).__name__.encode())
+    for name, component in sorted(pipeline.components.items()):
+        digest.update(f"{name} {type(component).__name__}".encode())
+        if isinstance(component, ConfigMixin):
+            digest.update(_settings(dict(component.config)))
+        if isinstance(component, nn.Module):
+            _add_weights(digest, component)
+    return digest.hexdigest()
+
+
+def _settings(config: dict[str, Any]) -> bytes:
+    # Keys with an underscore hold the origin and versions, some of them in a random order.
+    kept = {key: value for key, value in config.items() if not key.startswith("_")}
+    return json.dumps(kept, sort_keys=True, default=str).encode()
+
+
+def _add_weights(digest: Any, module: nn.Module) -> None:  # hashlib names no type
+    samples = []
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
+        flat = weight.detach().reshape(-1)
+        samples.append(
+            flat[:: max(1, flat.numel() // NUM_SAMPLES)][:NUM_SAMPLES]
+            .contiguous()
+            .view(torch.uint8)
+        )
+    if samples:
+        digest.update(torch.cat(samples).cpu().numpy())
 
 
 def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
     """Return the pipeline of a local folder with all its components.
 
-    Each component is loaded by its own call: diffusers' `load_components` turns a failure into a
-    logged traceback and a missing part.
-
     Raises:
-        ModelError: A file is missing or broken.
+        ModelError: A file is missing or damaged.
     """
     with _quiet_libraries():
         try:
@@ -189,28 +188,42 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> ModularPipeline:
             else:
                 pipeline = ModularPipeline.from_pretrained(str(folder), local_files_only=True)
         except _LOAD_ERRORS as error:
-            raise ModelError(f"{folder} is no pipeline that diffusers knows: {error}") from None
-        parts = {}
-        for name in pipeline.pretrained_component_names:
-            spec = pipeline.get_component_spec(name)
-            if spec.pretrained_model_name_or_path is None or spec.type_hint is None:
-                continue
-            place = folder / (spec.subfolder or "")
-            if not place.is_dir():
-                continue
-            if issubclass(spec.type_hint, nn.Module) and not _has_weights(place):
-                raise ModelError(f"the {name} in {folder} has no weights: fetch it again")
-            try:
-                parts[name] = spec.load(dtype=dtype, local_files_only=True)
-            except _LOAD_ERRORS as error:
-                raise ModelError(
-                    f"the {name} in {folder} will not load: {_first_line(error)}"
-                ) from None
-        pipeline.register_components(**parts)
-    for part in parts.values():
-        if isinstance(part, nn.Module):
-            part.eval().requires_grad_(False)
+            raise ModelError(f"diffusers cannot read the pipeline in {folder}: {error}") from None
+        components = _load_components(pipeline, folder, dtype)
+        pipeline.register_components(**components)
+    for component in components.values():
+        if isinstance(component, nn.Module):
+            component.eval().requires_grad_(False)
     return pipeline
+
+
+def _load_components(
+    pipeline: ModularPipeline, folder: Path, dtype: torch.dtype
+) -> dict[str, object]:
+    """Return the components of a pipeline, each loaded by a call of its own.
+
+    diffusers' `load_components` turns a failure into a logged traceback and a missing component.
+
+    Raises:
+        ModelError: A file is missing or damaged.
+    """
+    components = {}
+    for name in pipeline.pretrained_component_names:
+        spec = pipeline.get_component_spec(name)
+        if spec.pretrained_model_name_or_path is None or spec.type_hint is None:
+            continue
+        subfolder = folder / (spec.subfolder or "")
+        if not subfolder.is_dir():
+            continue
+        if issubclass(spec.type_hint, nn.Module) and not _has_weights(subfolder):
+            raise ModelError(f"the {name} in {folder} has no weights: download it again")
+        try:
+            components[name] = spec.load(dtype=dtype, local_files_only=True)
+        except _LOAD_ERRORS as error:
+            raise ModelError(
+                f"the {name} in {folder} cannot be loaded: {_first_line(error)}"
+            ) from None
+    return components
 
 
 def _has_weights(folder: Path) -> bool:
@@ -218,9 +231,9 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _own_blocks(folder: Path) -> ModularPipelineBlocks | None:
-    """Return the blocks of this package that the folder's index names, if it names any.
+    """Return the blocks of this package that the folder's index names, or `None`.
 
-    diffusers looks for blocks only in itself and in code that comes with a repository.
+    diffusers finds blocks only in itself and in code of the repository.
     """
     index = folder / MODULAR_INDEX
     if not index.is_file():
@@ -232,26 +245,26 @@ def _own_blocks(folder: Path) -> ModularPipelineBlocks | None:
     return getattr(importlib.import_module(module), kind)()
 
 
-def _place(pipeline: ModularPipeline, device: torch.device, offload: str | None) -> None:
-    for part in pipeline.components.values():
-        if not isinstance(part, nn.Module):
+def _move_to(pipeline: ModularPipeline, device: torch.device, offload: str | None) -> None:
+    for component in pipeline.components.values():
+        if not isinstance(component, nn.Module):
             continue
         if offload == GROUP_OFFLOAD:
             from diffusers.hooks import apply_group_offloading
 
             apply_group_offloading(
-                part,
+                component,
                 onload_device=device,
                 offload_type="leaf_level",
                 use_stream=True,
                 low_cpu_mem_usage=True,
             )
         else:
-            part.to(device)
+            component.to(device)
 
 
 def _put_channels_last(vae: nn.Module | None) -> None:
-    """Lay the codec's convolutions out as half precision on a processor is fastest with.
+    """Use the memory layout that makes the codec's convolutions fastest in half precision on a CPU.
 
     Measured on an AMD EPYC: 1.7 times as fast for the embedded codec, 1.4 times for Wan's; in
     float32 it is slower.
@@ -265,7 +278,7 @@ def _put_channels_last(vae: nn.Module | None) -> None:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keep progress bars, advice and tracebacks of the libraries off the user's terminal."""
+    """Hide progress bars, advice and tracebacks of the libraries from the user."""
     transformers_logging.disable_progress_bar()
     diffusers_logging.disable_progress_bar()
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]

@@ -1,7 +1,4 @@
-"""The machine that a model is loaded onto: its device, its precision, its memory.
-
-Whether weights fit a machine, and how: pure arithmetic, before anything is loaded.
-"""
+"""Choose device and precision of a model, and whether its weights fit the free memory."""
 
 import shutil
 from dataclasses import dataclass
@@ -11,6 +8,11 @@ import psutil
 import torch
 
 from reelgrid.errors import ModelError, ModelMemoryError, RequestError
+from reelgrid.units import GIB
+
+GROUP_OFFLOAD = "group"
+WORKING_SHARE = 1.25  # weights and activations over weights: a rule of thumb
+OFFLOAD_GPU_BYTES = 4 * GIB  # activations at a usual size, with the weights of one layer
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -23,7 +25,7 @@ PRECISIONS = {
 
 @dataclass(frozen=True, slots=True)
 class FreeMemory:
-    """What counts when a model is to fit: bytes that are free now."""
+    """Free memory of a device and of its host, in bytes; no GPU bytes on a CPU."""
 
     device: torch.device
     gpu_free_bytes: int | None
@@ -31,7 +33,7 @@ class FreeMemory:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of that name, or the fastest there is for `auto`.
+    """Return the device of that name, or the fastest one for `auto`.
 
     Raises:
         RequestError: There is no such device here.
@@ -52,10 +54,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device, *, is_small: bool) -> torch.dtype:
-    """Return the precision of that name, or for `auto` the one this device is fastest with.
+    """Return the precision of that name, or for `auto` the fastest on this device.
 
-    A small model takes bfloat16 on processors that multiply it natively: measured on an AMD EPYC
-    of 2024 with torch 2.13, its linear layers run at 430 GFLOP/s against 90 in float32.
+    A small model uses bfloat16 on processors with instructions for it: measured on an AMD EPYC of
+    2024 with torch 2.13, its linear layers run at 430 GFLOP/s, and at 90 in float32.
 
     Raises:
         RequestError: There is no such precision.
@@ -79,13 +81,13 @@ def multiplies_bfloat16() -> bool:
 
 
 def free_memory(device: torch.device) -> FreeMemory:
-    """Return the device with the memory that is free now."""
+    """Return the memory that is free now on a device and its host."""
     gpu_free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     return FreeMemory(device, gpu_free, _host_free_bytes())
 
 
 def disk_free_bytes(folder: Path) -> int:
-    """Return the free space where `folder` is or would be."""
+    """Return the free disk space where `folder` is or would be."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
@@ -104,7 +106,7 @@ def _host_free_bytes() -> int:
 
 
 def _read_number(name: str) -> int | None:
-    """Return a number of this process's control group, where it has one with a limit."""
+    """Return a number of this process's control group, or `None` where it has no limit."""
     try:
         text = (_CGROUP / name).read_text(encoding="ascii").strip()
     except OSError:
@@ -112,34 +114,28 @@ def _read_number(name: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-GIB = 2**30
-WORKING_SHARE = 1.25  # weights and what is computed with them, over weights: a rule of thumb
-OFFLOAD_GPU_BYTES = 4 * GIB  # what is computed at a usual size, with one layer's weights
-GROUP_OFFLOAD = "group"
-
-
-def plan_offload(name: str, weight_bytes: int, machine: FreeMemory) -> str | None:
-    """Return `group` when the weights only fit the host and pass through the GPU, else none.
+def plan_offload(name: str, weight_bytes: int, free: FreeMemory) -> str | None:
+    """Return `group` when the weights fit only the host's memory, `None` when they fit the device.
 
     Raises:
-        ModelMemoryError: They cannot fit; the message gives the sizes.
+        ModelMemoryError: They fit neither; the message gives the sizes.
     """
     need = int(weight_bytes * WORKING_SHARE)
-    if machine.gpu_free_bytes is None:
-        if need > machine.host_free_bytes:
+    if free.gpu_free_bytes is None:
+        if need > free.host_free_bytes:
             raise ModelMemoryError(
-                f"{name} needs {gib(need)} of memory, {gib(machine.host_free_bytes)} is free: "
+                f"{name} needs {gib(need)} of memory, {gib(free.host_free_bytes)} is free: "
                 "choose a smaller model or a machine with more"
             )
         return None
-    if need <= machine.gpu_free_bytes:
+    if need <= free.gpu_free_bytes:
         return None
-    if weight_bytes <= machine.host_free_bytes and machine.gpu_free_bytes >= OFFLOAD_GPU_BYTES:
+    if weight_bytes <= free.host_free_bytes and free.gpu_free_bytes >= OFFLOAD_GPU_BYTES:
         return GROUP_OFFLOAD
     raise ModelMemoryError(
-        f"{name} needs {gib(need)} of GPU memory, {gib(machine.gpu_free_bytes)} is free; moving "
-        f"its layers in turn needs {gib(weight_bytes)} of main memory, "
-        f"{gib(machine.host_free_bytes)} is free, and {gib(OFFLOAD_GPU_BYTES)} of GPU memory: "
+        f"{name} needs {gib(need)} of GPU memory, {gib(free.gpu_free_bytes)} is free; "
+        f"offloading its layers needs {gib(weight_bytes)} of main memory, "
+        f"{gib(free.host_free_bytes)} is free, and {gib(OFFLOAD_GPU_BYTES)} of GPU memory: "
         "choose a smaller model"
     )
 
@@ -153,7 +149,7 @@ def check_disk(name: str, download_bytes: int, free_bytes: int) -> None:
     if download_bytes > free_bytes:
         raise ModelError(
             f"{name} is a download of {gib(download_bytes)}, {gib(free_bytes)} of disk is free: "
-            "make room, or set HF_HOME to a larger disk"
+            "free disk space, or set HF_HOME to a larger disk"
         )
 
 

@@ -1,10 +1,12 @@
-"""Where a model's files are: in the package, in a folder, in the hub's cache or on the hub.
+"""Find a model's files by its name: in the package, a folder, the hub's cache or on the hub.
 
-Whatever the name, the answer is a local folder; what is fetched is measured first.
+The result is always a local folder. Before a download its size is compared with what is free.
 """
 
+import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
@@ -12,11 +14,15 @@ from pathlib import Path
 from reelgrid.catalog import ModelCard, find, similar_names
 from reelgrid.errors import ModelError
 from reelgrid.models.placement import check_disk, disk_free_bytes
-from reelgrid.models.weights import INDEX_NAMES, is_wanted
 
+MODULAR_INDEX = "modular_model_index.json"
+INDEX_NAMES = (MODULAR_INDEX, "model_index.json")
 EMBEDDED = "embedded"
 HUB_TIMEOUT_S = 10.0
 
+_LENGTH_BYTES = 8
+_MAX_HEADER_BYTES = 100_000_000
+_VARIANT = re.compile(r"\.(fp16|bf16|fp32|ema|non_ema)[.-]")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 CheckSize = Callable[[int], object]
@@ -27,10 +33,10 @@ def find_folder(name: str, check_size: CheckSize) -> tuple[Path, ModelCard | Non
 
     Args:
         name: Catalogue name, hub id or local folder.
-        check_size: Called with the number of parameters before they are fetched; raises to refuse.
+        check_size: Called with the number of parameters before a download; raises to refuse.
 
     Raises:
-        ModelError: There is no such model, or its files cannot be had.
+        ModelError: There is no such model, or its files cannot be downloaded.
     """
     card = find(name)
     if card is not None and card.name == EMBEDDED:
@@ -65,7 +71,7 @@ def _checked(folder: Path) -> Path:
 
 
 def _hub_folder(repository: str, check_size: CheckSize, params_b: float | None = None) -> Path:
-    """Return the folder of a hub repository in the cache, fetched first where it is missing."""
+    """Return the folder of a hub repository in the cache, downloaded first where it is missing."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: its client's
         HfHubHTTPError,
@@ -86,7 +92,7 @@ def _hub_folder(repository: str, check_size: CheckSize, params_b: float | None =
     try:
         return _checked(Path(snapshot_download(repository, allow_patterns=sorted(wanted))))
     except (HTTPError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"{repository} could not be fetched: {_first_line(error)}") from None
+        raise ModelError(f"{repository} could not be downloaded: {_first_line(error)}") from None
 
 
 def _files_on_hub(repository: str) -> dict[str, int]:
@@ -109,7 +115,7 @@ def _files_on_hub(repository: str) -> dict[str, int]:
 
 
 def _parameters_on_hub(repository: str, files: Mapping[str, int]) -> int:
-    """Return about how many numbers a repository's weight files hold, from one header a folder."""
+    """Return an estimate of the parameters on the hub, from one weight file's header per folder."""
     from huggingface_hub import HfApi
 
     total, item_bytes = 0.0, dict[str, float]()
@@ -130,7 +136,7 @@ def _cached_folder(repository: str, why: str) -> Path:
         return _checked(Path(snapshot_download(repository, local_files_only=True)))
     except (OSError, ModelError):
         raise ModelError(
-            f"{repository} is not on this machine and {why}: fetch it where there is a network, "
+            f"{repository} is not on this machine and {why}: download it where there is a network, "
             "or use --model embedded"
         ) from None
 
@@ -143,3 +149,45 @@ def _is_cached(repository: str, file: str) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def is_wanted(file: str) -> bool:
+    """Whether loading reads a pipeline's file, by its path in the folder."""
+    path = Path(file)
+    if len(path.parts) == 1:
+        return file in INDEX_NAMES
+    if len(path.parts) > 2 or _VARIANT.search(path.name):
+        return False
+    return path.suffix in {".safetensors", ".json", ".txt", ".model", ".jinja"}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files that loading reads from a pipeline's folder."""
+    files = folder.glob("*/*.safetensors")
+    return sorted(file for file in files if is_wanted(str(file.relative_to(folder))))
+
+
+def num_parameters(files: Iterable[Path]) -> int:
+    """Return how many parameters the weight files hold together, from their headers.
+
+    Raises:
+        ModelError: A file is truncated or no safetensors file.
+    """
+    return sum(_num_parameters_in(file) for file in files)
+
+
+def _num_parameters_in(file: Path) -> int:
+    with file.open("rb") as handle:
+        length = int.from_bytes(handle.read(_LENGTH_BYTES), "little")
+        text = handle.read(length) if length <= _MAX_HEADER_BYTES else b""
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        shapes = [entry["shape"] for entry in header.values()]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise ModelError(f"{file} is not a safetensors file: download it again") from None
+    whole, there = _LENGTH_BYTES + length + end, file.stat().st_size
+    if there != whole:
+        raise ModelError(f"{file} has {there:,} of {whole:,} bytes: download it again")
+    return sum(math.prod(shape) for shape in shapes)
