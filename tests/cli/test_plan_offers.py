@@ -52,7 +52,10 @@ def test_people_read_the_answer_first_then_tables_and_get_a_page(reelgrid, here)
     )
     assert code == 0
     assert out.startswith("Lease ")
-    places = [out.index(title) for title in ("What to lease", "What binds", "One more, one less")]
+    places = [
+        out.index(title)
+        for title in ("What to lease", "Binding constraints", "One lease more, one lease less")
+    ]
     assert places == sorted(places)
     assert "\x1b" not in out
     assert "wrote a.html" in err

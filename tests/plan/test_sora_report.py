@@ -8,7 +8,7 @@ import pytest
 from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.sora_report import calculation
 from reelgrid.plan.sora_report.contradictions import attention_factor, contradictions
-from reelgrid.plan.sora_report.page import as_json, report, tables
+from reelgrid.plan.sora_report.page import as_json, recompute, tables
 
 # what the report printed, and the values behind it as the facts about it have them: `key | printed |
 # values`. The last printed digit of a number is that of its place: 4,200 is one of hundreds.
@@ -80,7 +80,7 @@ def test_the_value_behind_it_is_the_one_that_is_known(key, _, values):
 
 
 def computed(formula):
-    """What a formula says, worked out from its text; none where it is one of words."""
+    """What a formula says, worked out from its text; `None` where it is words."""
     text = re.sub(r"\((rounded)\)|videos|steps|candidates|peak over mean|utilisation", " ", formula)
     text = re.sub(r"\b(\d+) s\b", r"\1", text).replace(",", "") if "{" not in text else text
     text = re.sub(r"([\d.]+)M", r"\1e6", text)
@@ -106,10 +106,10 @@ def test_the_formula_beside_it_gives_the_value(key):
     assert list(figure.values) == pytest.approx(values, rel=2e-3)
 
 
-def test_the_formulas_of_the_doubts_give_their_values():
+def test_the_formulas_of_the_contradictions_give_their_values():
     checked = 0
-    for doubt in contradictions():
-        for line in doubt.lines:
+    for each in contradictions():
+        for line in each.lines:
             values = computed(line.formula)
             if values is not None:
                 assert line.value == pytest.approx(values[0], rel=6e-3), line
@@ -182,7 +182,7 @@ def test_halves_are_rounded_up_as_people_do():
 
 
 def test_todays_models_meet_the_same_demand_by_the_same_sum():
-    found = report(shipped_facts())
+    found = recompute(shipped_facts())
     for row in (*found.published, *found.predicted):
         exact = 10.7e6 * 2 * 2 / (24 * row.minutes_per_gpu_hour.likely)
         assert 0 <= row.gpus_at_peak.likely - exact < 1
@@ -198,8 +198,8 @@ def test_every_constant_has_a_source():
 
 
 def test_the_report_is_json_and_tables_of_the_same_figures():
-    found = report(shipped_facts())
+    found = recompute(shipped_facts())
     read = json.loads(json.dumps(as_json(found), allow_nan=False))
     assert [row["shown"] for row in read["figures"]] == [one.shown for one in found.figures]
     assert len(tables(found)[0].rows) == len(found.figures)
-    assert len(read["doubts"]) == 6
+    assert len(read["contradictions"]) == 6

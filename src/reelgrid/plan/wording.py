@@ -1,7 +1,4 @@
-"""Numbers of a plan as people say them: `9.63 million`, `$1.2 thousand`, with their doubt.
-
-Not here: tables, which line numbers up (`table`).
-"""
+"""Numbers in sentences: `9.63 million`, `412 (380 to 455)`."""
 
 import math
 
@@ -33,7 +30,7 @@ def significant(value: float, digits: int = 3) -> float:
 
 
 def with_interval(interval: Interval, unit: str = "") -> str:
-    """Return the middle and its interval, `412 (380 to 455)`; one number where there is no doubt."""
+    """Return the middle and its interval, `412 (380 to 455)`; one number where it is certain."""
     middle = unit + rough(interval.likely)
     if significant(interval.low) == significant(interval.high):
         return middle

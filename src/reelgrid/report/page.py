@@ -1,13 +1,11 @@
-"""One self-contained HTML page that a manager can read: answer first, then doubt, then arithmetic.
+"""One self-contained HTML page: the answer first, then its uncertainty, then the arithmetic.
 
-The page opens with no network: styles, script and the chart library are inside it. Every text is
-escaped, so scenario names and error messages may hold anything. Not here: what the figures are.
+The page opens without a network: styles, script and the chart library are inside it. It is a Jinja
+template that escapes every text, so scenario names and error messages may hold anything.
 """
 
 import functools
 import gzip
-import html
-import json
 import math
 import re
 from base64 import b64encode
@@ -18,13 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from reelgrid.errors import RequestError
-from reelgrid.report.table import Cell, Column, Table, number, show
+from reelgrid.report.table import Table
 from reelgrid.store.atomic import atomic_write
-
-__all__ = [
-    "Cell", "Chart", "Column", "Formula", "KeyFigure", "Section", "Table", "check_page_path", "colour", "number",
-    "render_page", "show", "write_page",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +67,29 @@ class Section:
     parts: Sequence["str | Table | Chart | Formula"] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """An answer in all its forms: text and tables for a terminal, a page, and JSON.
+
+    Attributes:
+        title: What it is about.
+        answer: One to three sentences, first on the page.
+        text: What stands above the tables on a terminal.
+        tables: For a terminal; tables without rows are left out.
+        key_figures: The numbers of the answer, three to five.
+        sections: Of the page, in the order of reading.
+        data: The same with all digits, as JSON has it.
+    """
+
+    title: str
+    answer: str
+    text: str
+    tables: Sequence[Table]
+    key_figures: Sequence[KeyFigure]
+    sections: Sequence[Section]
+    data: Mapping[str, Any]
+
+
 def colour(index: int, alpha: float = 1.0) -> str:
     """Return a colour that the page turns into one for light, dark or paper.
 
@@ -104,12 +120,12 @@ def write_page(
         path: The file, overwritten.
         title: What the page is about.
         answer: One to three sentences, first on the page.
-        sections: In the order of reading: doubt before arithmetic.
+        sections: In the order of reading: uncertainty before arithmetic.
         key_figures: The numbers of the answer, three to five.
         origin: What it was made from: command, files, date, seed.
 
     Raises:
-        RequestError: The folder is not there, or Plotly is not installed.
+        RequestError: The folder is not there, or Jinja2 or Plotly is not installed.
     """
     check_page_path(path)
     text = render_page(
@@ -117,6 +133,27 @@ def write_page(
     )
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_report(path: Path, report: Report, origin: str) -> None:
+    """Write the page of a report.
+
+    Args:
+        path: The file, overwritten.
+        report: What to show.
+        origin: Version, command and files that it was made with.
+
+    Raises:
+        RequestError: The folder is not there, or Jinja2 or Plotly is not installed.
+    """
+    write_page(
+        path,
+        title=report.title,
+        answer=report.answer,
+        sections=report.sections,
+        key_figures=report.key_figures,
+        origin=origin,
+    )
 
 
 def check_page_path(path: Path) -> None:
@@ -140,168 +177,57 @@ def render_page(
     origin: str = "",
 ) -> str:
     """Return the page's HTML; the arguments are those of `write_page`."""
-    charts = [part for section in sections for part in section.parts if isinstance(part, Chart)]
-    body = "\n".join(_section(section) for section in sections)
-    return _PAGE.format(
-        title=_plain(title),
+    has_charts = any(isinstance(part, Chart) for each in sections for part in each.parts)
+    rendered: str = _template().render(
+        title=title,
         style=_resource("page.css"),
-        answer=_plain(answer),
-        key_figures=_key_figures(key_figures),
-        body=body,
-        origin=f"<footer><p>{_plain(origin)}</p></footer>" if origin else "",
-        scripts=_scripts() if charts else "",
+        answer=answer,
+        key_figures=key_figures,
+        sections=sections,
+        origin=origin,
+        library=_library() if has_charts else "",
+        script=_resource("page.js"),
     )
+    return rendered
 
 
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
-)
-
-_PAGE = (
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content=\""""
-    + _POLICY
-    + """\">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{title}</h1>
-<p class="answer">{answer}</p>
-{key_figures}
-</header>
-{body}
-{origin}
-</main>
-{scripts}
-</body>
-</html>
-"""
-)
+@functools.cache
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError:
+        raise RequestError(
+            'a page needs Jinja2: pip install "reelgrid[plan]"', param="html"
+        ) from None
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["without_markup"] = _without_markup
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment.from_string(_resource("page.html.jinja"))
 
 
-def _plain(text: str) -> str:
-    return html.escape(text, quote=True)
+_PLAIN_EMPHASIS = re.compile(r"&lt;(br|extra|/extra|b|/b|i|/i|sub|/sub|sup|/sup)&gt;")
 
 
-def _key_figures(figures: Sequence[KeyFigure]) -> str:
-    if not figures:
-        return ""
-    return f'<dl class="key">{"".join(map(_key_figure, figures))}</dl>'
-
-
-def _key_figure(figure: KeyFigure) -> str:
-    doubt = f'<dd class="doubt">{_plain(figure.uncertainty)}</dd>' if figure.uncertainty else ""
-    return f"<div><dt>{_plain(figure.label)}</dt><dd>{_plain(figure.value)}</dd>{doubt}</div>"
-
-
-def _section(section: Section) -> str:
-    parts = "\n".join(_part(part) for part in section.parts)
-    return f"<section>\n<h2>{_plain(section.title)}</h2>\n{parts}\n</section>"
-
-
-def _part(part: "str | Table | Chart | Formula") -> str:
-    if isinstance(part, str):
-        return f"<p>{_plain(part)}</p>"
-    if isinstance(part, Table):
-        return _table(part)
-    return _chart(part) if isinstance(part, Chart) else _formula(part)
-
-
-def _formula(formula: Formula) -> str:
-    return (
-        f'<figure class="formula"><pre>{_plain(formula.text)}</pre>{_note(formula.note)}</figure>'
-    )
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{_plain(text)}</p>' if text else ""
-
-
-def _table(table: Table) -> str:
-    marks = [' class="n"' if table.is_number(i) else "" for i in range(len(table.columns))]
-    heads = "".join(
-        f'<th scope="col"{mark}>{_plain(heading)}</th>'
-        for heading, mark in zip(table.headings, marks, strict=True)
-    )
-    rows = "\n".join(_row(row, marks) for row in table.text_rows())
-    total = ' class="total"' if table.is_total_last else ""
-    return (
-        f'<div class="table" role="region" tabindex="0" aria-label="{_plain(table.title)}">'
-        f"<table{total}><caption>{_plain(table.title)}</caption>"
-        f"<thead><tr>{heads}</tr></thead><tbody>\n{rows}\n</tbody></table></div>"
-        f"{_note(table.note)}"
-    )
-
-
-def _row(cells: Sequence[str], marks: Sequence[str]) -> str:
-    first, *rest = (_plain(cell) for cell in cells)
-    others = "".join(f"<td{mark}>{cell}</td>" for cell, mark in zip(rest, marks[1:], strict=True))
-    return f'<tr><th scope="row"{marks[0]}>{first}</th>{others}</tr>'
-
-
-def _chart(chart: Chart) -> str:
-    figure = json.dumps(_harmless(chart.figure), allow_nan=False, separators=(",", ":"))
-    numbers = (
-        f"<details><summary>The numbers</summary>{_table(chart.table)}</details>"
-        if chart.table
-        else ""
-    )
-    return (
-        f'<figure class="chart"><figcaption>{_plain(chart.title)}</figcaption>'
-        f'<div class="plot" role="img" aria-label="{_plain(chart.description)}" '
-        f'style="height:{chart.height_px}px"></div>'
-        f'<script type="application/json">{_inert(figure)}</script>'
-        f"<noscript><p>{_plain(chart.description)}</p></noscript>"
-        f"{_note(chart.note)}{numbers}</figure>"
-    )
-
-
-def _inert(json_text: str) -> str:
-    """Return JSON that cannot end the script element that holds it."""
-    return (
-        json_text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    )
-
-
-_MARKUP = re.compile(r"&lt;(br|extra|/extra|b|/b|i|/i|sub|/sub|sup|/sup)&gt;")
-
-
-def _harmless(value: Any) -> Any:
+def _without_markup(value: Any) -> Any:
     """Return a figure whose texts hold no markup but line breaks and plain emphasis.
 
     Plotly reads texts as a small HTML; numbers that JSON does not know become gaps.
     """
     if isinstance(value, str):
-        return _MARKUP.sub(r"<\1>", value.replace("<", "&lt;").replace(">", "&gt;"))
+        return _PLAIN_EMPHASIS.sub(r"<\1>", value.replace("<", "&lt;").replace(">", "&gt;"))
     if isinstance(value, Mapping):
-        return {str(key): _harmless(each) for key, each in value.items()}
+        return {str(key): _without_markup(each) for key, each in value.items()}
     if isinstance(value, (bool, int)) or value is None:
         return value
     if isinstance(value, Sequence):
-        return [_harmless(each) for each in value]
+        return [_without_markup(each) for each in value]
     if hasattr(value, "tolist"):
-        return _harmless(value.tolist())
+        return _without_markup(value.tolist())
     return float(value) if math.isfinite(value) else None
 
 
 def _resource(name: str) -> str:
     return resources.files("reelgrid.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _scripts() -> str:
-    return (
-        f'<script type="text/plain" id="plotly">{_library()}</script>\n'
-        f"<script>\n{_resource('page.js')}</script>"
-    )
 
 
 @functools.cache

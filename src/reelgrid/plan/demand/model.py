@@ -35,6 +35,7 @@ from reelgrid.plan.uncertainty import (
 from reelgrid.units import DAYS_PER_MONTH, HOURS_PER_MONTH
 
 NUM_DRAWS = 10_000
+MIN_DRAWS, MAX_DRAWS = 100, 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +78,15 @@ def answer_demand(
     Args:
         scenario: From `read_scenario`.
         facts: What is known of GPUs and models.
-        seed: Of the draws.
-        num_draws: How many.
+        seed: Of the draws, 0 to 2**63 - 1.
+        num_draws: 100 to 100,000.
         listener: Told after each input whose influence is known.
 
     Raises:
         RequestError: A model, a GPU or a price of the scenario is not known, its numbers do not
-            go together, or SciPy is not installed.
+            go together, `seed` or `num_draws` is out of range, or SciPy is not installed.
     """
+    _check_draws(seed, num_draws)
     _check_scipy()
     model = Model.of(scenario, facts)
     outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _finite)
@@ -115,6 +117,15 @@ def held_gpus(scenario: Scenario, facts: Facts) -> int:
     model = Model.of(scenario, facts)
     gpus, _ = model.held(likely(model.inputs))
     return round(float(gpus[0]))
+
+
+def _check_draws(seed: int, num_draws: int) -> None:
+    if not MIN_DRAWS <= num_draws <= MAX_DRAWS:
+        raise RequestError(
+            f"draws {num_draws:,} is out of range: {MIN_DRAWS:,} to {MAX_DRAWS:,}", param="draws"
+        )
+    if not 0 <= seed < 2**63:
+        raise RequestError(f"seed {seed} is out of range: 0 to 2**63 - 1", param="seed")
 
 
 def _check_scipy() -> None:

@@ -1,10 +1,6 @@
-"""The answer to a demand as an HTML page: the answer first, then its uncertainty, then the arithmetic.
-
-Not here: how the page is drawn (`page`), and the tables (`tables`).
-"""
+"""The answer to a demand as a report: answer first, then its uncertainty, then the arithmetic."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from reelgrid.plan.demand import tables
@@ -12,7 +8,8 @@ from reelgrid.plan.demand.model import DemandAnswer
 from reelgrid.plan.demand.outcome import KindOutcome
 from reelgrid.plan.uncertainty import Influence, Interval
 from reelgrid.plan.wording import percent, rough, with_interval
-from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, write_page
+from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
+from reelgrid.report.table import Table
 
 _NUM_BARS = 8
 
@@ -73,22 +70,14 @@ def _dependence(ranked: Sequence[Influence]) -> str:
     )
 
 
-def write_demand_page(path: Path, answer: DemandAnswer, origin: str) -> None:
-    """Write the page.
-
-    Args:
-        path: The file, overwritten.
-        answer: From `model.answer`.
-        origin: The command that made it.
-
-    Raises:
-        RequestError: The folder is not there, or Plotly is not installed.
-    """
+def demand_report(answer: DemandAnswer) -> Report:
+    """Return the answer as text, tables, page and JSON."""
     totals = answer.intervals.totals
-    write_page(
-        path,
+    return Report(
         title=answer.scenario.name,
         answer=sentence(answer),
+        text=f"{answer.scenario.name}: {sentence(answer)}",
+        tables=_terminal_tables(answer),
         key_figures=(
             _key("GPUs held", totals.gpus_held),
             _key("GPUs at the mean", totals.gpus_at_mean),
@@ -97,11 +86,25 @@ def write_demand_page(path: Path, answer: DemandAnswer, origin: str) -> None:
             _key("Wh a published minute", totals.wh_per_minute),
         ),
         sections=_sections(answer),
-        origin=origin,
+        data=tables.as_json(answer),
     )
 
 
-def _key(label: str, interval: Any, unit: str = "") -> KeyFigure:
+def _terminal_tables(answer: DemandAnswer) -> list[Table]:
+    return [
+        tables.totals_table(answer),
+        tables.kinds_table(answer),
+        tables.influence_table("What the number of GPUs depends on", answer.gpus_depend_on),
+        tables.influence_table(
+            "What the cost of a published minute depends on", answer.usd_depends_on
+        ),
+        tables.training_table(answer),
+        *([tables.growth_table(answer)] if answer.scenario.is_growing else []),
+        tables.throughputs_table(answer),
+    ]
+
+
+def _key(label: str, interval: Interval, unit: str = "") -> KeyFigure:
     return KeyFigure(
         label=label,
         value=unit + rough(interval.likely),

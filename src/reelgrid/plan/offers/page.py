@@ -1,19 +1,15 @@
-"""The choice of offers as a page: answer, doubt, what binds, arithmetic.
-
-Not here: how a page is written (`page`).
-"""
+"""The choice of offers as a report: answer, uncertainty, sensitivity, arithmetic."""
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from reelgrid.plan.offers import tables as tables
+from reelgrid.plan.offers import tables
 from reelgrid.plan.offers.choice import Choice
-from reelgrid.plan.offers.lease_yield import HOUR_S
 from reelgrid.plan.offers.speeds import offer_kind
-from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, number, write_page
-from reelgrid.units import HOURS_PER_MONTH
+from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
+from reelgrid.report.table import number
+from reelgrid.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
 
 _MODEL = """\
 least        sum over offers o   C[o] g[o] x[o]            x[o] whole, 0 <= x[o] <= offered leases
@@ -27,51 +23,47 @@ with         C[o] = c (billed share + (billed start-up + load) / hours)
 
 _LETTERS = (
     "x leases, g GPUs a lease, y GPUs at work, q minutes a GPU-hour, r minutes/h at peak, u "
-    "utilisation, c price, h hazard, s start-up, l loading, t time between saves."
+    "utilisation, c price, h hazard, s start-up, l loading, t time between checkpoints."
 )
 
 
-def write_choice_page(path: Path, choice: Choice, origin: str) -> None:
-    """Write the page.
-
-    Args:
-        path: Where to.
-        choice: What to show.
-        origin: Command, files and version it was made with.
-
-    Raises:
-        RequestError: The folder is not there, or Plotly is not installed.
-    """
-    write_page(
-        path,
+def choice_report(choice: Choice) -> Report:
+    """Return the answer as text, tables, page and JSON."""
+    answer, uncertainty = tables.sentence(choice), tables.uncertainty_sentence(choice)
+    leases, work = tables.leases_table(choice), tables.work_table(choice)
+    sensitivity, changes = tables.sensitivity_table(choice), tables.changes_table(choice)
+    comparison = tables.comparison_table(choice)
+    return Report(
         title=f"Which GPUs to lease: {choice.problem.demand.title}",
-        answer=tables.sentence(choice),
+        answer=answer,
+        text=f"{answer}\n{uncertainty}",
+        tables=[leases, work, sensitivity, changes, comparison],
         key_figures=_key_figures(choice),
         sections=[
-            Section(title="What to lease", parts=[_cost_chart(choice), tables.leases_table(choice)]),
+            Section(title="What to lease", parts=[_cost_chart(choice), leases]),
+            Section(title="How sure", parts=[uncertainty, _price_chart(choice), comparison]),
             Section(
-                title="How sure",
-                parts=[tables.uncertainty_sentence(choice), _price_chart(choice),
-                       tables.comparison_table(choice)],
-            ),
-            Section(
-                title="What binds",
-                parts=[_levers_words(choice), *_lever_charts(choice), tables.kinds_table(choice)],
+                title="Sensitivity",
+                parts=[
+                    _sensitivity_words(choice),
+                    *_sensitivity_charts(choice),
+                    sensitivity,
+                    changes,
+                ],
             ),
             Section(
                 title="The arithmetic",
-                parts=[tables.work_table(choice), Formula(text=_MODEL, note=_LETTERS),
-                       _lease_words(choice)],
+                parts=[work, Formula(text=_MODEL, note=_LETTERS), _lease_words(choice)],
             ),
         ],
-        origin=origin,
-    )  # fmt: skip
+        data=tables.as_json(choice),
+    )
 
 
 def _key_figures(choice: Choice) -> list[KeyFigure]:
     costs = dict(choice.usd_per_h_by_confidence)
     low, high = (
-        "impossible" if cost is None else number(cost) for cost in (costs[0.1], costs[0.9])
+        "infeasible" if cost is None else number(cost) for cost in (costs[0.1], costs[0.9])
     )
     month = choice.plan.usd_per_h * HOURS_PER_MONTH
     return [
@@ -126,7 +118,7 @@ def _bars(names: Sequence[str], values: Sequence[float], unit: str, series: int 
 
 
 def _price_chart(choice: Choice) -> Chart:
-    """Return what a minute costs on each offer, beside whether it was taken."""
+    """Return what a minute costs on each offer, and whether it is leased."""
     points = []
     for workload in choice.problem.demand.workloads:
         for index, offer in enumerate(choice.problem.offers):
@@ -134,22 +126,22 @@ def _price_chart(choice: Choice) -> Chart:
             if usd is not None:
                 points.append((usd, f"{offer.name}", workload.name, choice.plan.leases[index] > 0))
     traces = [
-        _trace(points, workload.name, place, is_taken=is_taken)
-        for place, workload in enumerate(choice.problem.demand.workloads, 1)
-        for is_taken in (True, False)
+        _trace(points, workload.name, position, is_leased=is_leased)
+        for position, workload in enumerate(choice.problem.demand.workloads, 1)
+        for is_leased in (True, False)
     ]
     names = [name for _, name in sorted({name: usd for usd, name, *_ in points}.items())]
     return Chart(
         title="What a minute of video costs on each offer, leased hours only",
         description=(
-            "Dots on a logarithmic axis, one row an offer; filled dots are offers that are taken. "
+            "Dots on a logarithmic axis, one row an offer; filled dots are offers that are leased. "
             "Start-up, loading and lost work are included, idle time is not."
         ),
         figure={
             "data": [trace for trace in traces if trace["x"]],
             "layout": {"xaxis": _log_axis([usd for usd, *_ in points])},
         },
-        note="Filled: taken. Limits, trust and whole leases are why the cheapest is not always.",
+        note="Filled: leased. Limits, trust and whole leases are why the cheapest is not always taken.",
         height_px=110 + 22 * len(names),
     )
 
@@ -168,16 +160,16 @@ def _log_axis(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _trace(
-    points: Sequence[tuple[float, str, str, bool]], workload: str, place: int, *, is_taken: bool
+    points: Sequence[tuple[float, str, str, bool]], workload: str, position: int, *, is_leased: bool
 ) -> dict[str, Any]:
-    own = [point for point in points if point[2] == workload and point[3] == is_taken]
-    shown = colour((place - 1) % 8 + 1)
+    own = [point for point in points if point[2] == workload and point[3] == is_leased]
+    shown = colour((position - 1) % 8 + 1)
     return {
-        "type": "scatter", "mode": "markers", "name": workload if is_taken else f"{workload}, not taken",
+        "type": "scatter", "mode": "markers", "name": workload if is_leased else f"{workload}, not leased",
         "x": [usd for usd, *_ in own], "y": [name for _, name, *_ in own],
         "marker": {
             "size": 10, "color": shown, "line": {"color": shown, "width": 1.5},
-            "symbol": ["circle", "square", "diamond"][(place - 1) % 3] + "-open" * (not is_taken),
+            "symbol": ["circle", "square", "diamond"][(position - 1) % 3] + "-open" * (not is_leased),
         },
         "hovertemplate": "%{y}: $%{x:.3g} a minute<extra></extra>",
     }  # fmt: skip
@@ -190,40 +182,40 @@ def _usd_per_minute(choice: Choice, index: int, name: str) -> float | None:
     return problem.lease_usd_per_h[index] / made if made > 0 else None
 
 
-def _levers_words(choice: Choice) -> str:
+def _sensitivity_words(choice: Choice) -> str:
     if not choice.binding:
-        return "Nothing binds but the demand."
+        return "No constraint costs anything but the demand itself."
     first = choice.binding[0]
     return (
-        f"The dearest condition is: {first.constraint}. Without it, the choice would cost "
+        f"The most expensive constraint is: {first.constraint}. Without it, the choice would cost "
         f"${number(first.saves_without_usd_per_h)} an hour less."
     )
 
 
-def _lever_charts(choice: Choice) -> list[Any]:
-    table = tables.sensitivity_table(choice)
+def _sensitivity_charts(choice: Choice) -> list[Chart]:
     binding = list(reversed(choice.binding))
     if not binding:
-        return [table]
-    chart = Chart(
-        title="What each condition costs",
-        description="Bars of what the absence of each condition would save; the table has them.",
-        figure=_bars(
-            [each.constraint for each in binding],
-            [each.saves_without_usd_per_h for each in binding],
-            "$ an hour saved without it",
-            series=2,
-        ),
-        height_px=80 + 34 * len(binding),
-    )
-    return [chart, table]
+        return []
+    return [
+        Chart(
+            title="What each constraint costs",
+            description="Bars of what would be saved without each constraint; see the table.",
+            figure=_bars(
+                [each.constraint for each in binding],
+                [each.saves_without_usd_per_h for each in binding],
+                "$ an hour saved without it",
+                series=2,
+            ),
+            height_px=80 + 34 * len(binding),
+        )
+    ]
 
 
 def _lease_words(choice: Choice) -> str:
     lease = choice.problem.demand.lease
     return (
         f"The GPUs are wanted for {lease.hours:g} h and {lease.utilisation:.0%} busy at peak; "
-        f"loading takes {lease.load_s:g} s, work is saved every {lease.checkpoint_every_s:g} s "
-        f"({lease.checkpoint_every_s / HOUR_S:.3g} h). Speeds are those that hold with a probability of "
+        f"loading takes {lease.load_s:g} s, a checkpoint is saved every {lease.checkpoint_every_s:g} s "
+        f"({lease.checkpoint_every_s / SECONDS_PER_HOUR:.3g} h). Speeds are those that hold with a probability of "
         f"{choice.problem.demand.confidence:.0%}."
     )

@@ -1,7 +1,4 @@
-"""The choice of offers as a sentence, as tables and as JSON.
-
-Not here: the page with charts (`page`).
-"""
+"""The choice of offers as a sentence, as tables and as JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -30,16 +27,18 @@ def sentence(choice: Choice) -> str:
 
 
 def uncertainty_sentence(choice: Choice) -> str:
-    """Return how the cost hangs on the predicted times."""
+    """Return how the cost depends on the predicted times."""
     costs = dict(choice.usd_per_h_by_confidence)
     low, high = costs[0.1], costs[0.9]
     if low is not None and high is not None and high - low <= 1e-9 * high:
-        return "All speeds are the user's own measurements, so the cost has no doubt from them."
-    best = "no choice" if low is None else f"${number(low)} an hour"
-    worst = "no choice does it" if high is None else f"${number(high)} an hour"
+        return "All speeds are the user's own measurements, so they add no uncertainty to the cost."
+    best, worst = (
+        "no choice meets the demand" if usd is None else f"it costs ${number(usd)} an hour"
+        for usd in (low, high)
+    )
     return (
-        f"If all GPUs turn out as fast as hoped for (one chance in ten), {best} would do; if as "
-        f"slow as feared (one chance in ten), {worst}."
+        f"If all GPUs are as fast as in the best tenth of cases, {best}; if they are as slow as in "
+        f"the worst tenth, {worst}."
     )
 
 
@@ -67,7 +66,7 @@ def leases_table(choice: Choice) -> Table:
         rows=[*rows, total],
         note=(
             "Price is of one GPU for a leased hour; with starts, the first start-up and loading "
-            "are spread over the lease. Working is what start-ups, loading and lost work leave."
+            "are spread over the lease. Working is the share of time that start-ups, loading and lost work leave."
         ),
         is_total_last=True,
     )  # fmt: skip
@@ -77,54 +76,52 @@ def work_table(choice: Choice) -> Table:
     """Return which GPUs make which workload at peak."""
     rows: list[list[Cell]] = []
     for (kind, name), gpus in choice.plan.work.items():
-        workload = next(
-            workload for workload in choice.problem.demand.workloads if workload.name == name
-        )
+        workload = next(each for each in choice.problem.demand.workloads if each.name == name)
         speed = choice.problem.speeds.best(kind, workload)
         if speed and gpus > 1e-6:
             made = gpus * speed.minutes_per_gpu_hour
-            trusted = " (trusted)" if kind[2] else ""
+            trusted = " (trusted)" if kind.is_trusted else ""
             rows.append([
-                name, kind[0] + trusted, gpus, speed.gpus_per_clip, speed.seconds,
+                name, kind.gpu + trusted, gpus, speed.gpus_per_clip, speed.seconds,
                 speed.minutes_per_gpu_hour, made, speed.need_gib, speed.basis,
             ])  # fmt: skip
     return Table(
-        title="Who makes what at peak",
+        title="Which GPUs make what at peak",
         columns=[
             "workload", "GPU", "GPUs at work", "GPUs a clip", Column(title="a clip takes", unit="s"),
             Column(title="rate", unit="minutes/GPU-hour"),
-            Column(title="made", unit="minutes/h"), Column(title="memory", unit="GiB"), "rests on",
+            Column(title="made", unit="minutes/h"), Column(title="memory", unit="GiB"), "based on",
         ],
         rows=sorted(rows, key=lambda row: (str(row[0]), str(row[1]))),
-        note="GPUs at work are an average: what stands idle, starts or loads is not in it.",
+        note="GPUs at work are an average; GPUs that are idle, starting or loading are not counted.",
     )  # fmt: skip
 
 
 def sensitivity_table(choice: Choice) -> Table:
-    """Return the constraints that bind."""
+    """Return the binding constraints, and what relaxing each would save."""
     skipped = (
-        f" Not examined for want of time: {'; '.join(choice.not_examined)}."
+        f" Not examined for lack of time: {'; '.join(choice.not_examined)}."
         if choice.not_examined
         else ""
     )
     return Table(
-        title="What binds",
+        title="Binding constraints",
         columns=[
             "constraint", "relaxed by", Column(title="saves", unit="$/h"),
-            Column(title="its absence saves", unit="$/h"),
+            Column(title="saved without it", unit="$/h"),
         ],
         rows=[
             [each.constraint, each.unit, each.saves_usd_per_h, each.saves_without_usd_per_h]
             for each in choice.binding
         ],
-        note="Found by choosing anew. Constraints that are not listed cost nothing." + skipped,
+        note="Found by solving again without each. Constraints that are not listed cost nothing." + skipped,
     )  # fmt: skip
 
 
-def kinds_table(choice: Choice) -> Table:
+def changes_table(choice: Choice) -> Table:
     """Return what one lease more or less of each GPU changes."""
     return Table(
-        title="One more, one less",
+        title="One lease more, one lease less",
         columns=[
             "GPU", "leased", "offered", "GPUs a lease",
             Column(title="one lease more adds", unit="$/h"),
@@ -137,12 +134,12 @@ def kinds_table(choice: Choice) -> Table:
             ]
             for each in choice.changes
         ],
-        note="All other leases are chosen anew each time.",
+        note="All other leases are chosen again each time.",
     )  # fmt: skip
 
 
 def _added(usd_per_h: float | None) -> Cell:
-    return "impossible" if usd_per_h is None else usd_per_h
+    return "infeasible" if usd_per_h is None else usd_per_h
 
 
 def _less(leased: int, usd_per_h: float | None) -> Cell:
@@ -150,7 +147,7 @@ def _less(leased: int, usd_per_h: float | None) -> Cell:
 
 
 def comparison_table(choice: Choice) -> Table:
-    """Return the cost of this choice beside others."""
+    """Return the cost of this choice and of others."""
     rows: list[list[Cell]] = [["this choice", choice.plan.usd_per_h, _month(choice.plan.usd_per_h)]]
     rows.append(["no choice costs less than", choice.plan.bound_usd_per_h, None])
     greedy = choice.greedy_usd_per_h
@@ -160,7 +157,7 @@ def comparison_table(choice: Choice) -> Table:
         for confidence, usd in choice.usd_per_h_by_confidence
     ]
     return Table(
-        title="What it costs, and what else would",
+        title="Cost, compared",
         columns=[
             "choice", Column(title="cost", unit="$/h", digits=4),
             Column(title="a month of 730.5 h", unit="$"),
@@ -174,7 +171,7 @@ def _month(usd_per_h: float | None) -> float | None:
 
 
 def as_json(choice: Choice) -> dict[str, Any]:
-    """Return all of the answer, every digit kept."""
+    """Return the answer with all digits."""
     plan, problem = choice.plan, choice.problem
     return {
         "title": problem.demand.title,
@@ -195,13 +192,13 @@ def as_json(choice: Choice) -> dict[str, Any]:
             if leases
         ],
         "work": [
-            {"workload": name, "gpu": kind[0], "is_trusted": kind[2], "working_gpus": gpus}
+            {"workload": name, "gpu": kind.gpu, "is_trusted": kind.is_trusted, "working_gpus": gpus}
             for (kind, name), gpus in plan.work.items()
             if gpus > 1e-6
         ],
-        "levers": [asdict(each) for each in choice.binding],
+        "binding_constraints": [asdict(each) for each in choice.binding],
         "not_examined": list(choice.not_examined),
-        "kinds": [asdict(each) for each in choice.changes],
+        "lease_changes": [asdict(each) for each in choice.changes],
         "usd_per_h_by_confidence": [
             {"confidence": confidence, "usd_per_h": usd}
             for confidence, usd in choice.usd_per_h_by_confidence

@@ -8,8 +8,8 @@ from reelgrid.plan.simulation.experiment import US
 from reelgrid.plan.simulation.result import Gauge, TimeUse
 from reelgrid.plan.simulation.run import Comparison
 from reelgrid.plan.simulation.statistics import IntervalEstimate, RunStatistics
-from reelgrid.report.page import Chart, KeyFigure, Section, colour, number
-from reelgrid.report.table import Cell, Column, Table
+from reelgrid.report.page import Chart, KeyFigure, Section, colour
+from reelgrid.report.table import Cell, Column, Table, number
 
 _ROWS = {
     "wait_p50_s": ("wait, median", "s"),

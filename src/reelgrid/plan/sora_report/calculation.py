@@ -1,9 +1,7 @@
 """The Sora compute report of March 2024, recomputed: every printed figure, with its formula.
 
-The constants are in `calculation.toml`, each with its source. Where the report rounds before it goes on,
-so do we, and say so; a figure counts as reproduced when it prints as the report prints it. Not
-here: where the report contradicts itself and the world (`contradictions`), today's models
-(`today`).
+The constants are in `sora.toml`, each with its source. Where the report rounds before it goes on,
+so do we, and say so; a figure counts as reproduced when it prints as the report prints it.
 """
 
 import functools
@@ -16,8 +14,7 @@ from typing import Any
 
 from reelgrid.plan.demand.pools import gpus_needed
 from reelgrid.plan.demand.training import training_gpu_hours
-
-HOURS_A_DAY = 24
+from reelgrid.units import HOURS_PER_DAY, SECONDS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +22,7 @@ class Figure:
     """One step of the report.
 
     Attributes:
-        key: Its name in `calculation.toml`.
+        key: Its name in `sora.toml`.
         step: What it is, in words.
         formula: What is computed, in the report's numbers.
         values: What comes out; two where the report gives a span.
@@ -44,7 +41,7 @@ class Figure:
 
     @property
     def is_reproduced(self) -> bool | None:
-        """Whether it prints as the report has it; none where nothing was printed."""
+        """Whether it prints as the report has it; `None` if the report did not print it."""
         return self.shown == self.printed if self.printed else None
 
 
@@ -77,7 +74,7 @@ def round_half_up(value: float, decimals: int = 0) -> float:
 
 @functools.cache
 def read_facts() -> Mapping[str, Any]:
-    """Return what `calculation.toml` holds."""
+    """Return what `sora.toml` holds."""
     text = (
         resources.files("reelgrid.plan.sora_report")
         .joinpath("sora.toml")
@@ -123,7 +120,7 @@ def _figure(key: str, step: str, formula: str, unit: str, found: tuple[float, ..
 def h100_month_flop() -> float:
     """Return the FLOPs that an H100 could do in a month."""
     c = constants()
-    a_day = c["h100_flop_per_s"] * c["utilisation_training"] * 86_400
+    a_day = c["h100_flop_per_s"] * c["utilisation_training"] * SECONDS_PER_DAY
     return a_day * c["days_a_month"]
 
 
@@ -154,7 +151,7 @@ def _training() -> tuple[Step, ...]:
         training_gpu_hours(
             flop, tflops=c["h100_flop_per_s"] / 1e12, utilisation=c["utilisation_training"]
         )
-        / (c["days_a_month"] * HOURS_A_DAY)
+        / (c["days_a_month"] * HOURS_PER_DAY)
         for flop in (low, high)
     )
     return (
@@ -255,7 +252,7 @@ def _demand() -> tuple[Step, ...]:
     factor = c["candidates"] * c["peak_to_mean"] / c["utilisation"]
     return (
         ("minutes_per_h100_day", "A day of an H100", "5 (rounded) x 24", "minutes of video",
-         (rounded_speed() * HOURS_A_DAY,)),
+         (rounded_speed() * HOURS_PER_DAY,)),
         ("tiktok_minutes_per_day", "TikTok", "34M videos x 30 s / 60", "minutes a day", (tiktok,)),
         ("tiktok_share", "of these made by AI", "assumed", "", (c["tiktok_share"],)),
         ("tiktok_generated", "TikTok's made by AI", "17M x 50 %", "minutes a day",

@@ -1,7 +1,4 @@
-"""Where the Sora compute report contradicts itself or the world, in figures.
-
-Not here: the report's own chain (`calculation`), and what today's models take (`today`).
-"""
+"""Where the Sora compute report contradicts itself or the world, in figures."""
 
 from dataclasses import dataclass
 
@@ -13,7 +10,7 @@ OPERATIONS_PER_MULTIPLY_ACCUMULATE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureLine:
-    """One figure of a doubt."""
+    """One figure of a contradiction."""
 
     what: str
     formula: str
@@ -23,7 +20,7 @@ class FigureLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradiction:
-    """A point that does not hold.
+    """A point in which the report contradicts itself or the world.
 
     Attributes:
         title: The point, in a sentence.
@@ -207,8 +204,8 @@ def _peak_with(what: str, minutes_per_day: float, count: float) -> FigureLine:
     )
 
 
-def follow_one_sum() -> FigureLine:
-    """Return the peak with nothing rounded on the way: the one function that everything uses."""
+def unrounded_peak() -> FigureLine:
+    """Return the report's GPUs at peak with nothing rounded on the way."""
     c = calculation.constants()
     value = gpus_needed(
         c["total_minutes_per_day"],

@@ -1,11 +1,7 @@
-"""The Sora compute report recomputed, as tables, as JSON and as a page.
-
-Not here: the sums (`calculation`, `contradictions`, `today`).
-"""
+"""The Sora compute report recomputed, as tables, as JSON and as a page."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from reelgrid.plan.facts.known import Facts
@@ -14,23 +10,23 @@ from reelgrid.plan.sora_report.calculation import Figure
 from reelgrid.plan.sora_report.contradictions import (
     Contradiction,
     contradictions,
-    follow_one_sum,
     stated_total_minutes_per_day,
+    unrounded_peak,
 )
 from reelgrid.plan.sora_report.today import ModelToday, predicted, published
 from reelgrid.plan.uncertainty import Listener
 from reelgrid.plan.wording import rough, with_interval
-from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, write_page
+from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
 from reelgrid.report.table import Cell, Column, Table
 
-_ONE_SUM = (
+_FORMULA = (
     "gpus = minutes_per_day * candidates * peak_to_mean / (24 * minutes_per_gpu_hour * utilisation)"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The whole: the report's figures, what does not hold, what today's models make of it."""
+class RecomputedReport:
+    """The report's figures, its contradictions, and the same demand with today's models."""
 
     figures: tuple[Figure, ...]
     contradictions: tuple[Contradiction, ...]
@@ -38,14 +34,14 @@ class Report:
     predicted: tuple[ModelToday, ...]
 
 
-def report(facts: Facts, listener: Listener | None = None) -> Report:
+def recompute(facts: Facts, listener: Listener | None = None) -> RecomputedReport:
     """Return the report, recomputed.
 
     Args:
         facts: What is known of models and GPUs.
         listener: Told how many predictions are made, of how many.
     """
-    return Report(
+    return RecomputedReport(
         figures=calculation.figures(),
         contradictions=contradictions(),
         published=published(facts),
@@ -53,7 +49,7 @@ def report(facts: Facts, listener: Listener | None = None) -> Report:
     )
 
 
-def figures_table(found: Report) -> Table:
+def figures_table(found: RecomputedReport) -> Table:
     """Return every figure with its formula, and what the report printed."""
     rows: list[list[Cell]] = [
         [
@@ -84,24 +80,24 @@ def exact(value: float) -> str:
     return f"{value:,.0f}" if value >= 1e3 else f"{value:.5g}"
 
 
-def contradiction_table(number: int, doubt: Contradiction) -> Table:
+def contradiction_table(number: int, point: Contradiction) -> Table:
     """Return the figures of one point that does not hold."""
     return Table(
-        title=f"{number}. {doubt.title}",
+        title=f"{number}. {point.title}",
         columns=("what", "formula or source", "value", "unit"),
-        rows=[[line.what, line.formula, exact(line.value), line.unit] for line in doubt.lines],
-        note=doubt.why + (f" Source: {doubt.source}." if doubt.source else ""),
+        rows=[[line.what, line.formula, exact(line.value), line.unit] for line in point.lines],
+        note=point.why + (f" Source: {point.source}." if point.source else ""),
     )
 
 
 def today_table(title: str, rows: Sequence[ModelToday]) -> Table:
-    """Return what models and GPUs make of the report's demand."""
+    """Return the GPUs that today's models take for the report's demand."""
     return Table(
         title=title,
         columns=(
             "model", "GPU", "clip", "minutes of video per GPU-hour", "GPUs at peak",
             "times the report's", Column(title="cost", unit="million $/month"),
-            Column(title="power", unit="MW"), "it rests on",
+            Column(title="power", unit="MW"), "based on",
         ),
         rows=[
             [
@@ -132,37 +128,34 @@ def later_table() -> Table:
     )
 
 
-def tables(found: Report) -> list[Table]:
+def tables(found: RecomputedReport) -> list[Table]:
     """Return all tables in the order of reading."""
     return [
         figures_table(found),
-        *(
-            contradiction_table(number, doubt)
-            for number, doubt in enumerate(found.contradictions, 1)
-        ),
+        *(contradiction_table(number, each) for number, each in enumerate(found.contradictions, 1)),
         today_table("The same demand at published speeds", found.published),
         today_table("The same demand at predicted speeds", found.predicted),
         later_table(),
     ]
 
 
-def as_json(found: Report) -> dict[str, Any]:
+def as_json(found: RecomputedReport) -> dict[str, Any]:
     """Return the report with all digits, for machines."""
     facts = calculation.read_facts()
     figures = [asdict(figure) | {"is_reproduced": figure.is_reproduced} for figure in found.figures]
     return {
         "title": facts["title"],
         "constants": facts["constants"],
-        "one_sum": _ONE_SUM,
+        "formula": _FORMULA,
         "figures": figures,
-        "doubts": [asdict(doubt) for doubt in found.contradictions],
+        "contradictions": [asdict(each) for each in found.contradictions],
         "published": [asdict(row) for row in found.published],
         "predicted": [asdict(row) for row in found.predicted],
         "later": facts["world"]["later"],
     }
 
 
-def sentence(found: Report) -> str:
+def sentence(found: RecomputedReport) -> str:
     """Return the answer in three sentences."""
     total = stated_total_minutes_per_day()
     spread = sorted(row.gpus_at_peak.likely for row in (*found.published, *found.predicted))
@@ -175,27 +168,24 @@ def sentence(found: Report) -> str:
     )
 
 
-def write_sora_page(path: Path, found: Report, origin: str) -> None:
-    """Write the page: the answer, then the doubt, then the arithmetic.
-
-    Args:
-        path: The file, overwritten.
-        found: From `report`.
-        origin: The command that made it.
-
-    Raises:
-        RequestError: The folder is not there, or Plotly is not installed.
-    """
+def sora_report(found: RecomputedReport) -> Report:
+    """Return the answer as text, tables, page and JSON."""
     by_key = calculation.values()
-    write_page(
-        path,
+    with_stated_rates = calculation.peak_h100s(stated_total_minutes_per_day())
+    return Report(
         title="How many GPUs would Sora have taken?",
         answer=sentence(found),
+        text=sentence(found),
+        tables=tables(found),
         key_figures=(
-            KeyFigure(label="H100s at peak, as printed", value="720,000", uncertainty="at 10.7M minutes a day"),
+            KeyFigure(
+                label="H100s at peak, as printed",
+                value="720,000",
+                uncertainty="at 10.7M minutes a day",
+            ),
             KeyFigure(
                 label="with the stated rates",
-                value=rough(calculation.peak_h100s(stated_total_minutes_per_day())),
+                value=rough(with_stated_rates),
                 uncertainty="at 14.95M minutes a day",
             ),
             KeyFigure(
@@ -210,17 +200,17 @@ def write_sora_page(path: Path, found: Report, origin: str) -> None:
             ),
         ),
         sections=_sections(found),
-        origin=origin,
-    )  # fmt: skip
+        data=as_json(found),
+    )
 
 
-def _sections(found: Report) -> list[Section]:
-    doubtful_parts: list[str | Table | Chart | Formula] = [bounds_chart(found)]
-    doubtful_parts += [
+def _sections(found: RecomputedReport) -> list[Section]:
+    parts: list[str | Table | Chart | Formula] = [bounds_chart(found)]
+    parts += [
         contradiction_table(number, each) for number, each in enumerate(found.contradictions, 1)
     ]
     return [
-        Section(title="Where it does not hold", parts=doubtful_parts),
+        Section(title="Where it does not hold", parts=parts),
         Section(
             title="Today's models and GPUs",
             parts=(
@@ -234,8 +224,8 @@ def _sections(found: Report) -> list[Section]:
             title="The arithmetic",
             parts=(
                 Formula(
-                    text=_ONE_SUM,
-                    note=f"Nothing rounded on the way it gives {follow_one_sum().value:,.0f} for "
+                    text=_FORMULA,
+                    note=f"Nothing rounded on the way it gives {unrounded_peak().value:,.0f} for "
                     "the report's figures; the report rounds 5.03 to 5 and 89k to 90k.",
                 ),
                 figures_table(found),
@@ -254,8 +244,8 @@ def _constants_table() -> Table:
     )
 
 
-def bounds_chart(found: Report) -> Chart:
-    """Return H100s at peak by what one believes."""
+def bounds_chart(found: RecomputedReport) -> Chart:
+    """Return H100s at peak, with each contradiction corrected in turn."""
     total = calculation.constants()["total_minutes_per_day"]
     tiktok = found.contradictions[4].lines[-1].value
     bars = [
@@ -282,7 +272,7 @@ def bounds_chart(found: Report) -> Chart:
     )
 
 
-def today_chart(found: Report) -> Chart:
+def today_chart(found: RecomputedReport) -> Chart:
     """Return GPUs at peak by model and GPU, on a scale of powers of ten."""
     models = list(dict.fromkeys(row.model for row in found.predicted))
     gpus = list(dict.fromkeys(row.gpu for row in found.predicted))

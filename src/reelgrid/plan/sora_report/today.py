@@ -1,8 +1,7 @@
-"""What today's models and GPUs make of the demand of the Sora compute report.
+"""GPUs that today's models take for the demand of the Sora compute report.
 
 A measured or predicted speed has the real utilisation of the GPU in it, so the report's factor of 2
-for that is left out: 2 clips made for one kept, 2 times the mean at peak. Not here: the report's own
-chain (`calculation`).
+for that is left out: 2 clips made for one kept, 2 times the mean at peak.
 """
 
 import math
@@ -26,10 +25,10 @@ class ModelToday:
 
     Attributes:
         clip: Size and length of a clip; empty for a published speed.
-        minutes_per_gpu_hour: With 80 % interval; a published speed has none.
+        minutes_per_gpu_hour: With 80 % interval; without width for a published speed.
         gpus_at_peak: Likewise.
         times_the_report: The likely number over the report's 720,000.
-        usd_per_month: Of the likely number, at the middle of public prices; none without price.
+        usd_per_month: Of the likely number, at the middle of public prices; `None` without a price.
         mw: Power limit of the likely number of GPUs.
         basis: What the speed rests on.
         note: Such as that the model does not fit into the memory of the GPU.
@@ -48,7 +47,7 @@ class ModelToday:
 
 
 def published(facts: Facts) -> tuple[ModelToday, ...]:
-    """Return the published speeds of `calculation.toml` against the report's demand."""
+    """Return the published speeds of `sora.toml` against the report's demand."""
     return tuple(
         _today(
             row["model"],
@@ -63,7 +62,7 @@ def published(facts: Facts) -> tuple[ModelToday, ...]:
 def predicted(
     facts: Facts, listener: Callable[[int, int], None] | None = None
 ) -> tuple[ModelToday, ...]:
-    """Return the models and GPUs of `calculation.toml` against the report's demand.
+    """Return the models and GPUs of `sora.toml` against the report's demand.
 
     Args:
         facts: What is known.

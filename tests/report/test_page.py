@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.report.page import (
-    Chart,
-    Column,
-    Formula,
-    KeyFigure,
-    Section,
-    Table,
-    colour,
-    render_page,
-    write_page,
-)
+from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, render_page, write_page
+from reelgrid.report.table import Column, Table
 
 EVIL = (
     "<script>document.documentElement.dataset.bad=1</script>"
