@@ -1,7 +1,7 @@
 import pytest
 
+from reelgrid.engine.checkpointer import BackgroundWriter
 from reelgrid.workers import lease
-from reelgrid.workers.checkpoints import Saving
 from tests.families.tiny import tiny_model
 from tests.workers.rig import Rig
 
@@ -13,10 +13,10 @@ def model():
 
 @pytest.fixture
 def rig(tmp_path, model, monkeypatch):
-    """Everything in one process; at the edge of every step the desk is asked, and a save waited for."""
-    monkeypatch.setattr(lease, "ASK_EVERY_S", 0.0)
-    monkeypatch.setattr(lease, "ASK_SHARE", 1e9)
-    monkeypatch.setattr(Saving, "_is_writing", False)
+    """Everything in one process; between two steps the queue is polled and the last write waited for."""
+    monkeypatch.setattr(lease, "POLL_EVERY_S", 0.0)
+    monkeypatch.setattr(lease, "POLL_SHARE", 1e9)
+    monkeypatch.setattr(BackgroundWriter, "is_busy", False)
     rig = Rig(tmp_path, model)
     yield rig
     rig.job_queue.close()

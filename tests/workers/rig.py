@@ -1,4 +1,4 @@
-"""A desk, a store and workers in one process, with the tiny models."""
+"""A job queue, a store and workers in one process, with the tiny models."""
 
 import json
 import threading
@@ -14,22 +14,21 @@ from reelgrid.jobs.sql.migrations import migrate
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue
 from reelgrid.spec import Request
 from reelgrid.store.blobs import Blobs
-from reelgrid.workers.context import WorkerContext
-from reelgrid.workers.habits import WorkerIntervals
-from reelgrid.workers.journal import Trace
+from reelgrid.workers.context import Trace, WorkerContext
 from reelgrid.workers.model_cache import ModelCache
+from reelgrid.workers.settings import WorkerIntervals
 from reelgrid.workers.worker import Worker
 
 PROMPT = "a red ball rolls to the right"
 
 
-class ScriptedDesk(SqlJobQueue):
-    """The desk itself; a test may do something of its own each time a worker asks at a step."""
+class ScriptedQueue(SqlJobQueue):
+    """The job queue itself; a test may do something of its own each time a worker asks at a step."""
 
-    on_signal: Callable[[Claim], object] = staticmethod(lambda claim: None)
+    on_poll: Callable[[Claim], object] = staticmethod(lambda claim: None)
 
     def poll_command(self, claim: Claim) -> Command:
-        self.on_signal(claim)
+        self.on_poll(claim)
         return super().poll_command(claim)
 
 
@@ -39,10 +38,10 @@ class Rig:
         self.model = model
         database = Database(folder / "jobs.sqlite")
         migrate(database)
-        self.job_queue = ScriptedDesk(database)
+        self.job_queue = ScriptedQueue(database)
         self.blobs = Blobs(folder / "blobs")
-        self.trace = folder / "journal.jsonl"
-        self.departing = threading.Event()
+        self.trace = folder / "trace.jsonl"
+        self.stopping = threading.Event()
 
     def order(self, num_steps=4, seed=3, card=None, **changes) -> JobRequest:
         request = Request(PROMPT, seed=seed, num_steps=num_steps, **changes.pop("request", {}))
@@ -69,17 +68,17 @@ class Rig:
         intervals = {
             "checkpoint_every_s": 0.0,
             "preview_every_s": None,
-            **changes.pop("habits", {}),
+            **changes.pop("intervals", {}),
         }
         parts = {
             "worker": name,
-            "desk": self.job_queue,
+            "job_queue": self.job_queue,
             "blobs": self.blobs,
-            "shelf": self.model_cache(),
+            "model_cache": self.model_cache(),
             "scratch": scratch,
-            "habits": WorkerIntervals(**intervals),
-            "journal": Trace(self.trace, name),
-            "is_leaving": self.departing.is_set,
+            "intervals": WorkerIntervals(**intervals),
+            "trace": Trace(self.trace, name),
+            "is_stopping": self.stopping.is_set,
         }
         return WorkerContext(**{**parts, **changes})
 
@@ -100,12 +99,12 @@ class Rig:
     def at_step(self, number: int, act: Callable[[Claim], object]) -> None:
         """Do something once, when the worker asks after `number` steps have been made in all."""
 
-        def on_signal(claim: Claim) -> None:
+        def on_poll(claim: Claim) -> None:
             if len(self.steps()) == number:
-                self.job_queue.on_signal = lambda claim: None
+                self.job_queue.on_poll = lambda claim: None
                 act(claim)
 
-        self.job_queue.on_signal = on_signal
+        self.job_queue.on_poll = on_poll
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         if not self.trace.exists():
@@ -127,5 +126,5 @@ class Rig:
         job = self.submit(order)
         trace = Trace(None, "")
         while self.job_queue.get(job.id).files == {}:
-            assert self.worker("whole", trace=trace).work_once()
+            assert self.worker("whole", trace=trace).run_once()
         return self.content(job.id, variant)

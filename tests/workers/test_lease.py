@@ -8,8 +8,7 @@ from reelgrid.errors import BusyError, JobQueueError, StaleClaim
 from reelgrid.jobs.job import Job, JobKind, Phase
 from reelgrid.jobs.messages import Claim, Command, JobProgress
 from reelgrid.jobs.policy import Priority
-from reelgrid.workers.lease import Lease, Leaving
-from reelgrid.workers.pulse import MIN_PATIENCE_S, PATIENCE_S, Watchdog
+from reelgrid.workers.lease import MIN_STEP_LIMIT_S, STAGE_LIMITS_S, Lease, Watchdog, WorkerStopping
 
 LEASE_S = 20.0
 
@@ -90,7 +89,7 @@ def lease(job_queue, time):
 
 def test_the_desk_is_not_asked_at_every_one_of_many_quick_steps(lease, job_queue, time):
     for _ in range(100):
-        assert lease.answer() is Command.CONTINUE
+        assert lease.command() is Command.CONTINUE
         time.now_s += 0.01
     assert 15 <= job_queue.num_asked <= 21
 
@@ -104,28 +103,28 @@ def test_a_slow_desk_is_asked_for_a_fiftieth_of_the_time_only(lease, job_queue, 
     job_queue.poll_command = slowly
     begun = time.now_s
     while time.now_s < begun + 18:
-        lease.answer()
+        lease.command()
         time.now_s += 0.01
     assert job_queue.num_asked <= 4
 
 
 def test_a_wish_is_passed_on(lease, job_queue):
     job_queue.says = Command.PAUSE
-    assert lease.answer() is Command.PAUSE
+    assert lease.command() is Command.PAUSE
 
 
 def test_a_stale_claim_is_raised_at_every_step(lease, job_queue):
     job_queue.says = StaleClaim("gone")
     for _ in range(2):
         with pytest.raises(StaleClaim):
-            lease.answer()
+            lease.command()
     assert not lease.is_good
 
 
 def test_work_goes_on_without_a_desk_for_as_long_as_the_lease_is_good(lease, job_queue, time):
     job_queue.says = JobQueueError("refused")
     for _ in range(19):
-        assert lease.answer() is Command.CONTINUE
+        assert lease.command() is Command.CONTINUE
         time.now_s += 1.0
     assert lease.is_good
 
@@ -143,7 +142,7 @@ def test_past_its_lease_a_worker_waits_for_the_desk_and_goes_on_if_the_job_is_st
             job_queue.says = Command.CONTINUE
 
     time.on_sleep = come_back
-    assert lease.answer() is Command.CONTINUE
+    assert lease.command() is Command.CONTINUE
     assert lease.is_good
     assert job_queue.num_beats == 7
 
@@ -152,7 +151,7 @@ def test_past_its_lease_a_worker_drops_what_is_another_s(lease, job_queue, time)
     time.now_s += LEASE_S + 1
     job_queue.says = StaleClaim("gone")
     with pytest.raises(StaleClaim):
-        lease.answer()
+        lease.command()
 
 
 def test_a_worker_that_is_to_leave_does_not_wait_for_a_desk(job_queue, time):
@@ -162,12 +161,12 @@ def test_a_worker_that_is_to_leave_does_not_wait_for_a_desk(job_queue, time):
         heartbeat_every_s=5.0,
         clock=time,
         sleep=time.sleep,
-        is_leaving=lambda: True,
+        is_stopping=lambda: True,
     )
     job_queue.says = JobQueueError("refused")
     time.now_s += LEASE_S + 1
-    with pytest.raises(Leaving):
-        lease.answer()
+    with pytest.raises(WorkerStopping):
+        lease.command()
 
 
 def test_a_lease_counts_from_when_the_beat_was_sent(lease, job_queue, time):
@@ -189,7 +188,7 @@ def test_a_write_is_tried_until_the_desk_takes_it(lease, time):
             raise refusals.pop()
         return "done"
 
-    assert lease.insist(write) == "done"
+    assert lease.retry(write) == "done"
     assert time.now_s == pytest.approx(100.0 + 0.2 + 0.4)
 
 
@@ -202,7 +201,7 @@ def test_a_write_is_not_tried_again_past_the_lease_before_the_desk_has_confirmed
         raise JobQueueError("refused")
 
     with pytest.raises(StaleClaim):
-        lease.insist(write)
+        lease.retry(write)
 
 
 def test_a_write_that_is_refused_for_ever_is_not_tried_for_ever(lease, job_queue, time):
@@ -215,7 +214,7 @@ def test_a_write_that_is_refused_for_ever_is_not_tried_for_ever(lease, job_queue
 
     time.on_sleep = lease.heartbeat
     with pytest.raises(JobQueueError, match="a constraint"):
-        lease.insist(write)
+        lease.retry(write)
     assert tried[-1] - tried[0] > 2 * LEASE_S
 
 
@@ -236,15 +235,15 @@ def test_a_desk_that_is_away_is_waited_for_however_long(job_queue, time, lease_s
 
     job_queue.says = JobQueueError("refused")
     time.on_sleep = come_back
-    assert lease.insist(write) == "done"
+    assert lease.retry(write) == "done"
 
 
 def test_a_stage_is_told_at_once(lease, job_queue):
-    lease.enter(JobProgress(stage="decode", step=4))
+    lease.start_stage(JobProgress(stage="decode", step=4))
     assert job_queue.num_beats == 1
     job_queue.says = StaleClaim("gone")
     with pytest.raises(StaleClaim):
-        lease.enter(JobProgress(stage="write", step=4))
+        lease.start_stage(JobProgress(stage="write", step=4))
 
 
 def test_beats_come_from_a_thread_while_a_step_takes_its_time(job_queue):
@@ -264,7 +263,7 @@ def test_work_that_hangs_is_not_kept_alive_by_beats(job_queue):
 
     class Hanging(Watchdog):
         @property
-        def is_well(self):
+        def is_alive(self):
             was_asked.set()
             return False
 
@@ -275,7 +274,7 @@ def test_work_that_hangs_is_not_kept_alive_by_beats(job_queue):
 
 def test_a_beat_that_was_not_taken_is_tried_again_at_the_next_turn(job_queue, time, monkeypatch):
     """Not a whole interval later: four of those are the lease."""
-    monkeypatch.setattr("reelgrid.workers.lease.TELL_EVERY_S", 0.005)
+    monkeypatch.setattr("reelgrid.workers.lease.PROGRESS_EVERY_S", 0.005)
     lease = Lease(job_queue, a_claim(), heartbeat_every_s=0.02, clock=time)
     lease.heartbeat()  # there is nothing new to tell
     beats: list[None] = []
@@ -312,7 +311,7 @@ def test_a_lease_counts_from_when_the_claim_was_asked_for(job_queue, time):
 def test_a_worker_that_waits_for_the_desk_has_not_stopped_for_ever(job_queue, time):
     """Else its supervisor would kill it, and what it has in memory would be lost."""
     watchdog = Watchdog(time)
-    watchdog.step(0.01)
+    watchdog.step_done(0.01)
     lease = Lease(
         job_queue, a_claim(), heartbeat_every_s=5.0, clock=time, sleep=time.sleep, watchdog=watchdog
     )
@@ -320,43 +319,43 @@ def test_a_worker_that_waits_for_the_desk_has_not_stopped_for_ever(job_queue, ti
     seen = []
 
     def look():
-        seen.append(watchdog.is_well)
-        if len(seen) > MIN_PATIENCE_S:  # two seconds each
+        seen.append(watchdog.is_alive)
+        if len(seen) > MIN_STEP_LIMIT_S:  # two seconds each
             job_queue.says = Command.CONTINUE
 
     time.on_sleep = look
     time.now_s += LEASE_S + 1
-    assert lease.answer() is Command.CONTINUE
+    assert lease.command() is Command.CONTINUE
     assert all(seen)
 
 
 def test_a_step_may_take_twenty_times_as_long_as_the_ones_before(time):
     watchdog = Watchdog(time)
-    watchdog.step(100.0)
+    watchdog.step_done(100.0)
     time.now_s += 1999.0
-    assert watchdog.is_well
+    assert watchdog.is_alive
     time.now_s += 2.0
-    assert not watchdog.is_well
-    watchdog.step(0.01)
-    time.now_s += MIN_PATIENCE_S - 1
-    assert watchdog.is_well
+    assert not watchdog.is_alive
+    watchdog.step_done(0.01)
+    time.now_s += MIN_STEP_LIMIT_S - 1
+    assert watchdog.is_alive
 
 
-@pytest.mark.parametrize("stage", sorted(PATIENCE_S))
+@pytest.mark.parametrize("stage", sorted(STAGE_LIMITS_S))
 def test_what_takes_no_steps_may_take_long_but_not_for_ever(time, stage):
     watchdog = Watchdog(time)
-    watchdog.step(0.01)
-    watchdog.enter(stage)
-    time.now_s += PATIENCE_S[stage] - 1
-    assert watchdog.is_well
+    watchdog.step_done(0.01)
+    watchdog.start_stage(stage)
+    time.now_s += STAGE_LIMITS_S[stage] - 1
+    assert watchdog.is_alive
     time.now_s += 2
-    assert not watchdog.is_well
+    assert not watchdog.is_alive
 
 
 def test_without_work_a_worker_is_well(time):
     watchdog = Watchdog(time)
-    watchdog.step(0.01)
-    watchdog.rest()
-    watchdog.wait()
+    watchdog.step_done(0.01)
+    watchdog.idle()
+    watchdog.waiting()
     time.now_s += 1e9
-    assert watchdog.is_well
+    assert watchdog.is_alive

@@ -39,7 +39,7 @@ class Device:
 
 def test_a_model_stays_for_the_next_job():
     device = Device()
-    assert device.model_cache.take("4") is device.model_cache.take("4")
+    assert device.model_cache.get("4") is device.model_cache.get("4")
     assert device.loaded == ["4"]
 
 
@@ -47,7 +47,7 @@ def test_a_model_stays_for_the_next_job():
 def test_the_model_used_longest_ago_makes_room(sizes_known):
     device = Device(sizes_known=sizes_known)
     for name in ("4", "3", "4", "5"):
-        device.model_cache.take(name)
+        device.model_cache.get(name)
     assert device.model_cache.names == {"4", "5"}
     assert device.num_released == 1
 
@@ -56,13 +56,13 @@ def test_the_model_used_longest_ago_makes_room(sizes_known):
 def test_as_many_models_as_need_be_make_room(sizes_known):
     device = Device(sizes_known=sizes_known)
     for name in ("2", "3", "4", "9"):
-        device.model_cache.take(name)
+        device.model_cache.get(name)
     assert device.model_cache.names == {"9"}
 
 
 def test_what_can_never_fit_is_refused():
     with pytest.raises(ModelMemoryError):
-        Device().model_cache.take("11")
+        Device().model_cache.get("11")
 
 
 def test_a_model_that_is_broken_costs_no_other_its_place():
@@ -72,14 +72,14 @@ def test_a_model_that_is_broken_costs_no_other_its_place():
         return Model()
 
     model_cache = ModelCache(load, lambda: 10.0, lambda name: None, lambda: None)
-    model_cache.take("good")
+    model_cache.get("good")
     with pytest.raises(ModelError):
-        model_cache.take("broken")
+        model_cache.get("broken")
     assert model_cache.names == {"good"}
 
 
 def test_the_model_in_use_is_never_unloaded():
     device = Device()
-    device.model_cache.take("2")
-    assert not device.model_cache.unload_idle(keep="2")
+    device.model_cache.get("2")
+    assert not device.model_cache.evict(keep="2")
     assert device.model_cache.names == {"2"}

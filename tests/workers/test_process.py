@@ -1,10 +1,8 @@
 """Worker processes as they are started by hand: told to leave, killed, and unable to begin."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -16,15 +14,15 @@ from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.sql.sql_queue import open_job_queue
 from reelgrid.spec import Request
 from reelgrid.store.blobs import Blobs
-from reelgrid.workers.__main__ import _work
-from reelgrid.workers.child import Child
-from reelgrid.workers.habits import WorkerIntervals
-from reelgrid.workers.pipes import Signs, SignsRead
-from reelgrid.workers.settings import NUM_WORDS, WorkerSettings
+from reelgrid.workers.__main__ import run
+from reelgrid.workers.lease import Watchdog
+from reelgrid.workers.pipes import LivenessPipe, LivenessReader, WorkerProcess
+from reelgrid.workers.settings import WorkerIntervals, WorkerSettings
 from reelgrid.workers.shutdown import GracefulShutdown
+from reelgrid.workers.supervisor import PROGRAM
 from tests.chaos.trace_events import TraceReader, losses
 
-LEASE_S = 2.0
+LEASE_S = 5.0
 
 
 @pytest.fixture
@@ -34,37 +32,40 @@ def job_queue(tmp_path):
 
 
 class Processes:
-    """Worker processes by number, and one that waits to be told that it is one."""
+    """Worker processes by number: started by hand with a file, or blank."""
 
     def __init__(self, folder):
+        self._folder = folder
         self._started = []
-        self._settings = WorkerSettings(
-            database=str(folder / "jobs.sqlite"),
-            blobs=str(folder / "blobs"),
-            scratch=folder / "scratch",
-            data=folder,
-            is_signed=False,
-            trace=folder / "journal",
-            intervals=WorkerIntervals(
-                lease_s=LEASE_S, heartbeat_every_s=0.5, checkpoint_every_s=0.2
-            ),
+
+    def settings(self, number, **changes):
+        return WorkerSettings(
+            **{
+                "name": f"worker-{number}",
+                "database": str(self._folder / "jobs.sqlite"),
+                "blobs": str(self._folder / "blobs"),
+                "scratch": self._folder / "scratch" / str(number),
+                "data": self._folder,
+                "is_signed": False,
+                "trace": self._folder / "trace",
+                "intervals": WorkerIntervals(
+                    lease_s=LEASE_S, heartbeat_every_s=0.5, checkpoint_every_s=0.2
+                ),
+                **changes,
+            }
         )
-        self._environment = {**self._settings.environment, "OMP_NUM_THREADS": "1"}
 
-    def command(self, number, ends=None):
-        return self._settings.command(number)(f"worker-{number}", ends)
-
-    def start(self, number, *more):
-        command = [*self.command(number), *more]
-        environment = {**os.environ, **self._environment}
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    def start(self, number):
+        file = self._folder / f"worker-{number}.json"
+        file.write_bytes(self.settings(number).message())
+        process = subprocess.Popen([*PROGRAM, str(file)], stderr=subprocess.PIPE, text=True)
         self._started.append(process)
         return process
 
-    def start_spare(self):
-        child = Child(self._settings.standby, self._environment)
-        self._started.append(child.process)
-        return child
+    def start_blank(self):
+        worker = WorkerProcess(PROGRAM)
+        self._started.append(worker.process)
+        return worker
 
     def end(self):
         for process in self._started:
@@ -103,10 +104,8 @@ def until(condition, at_most_s=90.0):
         time.sleep(0.01)
 
 
-def test_told_to_leave_it_saves_and_waking_too_late_it_has_no_effect(
-    job_queue, processes, tmp_path
-):
-    reader = TraceReader(tmp_path / "journal")
+def test_told_to_stop_it_saves_and_waking_too_late_it_has_no_effect(job_queue, processes, tmp_path):
+    reader = TraceReader(tmp_path / "trace")
 
     def steps(worker):
         return [e["step"] for e in reader.read() if e["event"] == "step" and e["worker"] == worker]
@@ -115,7 +114,7 @@ def test_told_to_leave_it_saves_and_waking_too_late_it_has_no_effect(
         return [e for e in reader.read() if e["event"] == "dropped" and e["worker"] == worker]
 
     job = submit(job_queue, 1_000)
-    spare, leaver, victim = processes.start_spare(), processes.start(0), processes.start(1)
+    blank, leaver, victim = processes.start_blank(), processes.start(0), processes.start(1)
     until(lambda: len(steps("worker-0")) + len(steps("worker-1")) > 20)
     leaver, victim = (leaver, victim) if steps("worker-0") else (victim, leaver)
     first, second = ("worker-0", "worker-1") if steps("worker-0") else ("worker-1", "worker-0")
@@ -127,7 +126,7 @@ def test_told_to_leave_it_saves_and_waking_too_late_it_has_no_effect(
     assert [loss.num_steps for loss in losses(reader.read())] == [0]
 
     victim.send_signal(signal.SIGSTOP)  # for longer than its lease
-    assert spare.tell(json.dumps(processes.command(2, spare.ends)).encode() + b"\n")
+    assert blank.send(processes.settings(2).message())
     until(lambda: steps("worker-2"))
     assert 1 < steps("worker-2")[0] <= steps(second)[-1] + 1
     job_queue.cancel(job.id)
@@ -140,38 +139,43 @@ def test_told_to_leave_it_saves_and_waking_too_late_it_has_no_effect(
     until(lambda: dropped(second))
     assert job_queue.get(job.id) == before
     assert Blobs(tmp_path / "blobs").list() == []
-    spare.close()
-    assert spare.process.wait(30) == 0
+    blank.close()
+    assert blank.process.wait(30) == 0
 
 
 @pytest.mark.parametrize(
-    ("flag", "code", "reason"),
+    ("change", "code", "reason"),
     [
-        ("--models=no-such-model-anywhere", 1, "no-such-model-anywhere"),
-        ("--device=abacus", 2, "no device 'abacus'"),
+        ({"models": ("no-such-model-anywhere",)}, 1, "no-such-model-anywhere"),
+        ({"device": "abacus"}, 2, "no device 'abacus'"),
     ],
 )
-def test_a_worker_that_cannot_begin_says_why_in_one_line(
-    processes, tmp_path, monkeypatch, capsys, flag, code, reason
+def test_a_worker_that_cannot_start_says_why_in_one_line(
+    processes, monkeypatch, capsys, change, code, reason
 ):
-    monkeypatch.setattr(GracefulShutdown, "on_signals", lambda departure: None)
+    monkeypatch.setattr(GracefulShutdown, "listen_for_signals", lambda shutdown: None)
     monkeypatch.setattr("reelgrid.logs.configure", lambda level: None)
-    stores = [f"--database={tmp_path / 'job_queue.sqlite'}", f"--blobs={tmp_path / 'blobs'}"]
+    monkeypatch.setattr("reelgrid.workers.__main__.finish_imports", lambda: None)
     read, write = os.pipe()
-    signs = Signs(write)
-    assert _work([*processes.command(0)[NUM_WORDS:], *stores, flag], signs) == code
-    signs.close()
-    heard = SignsRead(read)
-    while heard.failure is None:
-        assert heard.wait(10) == "sign"
-    assert reason in heard.failure
+    liveness = LivenessPipe(write, lambda: True)
+    message = processes.settings(0, **change).message()
+    assert run(message, Watchdog(), liveness, None) == code
+    liveness.close()
+    reader = LivenessReader(read)
+    while reader.failure is None:
+        assert reader.wait(60) == "sign"
+    assert reason in reader.failure
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"reelgrid worker: {heard.failure}"
+    assert line == f"reelgrid worker: {reader.failure}"
 
 
-def test_without_a_database_there_is_no_worker():
-    command = [sys.executable, "-m", "reelgrid.workers", "--blobs=b", "--scratch=s"]
-    environment = {name: value for name, value in os.environ.items() if "DATABASE" not in name}
-    said = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    assert said.returncode == 2
-    assert said.stderr == "reelgrid worker: give --database or set REELGRID_DATABASE\n"
+def test_a_message_without_a_database_ends_a_blank_worker_with_the_reason():
+    worker = WorkerProcess(PROGRAM)
+    assert worker.send(b'{"blobs": "b", "scratch": "s"}\n')
+    while worker.liveness.wait(60) == "sign":
+        pass
+    assert worker.process.wait(60) == 2
+    worker.close()
+    assert worker.liveness.failure == (
+        "a worker's settings are wrong in 'database': Field required"
+    )

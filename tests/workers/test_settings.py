@@ -1,21 +1,22 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.workers.habits import WorkerIntervals
-from reelgrid.workers.pipes import Ends
-from reelgrid.workers.settings import WorkerSettings, parse
+from reelgrid.workers.settings import WorkerIntervals, WorkerSettings
 
 SETTINGS = WorkerSettings(
+    name="worker-7",
     database="postgresql://user:secret@host/name",
     blobs="s3://key:secret@bucket/prefix",
-    scratch=Path("/data/scratch"),
+    scratch=Path("/data/scratch/7"),
     models=("embedded", "wan2.1-t2v-1.3b"),
     device="cuda:1",
     dtype="bfloat16",
-    trace=Path("/data/a journal"),
+    data=Path("/data"),
+    is_signed=False,
+    prompts_in_metadata=True,
+    trace=Path("/data/a trace"),
     grace_s=3.5,
     log_level="INFO",
     intervals=WorkerIntervals(
@@ -24,46 +25,52 @@ SETTINGS = WorkerSettings(
         checkpoint_every_s=0.5,
         between_failures_s=60.0,
         preview_every_s=None,
-        prompts_in_metadata=True,
     ),
 )
 
 
-def test_a_worker_is_told_what_was_said():
-    command = SETTINGS.command(7)("name", Ends(3, 4))
-    started = parse(command[3:], SETTINGS.environment)
-    assert (started.name, started.ends) == ("name", Ends(3, 4))
-    assert started.settings.intervals == SETTINGS.intervals
-    assert started.settings.scratch == Path("/data/scratch/7")
-    for field in ("database", "blobs", "models", "device", "dtype", "journal", "grace_s"):
-        assert getattr(started.settings, field) == getattr(SETTINGS, field)
+def test_a_worker_reads_what_was_sent():
+    assert WorkerSettings.read(SETTINGS.message()) == SETTINGS
 
 
-def test_no_password_is_on_the_command_line():
-    assert "secret" not in " ".join(SETTINGS.command(0)("name", Ends(3, 4)))
+def test_a_message_is_one_line():
+    assert SETTINGS.message().count(b"\n") == 1
+    assert SETTINGS.message().endswith(b"\n")
 
 
-def test_a_worker_by_hand_needs_no_pipes():
-    started = parse(["--database=d", "--blobs=b", "--scratch=s"], {})
-    assert started.ends is None
-    assert started.settings.intervals == WorkerIntervals()
+def test_no_password_is_shown():
+    assert "secret" not in repr(SETTINGS)
 
 
-@pytest.mark.parametrize("missing", ["database", "blobs"])
+def test_where_to_work_is_all_that_a_message_has_to_say():
+    read = WorkerSettings.read(b'{"database": "d", "blobs": "b", "scratch": "s"}')
+    assert read.intervals == WorkerIntervals()
+    assert read.models == ("embedded",)
+    assert read.name
+
+
+@pytest.mark.parametrize("missing", ["database", "blobs", "scratch"])
 def test_a_worker_has_to_know_where_to_work(missing):
-    given = {"database": "d", "blobs": "b"} | {missing: ""}
-    flags = [f"--{name}={value}" for name, value in given.items() if value]
-    with pytest.raises(RequestError, match=f"give --{missing}"):
-        parse([*flags, "--scratch=s"], {})
+    fields = {"database", "blobs", "scratch"} - {missing}
+    message = "{" + ", ".join(f'"{name}": "x"' for name in fields) + "}"
+    with pytest.raises(RequestError, match=rf"settings are wrong in '{missing}'") as raised:
+        WorkerSettings.read(message.encode())
+    assert raised.value.param == missing
 
 
-def test_habits_that_cannot_be_are_one_line():
-    flags = ["--database=d", "--blobs=b", "--scratch=s", "--lease-s=1"]
-    with pytest.raises(RequestError, match="does not keep a lease"):
-        parse(flags, {})
-
-
-def test_a_worker_finds_the_certificate_in_the_data_folder_that_it_is_told_of():
-    assert "REELGRID_DATA" not in SETTINGS.environment
-    told = replace(SETTINGS, data=Path("/data"))
-    assert told.environment["REELGRID_DATA"] == "/data"
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('"shelf": 1', "in 'shelf'"),
+        ('"intervals": {"lease_s": 1}', "cannot keep a lease of 1 s"),
+        ('"intervals": {"checkpoint_every_s": -1}', "in 'intervals.checkpoint_every_s'"),
+        ('"intervals": {"between_failures_s": 0}', "in 'intervals.between_failures_s'"),
+        ("", "JSON"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(more, reason):
+    message = f'{{"database": "password", "blobs": "b", "scratch": "s", {more}}}'
+    with pytest.raises(RequestError, match=reason) as raised:
+        WorkerSettings.read(message.encode())
+    assert "\n" not in str(raised.value)
+    assert "password" not in str(raised.value)

@@ -1,88 +1,64 @@
-"""A spare takes a dead worker's place; processes are a few lines of Python but for the last test."""
+"""The standby, a worker process that has not been told yet, replaces a worker that dies."""
 
 import os
 import signal
 import subprocess
+import sys
 from contextlib import contextmanager, suppress
 
 import pytest
 
-from reelgrid.workers.pipes import Ends
-from reelgrid.workers.standby import flags, read_ends, wait_for_order
-from reelgrid.workers.supervisor import Supervisor
-from tests.workers.test_supervisor import HEAD, LIVES, command, is_gone, until
-
-WAITS = (
-    HEAD
-    + """
-import json
-line = b""
-while not line.endswith(b"\\n"):
-    said = os.read(lifeline, 1)
-    if not said: sys.exit(0)
-    line += said
-print("order", json.loads(line)[-3:], flush=True)
-say(b"r")
-while said := os.read(lifeline, 1): print("woken", said, flush=True)
-"""
-)
-
-
-def spare(program):
-    return lambda ends: command(program)("", ends)
+from reelgrid.workers.pipes import ParentPipe
+from tests.workers.test_supervisor import LIVES, is_gone, supervise, until
 
 
 @contextmanager
-def supervised(program=LIVES, spare_program=WAITS, num_workers=1):
-    made = Supervisor(
-        [command(program)] * num_workers, lambda name: None, spare=spare(spare_program)
-    )
+def supervised(num_workers=1):
+    made = supervise(LIVES, num_workers=num_workers, has_standby=True)
     made.start()
     try:
         until(lambda: all(slot.is_ready for slot in made.slots))
-        until(lambda: pid_of_spare(made) is not None)
+        until(lambda: standby_pid(made) is not None)
         yield made
     finally:
         made.stop()
 
 
-def pid_of_spare(made):
-    child = made._spare._child
-    return None if child is None else child.process.pid
+def standby_pid(made):
+    standby = made._standby
+    return None if standby is None else standby.process.pid
 
 
-def test_a_dead_worker_s_place_is_taken_by_the_spare_and_another_is_prepared(capfd):
+def test_the_standby_replaces_a_dead_worker_and_another_is_prepared(capfd):
     with supervised() as made:
-        waiting = pid_of_spare(made)
+        waiting = standby_pid(made)
         made.slots[0].process.kill()
         until(lambda: made.slots[0].num_starts == 2 and made.is_ready)
         assert made.slots[0].process.pid == waiting
-        ends = made.slots[0].child.ends
-        order = str([LIVES, str(ends.lifeline), str(ends.signs)])
-        until(lambda: order in capfd.readouterr().out)
-        until(lambda: pid_of_spare(made) not in (None, waiting))
+        assert f"told {made.slots[0].name}\n" in capfd.readouterr().err
+        until(lambda: standby_pid(made) not in (None, waiting))
 
 
-def test_what_is_said_behind_the_order_is_for_the_worker(capfd):
+def test_what_follows_the_message_is_for_the_worker(capfd):
     with supervised() as made:
         made.slots[0].process.kill()
         until(lambda: made.slots[0].num_starts == 2)
         made.wake()
-        until(lambda: "woken b'w'" in capfd.readouterr().out)
+        until(lambda: "woken b'w'" in capfd.readouterr().err)
 
 
-def test_one_spare_is_enough_for_several_workers():
+def test_one_standby_is_enough_for_several_workers():
     with supervised(num_workers=2) as made:
-        waiting = pid_of_spare(made)
+        waiting = standby_pid(made)
         for slot in made.slots:
             slot.process.kill()
         until(lambda: all(slot.num_starts == 2 and slot.is_ready for slot in made.slots))
         assert [slot.process.pid == waiting for slot in made.slots].count(True) == 1
 
 
-def test_a_spare_that_is_dead_is_not_waited_for():
+def test_a_standby_that_is_dead_is_not_waited_for():
     with supervised() as made:
-        waiting = pid_of_spare(made)
+        waiting = standby_pid(made)
         os.kill(waiting, signal.SIGKILL)
         os.waitid(os.P_PID, waiting, os.WEXITED | os.WNOWAIT)
         made.slots[0].process.kill()
@@ -92,37 +68,37 @@ def test_a_spare_that_is_dead_is_not_waited_for():
         assert is_gone(waiting)
 
 
-def test_nothing_is_left_of_a_spare_when_the_supervisor_stops():
+def test_nothing_is_left_of_the_standby_when_the_supervisor_stops():
     with supervised() as made:
-        waiting = pid_of_spare(made)
+        waiting = standby_pid(made)
         made.stop()
         assert is_gone(waiting)
 
 
-def test_no_spare_is_kept_where_none_is_wanted():
-    made = Supervisor([command(LIVES)], lambda name: None)
+def test_without_a_standby_a_new_process_is_started():
+    made = supervise(LIVES)
     made.start()
     until(lambda: made.is_ready)
     assert made.slots[0].process is not None
     made.slots[0].process.kill()
     until(lambda: made.slots[0].num_starts == 2 and made.is_ready)
-    assert pid_of_spare(made) is None
+    assert standby_pid(made) is None
     made.stop()
 
 
-def test_a_spare_that_cannot_be_started_costs_nothing_but_itself(monkeypatch, caplog):
-    popen = subprocess.Popen
+def test_a_standby_that_cannot_be_started_costs_nothing_but_itself(monkeypatch, caplog):
+    popen, num_allowed = subprocess.Popen, iter(range(1))
 
-    def refuse(words, **settings):
-        if WAITS in words:
+    def open_process(*arguments, **settings):
+        if next(num_allowed, None) is None:
             raise OSError(12, "Cannot allocate memory")
-        return popen(words, **settings)
+        return popen(*arguments, **settings)
 
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-    made = Supervisor([command(LIVES)], lambda name: None, spare=spare(WAITS))
+    monkeypatch.setattr(subprocess, "Popen", open_process)
+    made = supervise(LIVES, has_standby=True)
     made.start()
-    until(lambda: "no spare worker can be started" in caplog.text)
-    until(lambda: made.is_ready)
+    until(lambda: "no standby worker can be started" in caplog.text)
+    assert made.is_ready
     made.stop()
 
 
@@ -135,27 +111,34 @@ def pipe():
             os.close(end)
 
 
-def test_a_spare_whose_supervisor_is_gone_is_not_needed(pipe):
+@pytest.mark.parametrize("sent", [b"", b'{"name": "o'])
+def test_a_message_that_breaks_off_is_none(pipe, sent):
     read, write = pipe
+    os.write(write, sent)
     os.close(write)
-    assert wait_for_order(read) is None
+    assert ParentPipe(read).read_message() is None
 
 
-def test_an_order_that_breaks_off_is_none(pipe):
+def test_a_message_is_read_and_no_byte_of_what_follows(pipe):
     read, write = pipe
-    os.write(write, b'["python", "-m"')
-    os.close(write)
-    assert wait_for_order(read) is None
-
-
-def test_an_order_is_read_and_no_byte_of_what_follows(pipe):
-    read, write = pipe
-    os.write(write, b'["python", "a b"]\nww')
-    assert wait_for_order(read) == ["python", "a b"]
+    os.write(write, b'{"name": "a b"}\nww')
+    assert ParentPipe(read).read_message() == b'{"name": "a b"}\n'
     assert os.read(read, 10) == b"ww"
 
 
-def test_the_arguments_of_a_spare_are_not_those_of_a_worker():
-    assert read_ends(flags(Ends(5, 7))) == Ends(5, 7)
-    assert read_ends(["--scratch=s"]) is None
-    assert read_ends([]) is None
+PRINTS = """
+import os, sys
+from reelgrid.workers.pipes import take_pipes
+_, to_parent = take_pipes()
+print("noise", flush=True)
+print(repr(sys.stdin.read()), flush=True)
+os.write(to_parent, b"r")
+"""
+
+
+def test_what_libraries_print_does_not_reach_the_liveness_pipe():
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS], check=True, input=b"message", capture_output=True
+    )
+    assert done.stdout == b"r"
+    assert done.stderr == b"noise\n''\n"

@@ -7,32 +7,39 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from signal import SIGKILL
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
 from reelgrid.workers import pipes, supervisor
+from reelgrid.workers.settings import WorkerSettings
 from reelgrid.workers.supervisor import Supervisor
 
 HEAD = """
-import os, signal, sys, threading, time
-lifeline, signs = int(sys.argv[1]), int(sys.argv[2])
-def say(sign): os.write(signs, sign)
+import json, os, signal, sys, threading, time
+def say(sign): os.write(1, sign)
+def read_message():
+    line = b""
+    while not line.endswith(b"\\n"):
+        byte = os.read(0, 1)
+        if not byte: sys.exit(0)
+        line += byte
+    return json.loads(line)
 """
 LIVES = (
     HEAD
     + """
+print("told", read_message()["name"], file=sys.stderr, flush=True)
 say(b"r")
-while os.read(lifeline, 1): print("woken", flush=True)
+while byte := os.read(0, 1): print("woken", byte, file=sys.stderr, flush=True)
 """
 )
 STOPS_WHEN_ASKED = (
     HEAD
     + """
-signal.signal(signal.SIGTERM, lambda *_: (open(sys.argv[3], "w").write("saved"), sys.exit(0)))
+signal.signal(signal.SIGTERM, lambda *_: (open(sys.argv[1], "w").write("saved"), sys.exit(0)))
 say(b"r")
-while os.read(lifeline, 1): pass
+while os.read(0, 1): pass
 """
 )
 NEVER_STOPS = (
@@ -51,15 +58,19 @@ sys.exit(1)
 """
 )
 
-
-def command(program, *more):
-    def build(name, ends):
-        return [sys.executable, "-S", "-c", program, str(ends.lifeline), str(ends.signs), *more]
-
-    return build
+SETTINGS = WorkerSettings(name="nobody", database="", blobs="", scratch=Path())
 
 
-def until(condition, at_most_s=20.0):
+def command(program, *arguments):
+    return [sys.executable, "-S", "-c", program, *arguments]
+
+
+def supervise(program, *arguments, num_workers=1, worker_died=lambda name: None, **options):
+    workers = [SETTINGS] * num_workers
+    return Supervisor(workers, worker_died, program=command(program, *arguments), **options)
+
+
+def until(condition, at_most_s=60.0):
     give_up_at = time.monotonic() + at_most_s
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen"
@@ -67,12 +78,12 @@ def until(condition, at_most_s=20.0):
 
 
 @contextmanager
-def supervised(*programs, **settings):
-    buried: list[str] = []
-    made = Supervisor([command(*program) for program in programs], buried.append, **settings)
+def supervised(program, *arguments, **options):
+    died: list[str] = []
+    made = supervise(program, *arguments, worker_died=died.append, **options)
     made.start()
     try:
-        yield made, buried
+        yield made, died
     finally:
         made.stop()
 
@@ -85,45 +96,65 @@ def is_gone(pid):
     return False
 
 
-def test_a_worker_that_dies_is_started_again_and_its_leases_are_ended():
-    with supervised([LIVES]) as (made, buried):
+def test_a_worker_that_dies_is_restarted_and_its_leases_are_ended():
+    with supervised(LIVES) as (made, died):
         until(lambda: made.is_ready)
         name, process = made.slots[0].name, made.slots[0].process
         process.kill()
         until(lambda: made.slots[0].num_starts == 2 and made.is_ready)
-        assert buried == [name]
+        assert died == [name]
         assert made.slots[0].name != name
         assert made.failures == ()
 
 
-def test_leases_are_ended_only_when_the_process_is_gone():
-    seen = []
-    made = Supervisor(
-        [command(LIVES)], lambda name: seen.append(made.slots[0].process or is_gone(pid))
+def test_a_process_is_told_the_name_of_its_worker(capfd):
+    with supervised(LIVES) as (made, _):
+        until(lambda: made.is_ready)
+        assert f"told {made.slots[0].name}\n" in capfd.readouterr().err
+
+
+def test_nothing_about_a_worker_is_on_its_command_line_or_in_its_environment(tmp_path):
+    """Addresses may hold passwords, and other users can read both."""
+    shows = HEAD + (
+        "read_message()\nopen(sys.argv[1], 'w').write(str((sys.argv, dict(os.environ))))\n"
+        "say(b'r')\nwhile os.read(0, 1): pass"
     )
+    secret = SETTINGS.model_copy(update={"database": "postgresql://user:secret-word@host/name"})
+    shown = tmp_path / "shown"
+    made = Supervisor([secret], print, program=command(shows, str(shown)))
+    made.start()
+    until(lambda: made.is_ready)
+    made.stop()
+    assert "secret-word" not in shown.read_text(encoding="utf-8")
+
+
+def test_leases_are_ended_only_when_the_process_is_gone():
+    pids: list[int] = []
+    seen: list[bool] = []
+    made = supervise(LIVES, worker_died=lambda name: seen.append(is_gone(pids[0])))
     made.start()
     until(lambda: made.is_ready)
     assert made.slots[0].process is not None
-    pid = made.slots[0].process.pid
-    os.kill(pid, signal.SIGKILL)
+    pids.append(made.slots[0].process.pid)
+    os.kill(pids[0], signal.SIGKILL)
     until(lambda: seen)
     made.stop()
     assert seen[0] is True
 
 
 def test_several_workers_live_and_die_apart():
-    with supervised([LIVES], [LIVES]) as (made, buried):
+    with supervised(LIVES, num_workers=2) as (made, died):
         until(lambda: all(slot.is_ready for slot in made.slots))
         other = made.slots[1].process
         made.slots[0].process.kill()
         until(lambda: made.slots[0].num_starts == 2)
         assert made.slots[1].process is other
-        assert len(buried) == 1
+        assert len(died) == 1
 
 
 def test_a_worker_that_dies_before_it_can_work_is_said_to_be_in_a_crash_loop(monkeypatch, caplog):
     monkeypatch.setattr(supervisor, "_FIRST_PAUSE_S", 0.001)
-    with supervised([REFUSES]) as (made, _):
+    with supervised(REFUSES) as (made, _):
         until(lambda: made.failures)
         assert "before it could take work: no such model" in made.failures[0]
         assert not made.is_ready
@@ -140,13 +171,13 @@ def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch, caplog):
         return popen(*arguments, **settings)
 
     monkeypatch.setattr(subprocess, "Popen", open_process)
-    with supervised([LIVES]) as (made, _):
+    with supervised(LIVES) as (made, _):
         until(lambda: made.is_ready)
     assert caplog.text.count("Cannot allocate memory") == 2
 
 
 def test_pauses_between_early_deaths_double_up_to_a_limit():
-    made = Supervisor([command(LIVES)], print)
+    made = supervise(LIVES)
     slot = made.slots[0]
     pauses = []
     for slot.num_early_deaths in range(12):
@@ -156,58 +187,74 @@ def test_pauses_between_early_deaths_double_up_to_a_limit():
 
 
 def test_workers_are_asked_to_save_before_they_are_stopped(tmp_path):
-    with supervised([STOPS_WHEN_ASKED, str(tmp_path / "note")]) as (made, _):
+    with supervised(STOPS_WHEN_ASKED, str(tmp_path / "note")) as (made, _):
         until(lambda: made.is_ready)
     assert (tmp_path / "note").read_text(encoding="utf-8") == "saved"
 
 
 def test_a_worker_that_does_not_stop_is_killed(caplog):
-    with supervised([NEVER_STOPS], grace_s=0.2) as (made, buried):
+    with supervised(NEVER_STOPS, grace_s=0.2) as (made, died):
         until(lambda: made.is_ready)
         assert made.slots[0].process is not None
         pid = made.slots[0].process.pid
     assert is_gone(pid)
-    assert len(buried) == 1
-    assert "does not leave and is killed" in caplog.text
+    assert len(died) == 1
+    assert "does not stop and is killed" in caplog.text
 
 
-def test_a_frozen_worker_is_killed_and_started_again(monkeypatch, caplog):
-    monkeypatch.setattr(supervisor, "SIGN_EVERY_S", 0.01)
-    with supervised([LIVES], frozen_after_s=0.05) as (made, buried):
-        until(lambda: made.slots[0].num_starts == 3)
-        assert len(buried) >= 2
+def test_a_frozen_worker_is_killed_and_restarted(monkeypatch, caplog):
+    monkeypatch.setattr(supervisor, "ALIVE_EVERY_S", 0.01)
+    with supervised(LIVES, frozen_after_s=0.05) as (made, died):
+        until(lambda: made.slots[0].num_starts >= 3)
+        assert len(died) >= 2
     assert "no sign of life" in caplog.text
 
 
-def test_a_worker_that_shows_life_is_left_alone(monkeypatch):
-    """Two quiet intervals between signs are fine, however often; the third in a row is not."""
-    signals: list[int] = []
-    made = Supervisor([command(LIVES)], print, frozen_after_s=2 * pipes.SIGN_EVERY_S)
+class ScriptedWorker:
+    """A process whose liveness pipe says what the test has written down, and then closes."""
+
+    def __init__(self, heard):
+        self.liveness = self
+        self.is_ready = True
+        self._heard = iter(heard)
+
+    def wait(self, at_most_s):
+        return next(self._heard, "end")
+
+
+def kills(monkeypatch, heard, frozen_after_s):
+    made, signals = supervise(LIVES, frozen_after_s=frozen_after_s), []
     monkeypatch.setattr(made, "_signal", lambda slot, number: signals.append(number))
-    for heard, expected in ((["quiet", "quiet", "sign"] * 5, []), (["quiet"] * 3, [SIGKILL])):
-        told = iter([*heard, "end"])
-        signs = SimpleNamespace(wait=lambda _, told=told: next(told), is_ready=False)
-        made._watch(made.slots[0], SimpleNamespace(signs=signs))  # type: ignore[arg-type]
-        assert signals == expected
+    made._watch(made.slots[0], ScriptedWorker(heard))
+    return signals
+
+
+def test_a_process_that_the_system_cannot_kill_is_killed_and_logged_once(monkeypatch, caplog):
+    assert kills(monkeypatch, ["quiet"] * 100, frozen_after_s=20.0) == [signal.SIGKILL]
+    assert caplog.text.count("no sign of life") == 1
+
+
+def test_a_worker_that_shows_life_is_left_alone(monkeypatch):
+    heard = [*["quiet"] * 20, "sign"] * 3
+    assert kills(monkeypatch, heard, frozen_after_s=20.0) == []
 
 
 def test_waking_reaches_the_worker(capfd):
-    with supervised([LIVES]) as (made, _):
+    with supervised(LIVES) as (made, _):
         until(lambda: made.is_ready)
         made.wake()
-        until(lambda: "woken" in capfd.readouterr().out)
+        until(lambda: "woken b'w'" in capfd.readouterr().err)
 
 
-def test_waking_nobody_is_no_mistake():
-    Supervisor([command(LIVES)], print).wake()
+def test_waking_nobody_is_no_error():
+    supervise(LIVES).wake()
 
 
 PARENT = """
 import sys, time
 sys.path[:0] = sys.argv[1].split(":")
-from reelgrid.workers.supervisor import Supervisor
-from tests.workers.test_supervisor import LIVES, command
-made = Supervisor([command(LIVES)], print)
+from tests.workers.test_supervisor import LIVES, supervise
+made = supervise(LIVES)
 made.start()
 while not made.is_ready:
     time.sleep(0.005)
@@ -226,30 +273,29 @@ def test_a_supervisor_that_is_killed_leaves_no_orphan():
         until(lambda: is_gone(worker))
 
 
-def test_a_worker_hears_of_its_supervisor_s_end():
+def test_a_worker_learns_of_its_supervisor_s_end():
     read, write = os.pipe()
     woken, ended = threading.Event(), threading.Event()
-    pipes.ParentWatch(read, woken.set, ended.set)
+    pipes.ParentPipe(read).watch(woken.set, ended.set)
     os.write(write, pipes.WAKE)
-    assert woken.wait(10)
+    assert woken.wait(60)
     assert not ended.is_set()
     os.close(write)
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
-@pytest.mark.parametrize("is_well", [True, False])
-def test_a_worker_shows_life_only_while_its_work_goes_on(monkeypatch, is_well):
-    monkeypatch.setattr(pipes, "SIGN_EVERY_S", 0.01)
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_a_worker_shows_life_only_while_it_makes_progress(monkeypatch, is_alive):
+    monkeypatch.setattr(pipes, "ALIVE_EVERY_S", 0.01)
     read, write = os.pipe()
-    signs = pipes.Signs(write)
-    signs.depend_on(lambda: is_well)
-    heard = pipes.SignsRead(read).wait(20.0 if is_well else 0.3)
-    signs.close()
-    assert heard == ("sign" if is_well else "quiet")
+    liveness = pipes.LivenessPipe(write, lambda: is_alive)
+    heard = pipes.LivenessReader(read).wait(60.0 if is_alive else 0.2)
+    liveness.close()
+    assert heard == ("sign" if is_alive else "quiet")
 
 
 def test_a_worker_that_is_ready_is_known_to_be_however_full_the_pipe_was(monkeypatch):
-    monkeypatch.setattr(pipes, "SIGN_EVERY_S", 0.01)
+    monkeypatch.setattr(pipes, "ALIVE_EVERY_S", 0.01)
     read, write = os.pipe()
     os.set_blocking(write, False)
     while True:
@@ -257,17 +303,17 @@ def test_a_worker_that_is_ready_is_known_to_be_however_full_the_pipe_was(monkeyp
             os.write(write, b"." * 512)
         except BlockingIOError:
             break
-    signs, heard = pipes.Signs(write), pipes.SignsRead(read)
-    signs.ready()
-    until(lambda: heard.wait(1.0) == "sign" and heard.is_ready)
-    signs.close()
+    liveness, reader = pipes.LivenessPipe(write, lambda: True), pipes.LivenessReader(read)
+    liveness.ready()
+    until(lambda: reader.wait(1.0) == "sign" and reader.is_ready)
+    liveness.close()
 
 
 def test_a_reason_is_read_whole_even_in_pieces():
     read, write = os.pipe()
-    heard = pipes.SignsRead(read)
+    reader = pipes.LivenessReader(read)
     for piece in (b"..!no such ", b"model\n"):
         os.write(write, piece)
-        heard.wait(1)
-    assert heard.failure == "no such model"
-    assert not heard.is_ready
+        reader.wait(1)
+    assert reader.failure == "no such model"
+    assert not reader.is_ready

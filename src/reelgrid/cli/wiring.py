@@ -131,28 +131,26 @@ def _supervisor(
     cards: "tuple[ModelCard, ...]",
     job_queue: "SqlJobQueue",
 ) -> "Supervisor":
-    from reelgrid.workers.habits import WorkerIntervals
-    from reelgrid.workers.settings import WorkerSettings
+    from reelgrid.workers.settings import WorkerIntervals, WorkerSettings
     from reelgrid.workers.supervisor import Supervisor
 
-    worker = WorkerSettings(
-        database=settings.database_url,
-        blobs=settings.blobs_url,
-        scratch=settings.data / "scratch",
-        models=tuple(card.name for card in cards),
-        device=config.device,
-        dtype=config.dtype,
-        data=settings.data,
-        trace=config.trace,
-        log_level=settings.log_level,
-        intervals=WorkerIntervals(
-            checkpoint_every_s=settings.checkpoint_every_s,
+    workers = [
+        WorkerSettings(
+            database=settings.database_url,
+            blobs=settings.blobs_url,
+            scratch=settings.data / "scratch" / str(number),
+            models=tuple(card.name for card in cards),
+            device=config.device,
+            dtype=config.dtype,
+            data=settings.data,
             prompts_in_metadata=settings.prompts_in_metadata,
-        ),
-    )
-    commands = [worker.command(number) for number in range(config.workers)]
-    spare = worker.standby if config.standby else None
-    return Supervisor(commands, job_queue.worker_died, environment=worker.environment, spare=spare)
+            trace=config.trace,
+            log_level=settings.log_level,
+            intervals=WorkerIntervals(checkpoint_every_s=settings.checkpoint_every_s),
+        )
+        for number in range(config.workers)
+    ]
+    return Supervisor(workers, job_queue.worker_died, has_standby=config.standby)
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Workers: take a job from the desk, run the engine, give back what was made."""
+"""Worker processes: claim jobs from the queue, run the engine, store the results."""

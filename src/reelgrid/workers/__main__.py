@@ -1,63 +1,58 @@
-"""`python -m reelgrid.workers`: one worker process, until it is told to leave or its parent is gone.
+"""`python -m reelgrid.workers [FILE]`: one worker process, until it is stopped or its parent is gone.
 
-Its pipes are served before anything heavy is imported, so that it can be stopped and seen at once.
+Started by a supervisor it is blank: it imports everything, then waits for the message that says which
+worker it is. Started by hand it reads the same JSON from a file.
 """
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from reelgrid import logs
 from reelgrid.errors import ReelgridError
 from reelgrid.startup import finish_imports, prepare_process
-from reelgrid.workers import standby
-from reelgrid.workers.pipes import ParentWatch, Signs
-from reelgrid.workers.pulse import Watchdog
-from reelgrid.workers.settings import NUM_WORDS, Started, parse
+from reelgrid.workers.lease import Watchdog
+from reelgrid.workers.pipes import LivenessPipe, ParentPipe, take_pipes
+from reelgrid.workers.settings import WorkerSettings
 from reelgrid.workers.shutdown import GracefulShutdown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit code of a worker's life."""
+    """Return the exit code of a worker process."""
     prepare_process()
-    said = list(sys.argv[1:] if arguments is None else arguments)
-    ends = standby.read_ends(said)
-    if ends is None:
-        return _work(said, None)
-    signs = Signs(ends.signs)
+    files = sys.argv[1:] if arguments is None else arguments
+    watchdog = Watchdog()
+    if files:
+        return run(Path(files[0]).read_bytes(), watchdog, LivenessPipe(None, lambda: True), None)
+    parent, to_parent = take_pipes()
+    liveness = LivenessPipe(to_parent, lambda: watchdog.is_alive)
     import reelgrid.workers.main  # noqa: F401  # all that takes time, while there is time
 
-    order = standby.wait_for_order(ends.lifeline)
-    return 0 if order is None else _work(order[NUM_WORDS:], signs)
+    pipe = ParentPipe(parent)
+    message = pipe.read_message()
+    return 0 if message is None else run(message, watchdog, liveness, pipe)
 
 
-def _work(arguments: Sequence[str], signs: Signs | None) -> int:
+def run(
+    message: bytes, watchdog: Watchdog, liveness: LivenessPipe, parent: ParentPipe | None
+) -> int:
+    """Return the exit code of the worker that the message describes; `parent` is its supervisor's pipe."""
     try:
-        started = parse(arguments)
-    except ReelgridError as error:
-        sys.stderr.write(f"reelgrid worker: {error}\n")
-        return error.exit_code
-    logs.configure(started.settings.log_level)
-    signs = signs or Signs(started.ends.signs if started.ends else None)
-    try:
-        return _live(started, signs, Watchdog())
+        settings = WorkerSettings.read(message)
+        logs.configure(settings.log_level)
+        shutdown = GracefulShutdown(settings.grace_s)
+        shutdown.listen_for_signals()
+        if parent is not None:
+            parent.watch(shutdown.wake.set, shutdown.request)
+
+        from reelgrid.workers.main import serve
+
+        finish_imports()
+        serve(settings, watchdog, liveness, shutdown, is_supervised=parent is not None)
     except (ReelgridError, OSError) as error:
         sys.stderr.write(f"reelgrid worker: {error}\n")
-        signs.failure(str(error))
+        liveness.failure(str(error))
         return getattr(error, "exit_code", 1)
-
-
-def _live(started: Started, signs: Signs, watchdog: Watchdog) -> int:
-    signs.depend_on(lambda: watchdog.is_well)
-    departure = GracefulShutdown(started.settings.grace_s)
-    departure.on_signals()
-    if started.ends is not None:
-        ParentWatch(started.ends.lifeline, departure.wake.set, departure.ask)
-
-    from reelgrid.workers.main import live
-
-    finish_imports()
-
-    live(started, signs, watchdog, departure)
     return 0
 
 

@@ -1,8 +1,9 @@
-"""A worker's hold on its job: beats from a thread, and the desk's wishes at the edge of a step.
+"""A worker's lease on its job, kept alive by heartbeats from a thread, and the watchdog over its work.
 
-A lease is good until `lease_s` after the last beat that the desk answered was sent, by this
-process's clock. A worker that is past that has no right to write: it asks once more, and waits for
-the desk's answer as long as that takes. Not here: what is done about a wish.
+A lease is good until `lease_s` after the last answered heartbeat was *sent*, by this process's clock.
+Past that the worker has no right to write: it sends heartbeats until the job queue answers, however
+long that takes. Heartbeats stop when the main thread exceeds the time limit of its current stage: a
+worker that hangs must not keep its job.
 """
 
 import logging
@@ -14,17 +15,29 @@ from typing import TypeVar
 from reelgrid.errors import BusyError, JobQueueError, StaleClaim, StorageFullError
 from reelgrid.jobs.messages import Claim, Command, JobProgress
 from reelgrid.jobs.queue import WorkerQueue
-from reelgrid.workers.pulse import Watchdog
 
-ASK_EVERY_S = 0.05
-"""The desk's wishes are read at the edge of a step at most this often,"""
-ASK_SHARE = 0.02
+POLL_EVERY_S = 0.05
+"""Commands are polled between two steps at most this often,"""
+POLL_SHARE = 0.02
 """and for no more than this share of the time."""
-TELL_EVERY_S = 1.0
-"""A beat comes early, at most this often, when there is something new to tell."""
+PROGRESS_EVERY_S = 1.0
+"""With new progress to report a heartbeat comes early, at most this often."""
 
 MAX_REFUSALS = 30
-"""A desk that takes beats and refuses a write so often, over a minute, refuses it for ever."""
+"""A queue that takes heartbeats and refuses one write so often, over a minute, refuses it for good."""
+
+MIN_STEP_LIMIT_S = 600.0
+"""A step may take this long,"""
+STEP_LIMIT_FACTOR = 20.0
+"""and this many times as long as the steps before it."""
+
+STAGE_LIMITS_S = {
+    "load": 6 * 3600.0,  # of a model that is downloaded first
+    "encode": 3600.0,  # and the first step, which may be compiled
+    "decode": 3600.0,
+    "write": 3600.0,
+}
+"""How long each stage without steps may take."""
 
 _FIRST_RETRY_S = 0.2
 _MAX_RETRY_S = 2.0
@@ -34,8 +47,47 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Leaving(Exception):  # noqa: N818  # nothing went wrong
-    """The worker is to leave while the desk cannot be reached."""
+class Watchdog:
+    """When the last progress was made, and how long the next may take.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: tuple[float, float] | None = None
+
+    def start_stage(self, stage: str) -> None:
+        """Note that a stage without steps begins: one of `STAGE_LIMITS_S`."""
+        self._last = self._clock(), STAGE_LIMITS_S[stage]
+
+    def step_done(self, step_s: float | None) -> None:
+        """Note that a denoising step is done and another follows.
+
+        Args:
+            step_s: Seconds that a step takes, if that is known.
+        """
+        self._last = self._clock(), max(MIN_STEP_LIMIT_S, STEP_LIMIT_FACTOR * (step_s or 0.0))
+
+    def waiting(self) -> None:
+        """Note that the work waits for the job queue or for storage, and does not hang."""
+        if self._last is not None:
+            self._last = self._clock(), self._last[1]
+
+    def idle(self) -> None:
+        """Note that there is no work, for however long."""
+        self._last = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether what is being done is within its time limit."""
+        last = self._last
+        return last is None or self._clock() - last[0] < last[1]
+
+
+class WorkerStopping(Exception):  # noqa: N818  # nothing went wrong
+    """The worker is to stop while the job queue cannot be reached."""
 
 
 class Lease:
@@ -44,11 +96,11 @@ class Lease:
     Args:
         job_queue: Where the claim was made.
         claim: The job.
-        heartbeat_every_s: Seconds from one beat to the next.
-        is_leaving: Whether the worker is to leave: it then waits for nothing.
-        watchdog: Whether the work goes on; without that there are no beats. It is told of waiting.
+        heartbeat_every_s: Seconds between heartbeats.
+        is_stopping: Whether the worker is to stop: it then waits for nothing.
+        watchdog: Without progress there are no heartbeats; it is told of waiting.
         asked_at: When the claim was asked for, by the clock: the lease counts from then.
-        clock: Seconds from any beginning, never set back.
+        clock: Monotonic seconds.
         sleep: Waits so many seconds.
     """
 
@@ -58,7 +110,7 @@ class Lease:
         claim: Claim,
         *,
         heartbeat_every_s: float,
-        is_leaving: Callable[[], bool] = lambda: False,
+        is_stopping: Callable[[], bool] = lambda: False,
         watchdog: Watchdog | None = None,
         asked_at: float | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -67,20 +119,21 @@ class Lease:
         self.claim = claim
         self._job_queue = job_queue
         self._heartbeat_every_s = heartbeat_every_s
-        self._is_leaving = is_leaving
+        self._is_stopping = is_stopping
         self._watchdog = watchdog or Watchdog(clock)
         self._clock = clock
         self._sleep = sleep
-        self._progress = JobProgress(
-            stage="load", step=claim.checkpoint.step if claim.checkpoint else 0
-        )
+        step = claim.checkpoint.step if claim.checkpoint else 0
+        self._progress = JobProgress(stage="load", step=step)
         self._good_until = (clock() if asked_at is None else asked_at) + claim.lease_s
-        self._told: JobProgress | None = None
-        self._ask_at = 0.0
+        self._reported: JobProgress | None = None
+        self._poll_at = 0.0
         self._is_stale = False
-        self._wish = Command.CONTINUE
+        self._command = Command.CONTINUE
         self._has_ended = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name=f"beats-{claim.id}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._send_heartbeats, name=f"heartbeats-{claim.id}", daemon=True
+        )
 
     def __enter__(self) -> "Lease":
         self._thread.start()
@@ -97,15 +150,15 @@ class Lease:
 
     @property
     def progress(self) -> JobProgress:
-        """What was reported last, or will be at the next beat."""
+        """The progress that the last heartbeat reported, or the next one will."""
         return self._progress
 
     def report(self, progress: JobProgress) -> None:
-        """Have the next beats say how far the job has got."""
+        """Have the next heartbeats report this progress."""
         self._progress = progress
 
-    def enter(self, progress: JobProgress) -> None:
-        """Tell the desk at once that another stage begins: deaths are counted by stage.
+    def start_stage(self, progress: JobProgress) -> None:
+        """Report at once that a stage begins: lost workers are counted by stage.
 
         Raises:
             StaleClaim: The job is no longer this worker's.
@@ -114,36 +167,36 @@ class Lease:
         self.heartbeat()
         self._raise_if_stale()
 
-    def answer(self) -> Command:
-        """Return what the desk wants, asked at most every `ASK_EVERY_S`.
+    def command(self) -> Command:
+        """Return the job queue's command, polled at most every `POLL_EVERY_S`.
 
         Raises:
             StaleClaim: The job is no longer this worker's: whatever was made of it is to be dropped.
-            Leaving: The desk does not answer, and the worker is to leave.
+            WorkerStopping: The queue does not answer, and the worker is to stop.
         """
         self._raise_if_stale()
         if not self.is_good:
-            self._wait_for_desk()
+            self._wait_for_queue()
         now = self._clock()
-        if now >= self._ask_at:
-            self._ask()
+        if now >= self._poll_at:
+            self._poll()
             after = self._clock()
-            self._ask_at = after + max(ASK_EVERY_S, (after - now) / ASK_SHARE)
+            self._poll_at = after + max(POLL_EVERY_S, (after - now) / POLL_SHARE)
         self._raise_if_stale()
-        return self._wish
+        return self._command
 
-    def insist(self, write: Callable[[], T]) -> T:
-        """Return what a write to the desk returns, tried until the desk can be reached.
+    def retry(self, write: Callable[[], T]) -> T:
+        """Return what a write to the job queue returns, repeated until the queue can be reached.
 
         Raises:
             StaleClaim: The job is no longer this worker's.
-            Leaving: The desk does not answer, and the worker is to leave.
-            JobQueueError: The desk answers, and will not have it.
+            WorkerStopping: The queue does not answer, and the worker is to stop.
+            JobQueueError: The queue answers, and refuses the write.
         """
         retry_s, num_refusals = _FIRST_RETRY_S, 0
         while True:
             if not self.is_good:
-                self._wait_for_desk()
+                self._wait_for_queue()
             try:
                 return write()
             except BusyError as error:
@@ -156,42 +209,42 @@ class Lease:
             retry_s = min(2 * retry_s, _MAX_RETRY_S)
 
     def heartbeat(self) -> bool:
-        """Beat once and return whether the desk took it; if not, that is left for the next time."""
-        sent_at, told = self._clock(), self._progress
+        """Send one heartbeat and return whether the queue took it; a failed one is not repeated here."""
+        sent_at, progress = self._clock(), self._progress
         try:
-            self._wish = self._job_queue.heartbeat(self.claim, told)
+            self._command = self._job_queue.heartbeat(self.claim, progress)
         except StaleClaim:
             self._is_stale = True
         except (JobQueueError, BusyError) as error:
-            _log.warning("%s: no beat: %s", self.claim.id, error, extra={"job": self.claim.id})
+            _log.warning("%s: no heartbeat: %s", self.claim.id, error, extra={"job": self.claim.id})
         else:
-            self._good_until, self._told = sent_at + self.claim.lease_s, told
+            self._good_until, self._reported = sent_at + self.claim.lease_s, progress
             return True
         return False
 
-    def lose(self) -> None:
+    def mark_stale(self) -> None:
         """Note that a write was refused as stale, wherever that was."""
         self._is_stale = True
 
-    def _go_on(self) -> None:
-        quiet_s, turn_s = 0.0, min(TELL_EVERY_S, self._heartbeat_every_s)
-        while not self._has_ended.wait(turn_s) and not self._is_stale:
-            quiet_s += turn_s
-            has_news = self._progress != self._told
-            is_due = has_news or quiet_s >= self._heartbeat_every_s
-            if self._watchdog.is_well and is_due and self.heartbeat():
-                quiet_s = 0.0
+    def _send_heartbeats(self) -> None:
+        silent_s, tick_s = 0.0, min(PROGRESS_EVERY_S, self._heartbeat_every_s)
+        while not self._has_ended.wait(tick_s) and not self._is_stale:
+            silent_s += tick_s
+            has_news = self._progress != self._reported
+            is_due = has_news or silent_s >= self._heartbeat_every_s
+            if self._watchdog.is_alive and is_due and self.heartbeat():
+                silent_s = 0.0
 
-    def _ask(self) -> None:
+    def _poll(self) -> None:
         try:
-            self._wish = self._job_queue.poll_command(self.claim)
+            self._command = self._job_queue.poll_command(self.claim)
         except StaleClaim:
             self._is_stale = True
         except (JobQueueError, BusyError):
-            pass  # the beats say so, and count how long it lasts
+            pass  # the heartbeats log it, and count how long it lasts
 
-    def _wait_for_desk(self) -> None:
-        """Return when the desk has confirmed that the job is still this worker's."""
+    def _wait_for_queue(self) -> None:
+        """Return when the queue has confirmed that the job is still this worker's."""
         retry_s = _FIRST_RETRY_S
         while True:
             self.heartbeat()
@@ -202,11 +255,11 @@ class Lease:
             retry_s = min(2 * retry_s, _MAX_RETRY_S)
 
     def _wait(self, retry_s: float, error: Exception | None) -> None:
-        if self._is_leaving():
-            raise Leaving(self.claim.id)
-        kind = "full" if isinstance(error, StorageFullError) else "out of reach"
-        _log.warning("%s waits: the desk is %s", self.claim.id, kind, extra={"job": self.claim.id})
-        self._watchdog.wait()
+        if self._is_stopping():
+            raise WorkerStopping(self.claim.id)
+        why = "has no disk space" if isinstance(error, StorageFullError) else "cannot be reached"
+        _log.warning("%s waits: the job queue %s", self.claim.id, why, extra={"job": self.claim.id})
+        self._watchdog.waiting()
         self._sleep(retry_s)
 
     def _raise_if_stale(self) -> None:

@@ -1,146 +1,193 @@
-"""The loop around one generation of a job: report, obey, save, show.
+"""The step loop of a job: report progress, obey the job queue's command, save, show.
 
-What happens at the edge of a step, in this order: progress is noted, the desk's wish is obeyed, the
-state is saved if that is due, a preview is made if that is due. Not here: what is generated.
+Between two steps, in this order: progress is reported, the command is obeyed, a checkpoint is saved if
+it is due, a preview is made if it is due.
 """
 
-from dataclasses import dataclass
+import logging
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+from reelgrid.engine.checkpointer import Checkpointer
 from reelgrid.engine.generation import Generation, Progress
-from reelgrid.jobs import messages
-from reelgrid.jobs.messages import Command
+from reelgrid.errors import GenerationError
+from reelgrid.jobs.messages import Command, JobProgress, Timing
 from reelgrid.jobs.request import JobRequest, partial_blob
 from reelgrid.media import Provenance
-from reelgrid.workers.checkpoints import Saving
 from reelgrid.workers.context import WorkerContext
 from reelgrid.workers.lease import Lease
 from reelgrid.workers.previews import Previews, previews_prefix
 from reelgrid.workers.results import Frames
-from reelgrid.workers.stopwatch import Stopwatch
 
-_REASONS = {Command.PAUSE: "paused", Command.YIELD: "yielded"}
+NUM_COLD_STEPS = 1
+"""The first steps of a claim run on cold caches; timings leave them out if there are others."""
+
+_RELEASE_REASONS = {Command.PAUSE: "paused", Command.YIELD: "yielded"}
+
+_log = logging.getLogger(__name__)
 
 
-class Stopped(Exception):  # noqa: N818  # nothing went wrong
-    """The job is to be given back, with the reason; its state is saved where that is wanted."""
+class JobStopped(Exception):  # noqa: N818  # nothing went wrong
+    """The job is to be released, for the reason that is given; its checkpoint is saved if it needs one."""
+
+
+@dataclass(slots=True)
+class StageTimer:
+    """Seconds that one claim took, by stage, for the machine's profile.
+
+    Attributes:
+        workload: What the times are comparable for.
+    """
+
+    workload: str
+    _stages: dict[str, float] = field(default_factory=dict)
+    _step_s: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to `stage`: load or write.
+
+        Yields:
+            Nothing.
+        """
+        start = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, took_s: float) -> None:
+        """Add seconds to a stage: load, encode, step, decode or write."""
+        if stage == "step":
+            self._step_s.append(took_s)
+        else:
+            self._stages[stage] = self._stages.get(stage, 0.0) + took_s
+
+    @property
+    def timing(self) -> Timing:
+        """All stages that were measured."""
+        warm = self._step_s[NUM_COLD_STEPS:] or self._step_s
+        times = {f"{stage}_s": took_s for stage, took_s in self._stages.items()}
+        step_s = statistics.mean(warm) if warm else None
+        return Timing(workload=self.workload, step_s=step_s, **times)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Iteration:
-    """Iterates over the generations of one claim.
+class StepLoop:
+    """Runs the generations of one claim.
 
     Attributes:
-        saving: Saves them.
-        previews: Shows them.
-        watch: Is told what each part took.
+        timer: Is told what each stage took.
     """
 
     context: WorkerContext
     lease: Lease
-    order: JobRequest
-    saving: Saving
+    job_request: JobRequest
+    checkpointer: Checkpointer
     previews: Previews
-    watch: Stopwatch
+    timer: StageTimer
 
-    def frames(
-        self, generation: Generation, number: int, step: int, provenance: Provenance
-    ) -> Frames:
-        """Return the frames of a generation, iterated to its end.
+    def run(self, generation: Generation, number: int, step: int, provenance: Provenance) -> Frames:
+        """Return the frames of a generation, after all its steps.
 
         Args:
-            generation: New, or taken up.
+            generation: New, or restored.
             number: Of the image; 0 for a clip.
-            step: Steps that it has behind it.
+            step: Steps that it has done.
             provenance: For its previews.
 
         Raises:
-            Stopped: The job is to be given back.
+            JobStopped: The job is to be released.
             StaleClaim: The job is no longer this worker's.
             GenerationError: It failed.
         """
-        self.context.watchdog.enter("encode")
-        self._enter("denoise" if step else "encode", number, step)
+        self.context.watchdog.start_stage("encode")
+        self._start_stage("denoise" if step else "encode", number, step)
         for progress in generation:
-            self._note(generation, progress, number)
+            self._report(generation, progress, number)
             if progress.stage != "decode":
-                done = self._before(number) + progress.step
+                done = self._steps_before(number) + progress.step
                 self._obey(generation, done)
                 is_last = bool(done) and progress.step == progress.num_steps
-                self.saving.save_if_due(generation, done, is_last=is_last)
+                self.checkpointer.save_if_due(generation, done, is_last=is_last)
                 self._show(generation, progress, number, provenance)
         return generation.frames
 
-    def obey_without_saving(self) -> None:
-        """Stop if the desk or the worker wants it, where there is nothing new to save.
+    def stop_if_asked(self) -> None:
+        """Stop if the job queue or the worker asks for it, where there is nothing new to save.
 
         Raises:
-            Stopped: It is wanted.
+            JobStopped: It is asked for.
         """
         reason = self._reason_to_stop()
         if reason is not None:
-            raise Stopped(reason)
+            raise JobStopped(reason)
 
     def _obey(self, generation: Generation, step: int) -> None:
         reason = self._reason_to_stop()
         if reason is None:
             return
         if reason != Command.CANCEL:
-            self.saving.save_now(generation, step)
-        raise Stopped(reason)
+            try:
+                self.checkpointer.save_now(generation, step)
+            except GenerationError as error:  # the job goes on from the checkpoint before
+                _log.warning("%s", error, extra={"job": self.lease.claim.id})
+        raise JobStopped(reason)
 
     def _reason_to_stop(self) -> str | None:
-        answer = self.lease.answer()
-        if answer is Command.CANCEL:
+        command = self.lease.command()
+        if command is Command.CANCEL:
             return Command.CANCEL
-        return "stopped" if self.context.is_leaving() else _REASONS.get(answer)
+        return "stopped" if self.context.is_stopping() else _RELEASE_REASONS.get(command)
 
-    def _note(self, generation: Generation, progress: Progress, number: int) -> None:
-        """Tell the desk, the watch, the journal and the pulse what was done."""
-        timings, step = generation.timings, self._before(number) + progress.step
+    def _report(self, generation: Generation, progress: Progress, number: int) -> None:
+        """Tell the job queue, the timer, the trace and the watchdog what was done."""
+        timings, step = generation.timings, self._steps_before(number) + progress.step
         if progress.stage == "denoise":
             claim = self.lease.claim
-            self.context.trace.note("step", job=claim.id, epoch=claim.epoch, step=step)
-            self.watch.add("step", timings.step_s[-1])
-            self.context.watchdog.step(progress.step_s)
-            self.lease.report(self._progress("denoise", step))
+            self.context.trace.record("step", job=claim.id, epoch=claim.epoch, step=step)
+            self.timer.add("step", timings.step_s[-1])
+            self.context.watchdog.step_done(progress.step_s)
+            self.lease.report(self._job_progress("denoise", step))
         else:
-            self.watch.add(progress.stage, getattr(timings, f"{progress.stage}_s"))
+            self.timer.add(progress.stage, getattr(timings, f"{progress.stage}_s"))
         if progress.stage == "encode":
-            self._enter("denoise", number, progress.step)
+            self._start_stage("denoise", number, progress.step)
         elif progress.stage == "denoise" and progress.step == progress.num_steps:
-            self.context.watchdog.enter("decode")
-            self._enter("decode", number, progress.step)
+            self.context.watchdog.start_stage("decode")
+            self._start_stage("decode", number, progress.step)
 
-    def _enter(self, stage: str, number: int, step: int) -> None:
-        """Report a stage at once; but for the last image, they all count as denoising."""
-        is_last = number == self.order.num_images - 1
-        known = stage if is_last or (number == 0 and stage == "encode") else "denoise"
-        self.lease.enter(self._progress(known, self._before(number) + step))
+    def _start_stage(self, stage: str, number: int, step: int) -> None:
+        """Report a stage at once; all but those of the last image count as denoising."""
+        is_last = number == self.job_request.num_images - 1
+        reported = stage if is_last or (number == 0 and stage == "encode") else "denoise"
+        self.lease.start_stage(self._job_progress(reported, self._steps_before(number) + step))
 
-    def _progress(self, stage: str, step: int) -> messages.JobProgress:
-        return messages.JobProgress(stage=stage, step=step, preview=self.previews.latest)
+    def _job_progress(self, stage: str, step: int) -> JobProgress:
+        return JobProgress(stage=stage, step=step, preview=self.previews.latest)
 
     def _show(
         self, generation: Generation, progress: Progress, number: int, provenance: Provenance
     ) -> None:
         claim = self.lease.claim
-        partial = self._partial(progress)
+        partial = self._partial_image_due(progress)
         if partial is not None:
             blob = partial_blob(claim.id, number, partial)
             self.previews.make(generation, provenance, blob, is_kept=True)
         elif progress.step and self.previews.is_due:
-            step = self._before(number) + progress.step
+            step = self._steps_before(number) + progress.step
             blob = f"{previews_prefix(claim.id)}{claim.epoch:05}-{step:06}.webp"
             self.previews.make(generation, provenance, blob)
 
-    def _partial(self, progress: Progress) -> int | None:
+    def _partial_image_due(self, progress: Progress) -> int | None:
         """Return which partial image is due after this step: they are spread over the steps."""
-        wanted = self.order.num_partial_images
-        for number in range(wanted):
-            at = max(1, (number + 1) * progress.num_steps // (wanted + 1))
+        num_partial = self.job_request.num_partial_images
+        for number in range(num_partial):
+            at = max(1, (number + 1) * progress.num_steps // (num_partial + 1))
             if progress.step == at and progress.stage == "denoise":
                 return number
         return None
 
-    def _before(self, number: int) -> int:
-        return number * self.order.request.num_steps
+    def _steps_before(self, number: int) -> int:
+        return number * self.job_request.request.num_steps

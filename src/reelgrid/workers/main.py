@@ -1,4 +1,4 @@
-"""The life of a worker process: gather what it works with, load its model, work, leave."""
+"""What a worker process does from its settings to its end: open the stores, load the model, work."""
 
 import os
 from collections.abc import Sequence
@@ -12,107 +12,112 @@ from reelgrid.media.manifest import sign
 from reelgrid.media.signer import signer_from_settings
 from reelgrid.settings import Settings
 from reelgrid.store.blobs import Blobs
-from reelgrid.workers.context import WorkerContext
-from reelgrid.workers.journal import Trace
-from reelgrid.workers.machine import Machine, needed_gib
-from reelgrid.workers.pipes import Signs
-from reelgrid.workers.pulse import Watchdog
-from reelgrid.workers.results import Sign, leave_unsigned
-from reelgrid.workers.scratch import empty_scratch
-from reelgrid.workers.settings import Started
+from reelgrid.workers.context import Trace, WorkerContext
+from reelgrid.workers.lease import Watchdog
+from reelgrid.workers.model_cache import WorkerDevice, needed_gib
+from reelgrid.workers.pipes import LivenessPipe
+from reelgrid.workers.results import Sign, empty_scratch, leave_unsigned
+from reelgrid.workers.settings import WorkerSettings
 from reelgrid.workers.shutdown import GracefulShutdown
-from reelgrid.workers.slot_lock import succeeding
+from reelgrid.workers.slot_lock import hold_slot
 from reelgrid.workers.worker import Worker
 
 NICENESS = 10
-"""How far a worker on the processor stands behind the server beside it, which has to answer at once."""
+"""Niceness of a worker on the processor: the server beside it has to answer at once."""
 
 
-def live(started: Started, signs: Signs, watchdog: Watchdog, departure: GracefulShutdown) -> None:
-    """Work until told to leave.
+def serve(
+    settings: WorkerSettings,
+    watchdog: Watchdog,
+    liveness: LivenessPipe,
+    shutdown: GracefulShutdown,
+    *,
+    is_supervised: bool,
+) -> None:
+    """Work until told to stop.
 
     Raises:
-        ReelgridError: The worker cannot begin: no database, no such device, no such model.
+        ReelgridError: The worker cannot start: no database, no such device, no such model.
     """
-    settings = started.settings
-    machine = Machine(settings.device, settings.dtype)
-    _refuse_what_never_fits(settings.models, machine)
-    if started.ends is not None and machine.device.type == "cpu":
+    device = WorkerDevice(settings.device, settings.dtype)
+    _refuse_what_never_fits(settings.models, device)
+    if is_supervised and device.device.type == "cpu":
         os.nice(NICENESS)
     with (
         closing(open_job_queue(settings.database)) as job_queue,
-        succeeding(settings.scratch, started.name, job_queue.worker_died),
+        hold_slot(settings.scratch, settings.name, job_queue.worker_died),
     ):
-        context = _settle(started, machine, job_queue, departure, watchdog)
-        _work(context, machine, settings.models, departure, signs)
-        job_queue.worker_died(started.name)
+        context = _prepare(settings, device, job_queue, watchdog, shutdown)
+        _work(context, device, settings.models, shutdown, liveness)
+        job_queue.worker_died(settings.name)
 
 
-def _settle(
-    started: Started,
-    machine: Machine,
+def _prepare(
+    settings: WorkerSettings,
+    device: WorkerDevice,
     job_queue: SqlJobQueue,
-    departure: GracefulShutdown,
     watchdog: Watchdog,
+    shutdown: GracefulShutdown,
 ) -> WorkerContext:
-    """Return the worker's place, with the first of its models in memory."""
-    settings, model_cache = started.settings, machine.model_cache()
+    """Return the worker's context, with the first of its models in memory."""
+    model_cache = device.model_cache()
     empty_scratch(settings.scratch)
     for name in settings.models[:1]:
-        watchdog.enter("load")
-        model_cache.take(name)
-        watchdog.rest()
+        watchdog.start_stage("load")
+        model_cache.get(name)
+        watchdog.idle()
     return WorkerContext(
-        worker=started.name,
+        worker=settings.name,
         job_queue=job_queue,
         blobs=Blobs(settings.blobs),
         model_cache=model_cache,
         scratch=settings.scratch,
         intervals=settings.intervals,
-        sign=_signing() if settings.is_signed else leave_unsigned,
-        trace=Trace(settings.trace, started.name),
-        is_leaving=lambda: departure.is_wanted,
+        prompts_in_metadata=settings.prompts_in_metadata,
+        sign=_signing(settings.data) if settings.is_signed else leave_unsigned,
+        trace=Trace(settings.trace, settings.name),
+        is_stopping=lambda: shutdown.is_requested,
         watchdog=watchdog,
     )
 
 
 def _work(
     context: WorkerContext,
-    machine: Machine,
+    device: WorkerDevice,
     models: tuple[str, ...],
-    departure: GracefulShutdown,
-    signs: Signs,
+    shutdown: GracefulShutdown,
+    liveness: LivenessPipe,
 ) -> None:
-    """Take jobs until told to leave."""
-    info = machine.info(context.worker, frozenset(models) or None, context.model_cache)
-    worker = Worker(context, info, departure.wake)
-    departure.begin(worker.give_up)
-    context.trace.note("ready", pid=os.getpid())
-    signs.ready()
-    worker.work()
-    departure.left()
-    context.trace.note("left")
+    """Take jobs until told to stop."""
+    info = device.info(context.worker, frozenset(models) or None, context.model_cache)
+    worker = Worker(context, info, shutdown.wake)
+    shutdown.arm(worker.abandon)
+    context.trace.record("ready", pid=os.getpid())
+    liveness.ready()
+    worker.run()
+    shutdown.finished()
+    context.trace.record("left")
 
 
-def _refuse_what_never_fits(models: tuple[str, ...], machine: Machine) -> None:
+def _refuse_what_never_fits(models: tuple[str, ...], device: WorkerDevice) -> None:
     for name in models:
         need_gib = needed_gib(name)
-        if need_gib is not None and machine.device.type == "cuda" and need_gib > machine.memory_gib:
+        if need_gib is not None and device.device.type == "cuda" and need_gib > device.memory_gib:
             raise ModelMemoryError(
-                f"{name} needs {need_gib:.1f} GiB, {machine.name} has {machine.memory_gib:.1f}: "
+                f"{name} needs {need_gib:.1f} GiB, {device.name} has {device.memory_gib:.1f}: "
                 "choose a smaller model or a larger device"
             )
 
 
-def _signing() -> Sign:
+def _signing(data: Path | None) -> Sign:
     """Return what signs with the certificate that the user's settings name.
 
-    It is read for every file, so that a renewed one needs no restart.
+    The certificate is read again for every file, so that a renewed one needs no restart.
 
     Raises:
-        RequestError: The certificate will not do.
+        RequestError: The certificate cannot be used.
     """
-    settings = Settings()
+    settings = Settings() if data is None else Settings(data=data)
     signer_from_settings(settings)
 
     def sign_now(path: Path, provenance: Provenance, *, sources: Sequence[Path]) -> None:

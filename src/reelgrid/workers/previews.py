@@ -1,18 +1,18 @@
-"""Small pictures of a job on its way, for whoever is watching.
+"""Preview images of a running job, written by a background thread.
 
-They cost no more than a fiftieth of the time, and are written on a thread of their own; one that is
-still being written is waited for by nobody. Not here: how a preview is computed (`engine.preview`).
+They take no more than a fiftieth of the time; nothing waits for one that is still being written.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reelgrid.engine.checkpointer import BackgroundWriter
 from reelgrid.engine.generation import Generation
 from reelgrid.errors import GenerationError
 from reelgrid.media import Provenance, write_image
@@ -22,13 +22,13 @@ PREVIEW_EVERY_S = 1.0
 COST_SHARE = 0.02
 
 _QUALITY = 80
-_NUM_KEPT = 2  # a client may be about to fetch the one before
+_NUM_KEPT = 2  # a client may be about to download the previous one
 
 _log = logging.getLogger(__name__)
 
 
 def previews_prefix(job_id: str) -> str:
-    """Return what the names of a job's previews begin with."""
+    """Return the prefix of the names of a job's preview blobs."""
     return f"previews/{job_id}/"
 
 
@@ -36,11 +36,11 @@ class Previews:
     """Makes previews of one claim, until the end of the `with` block.
 
     Args:
-        blobs: Where they go.
-        scratch: Folder for the picture before it is a blob.
+        blobs: Where they are stored.
+        scratch: Folder for the image before it is a blob.
         may_write: Asked before a blob is written: whether the job is still this worker's.
-        every_s: Seconds from one to the next, at least.
-        clock: Seconds from any beginning, never set back.
+        every_s: Least seconds from one to the next.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -58,40 +58,37 @@ class Previews:
         self._every_s = every_s
         self._clock = clock
         self._due_at = clock() + every_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="previews")
-        self._writing: Future[None] | None = None
+        self._writer = BackgroundWriter("previews")
         self._kept: list[str] = []
 
-    def __enter__(self) -> "Previews":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        self.settle()
-        self._thread.shutdown(wait=True)
+    def __exit__(self, *error: object) -> None:
+        self._writer.__exit__(*error)
 
     @property
     def latest(self) -> str | None:
-        """The blob of the latest preview; none before the first."""
+        """The blob of the latest preview; `None` before the first."""
         return self._kept[-1] if self._kept else None
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for one, and the last one is written."""
-        is_writing = self._writing is not None and not self._writing.done()
-        return not is_writing and self._clock() >= self._due_at
+        return not self._writer.is_busy and self._clock() >= self._due_at
 
     def make(
         self, generation: Generation, provenance: Provenance, blob: str, *, is_kept: bool = False
     ) -> None:
-        """Begin to make a preview of a generation that stands between two steps.
+        """Compute a preview of a generation between two steps, and begin to write it.
 
         Args:
             generation: What is shown.
-            provenance: Goes into the picture.
-            blob: Where it goes.
-            is_kept: Whether it outlives the previews after it.
+            provenance: Written into the image.
+            blob: Its name.
+            is_kept: Whether later previews leave it in place.
         """
-        self.settle()
+        self._writer.wait()
         start = self._clock()
         try:
             frame = generation.preview()
@@ -101,13 +98,7 @@ class Previews:
             return
         end = self._clock()
         self._due_at = end + max(self._every_s, (end - start) / COST_SHARE)
-        self._writing = self._thread.submit(self._write, frame, provenance, blob, is_kept)
-
-    def settle(self) -> None:
-        """Return when the preview that is being written is written."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+        self._writer.start(lambda: self._write(frame, provenance, blob, is_kept))
 
     def _write(
         self, frame: NDArray[np.uint8], provenance: Provenance, blob: str, is_kept: bool
@@ -120,7 +111,7 @@ class Previews:
                 if not is_kept:
                     self._keep(blob)
         except Exception as error:  # noqa: BLE001  # the work matters more
-            _log.info("a preview is not kept: %s", error)
+            _log.info("a preview is not stored: %s", error)
         finally:
             file.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""A worker's place in a folder, held by a lock that the system drops when its process is gone.
+"""One lock per worker slot, held as long as the process lives and dropped by the system with it.
 
-Whoever gets the lock knows that the worker before it is dead, and can end its leases at once: after
-a crash that took the supervisor too, nobody waits for a lease to run out.
+Whoever gets the lock knows that the slot's last worker is dead, and ends its leases at once: after a
+crash that took the supervisor too, no job waits for a lease to expire.
 """
 
 import time
@@ -13,49 +13,48 @@ from reelgrid.errors import BusyError
 from reelgrid.store import lock_file
 
 PATIENCE_S = 30.0
-"""A worker that was told to leave has left by then."""
+"""A worker that was told to stop has ended by then."""
 
-_LOOK_EVERY_S = 0.05
+_RETRY_EVERY_S = 0.05
 
 
 @contextmanager
-def succeeding(
+def hold_slot(
     scratch: Path,
     name: str,
-    end_leases: Callable[[str], object],
+    worker_died: Callable[[str], object],
     *,
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[None]:
-    """Hold the place of the worker whose scratch folder this is, as long as the block lasts.
+    """Hold the slot whose scratch folder this is, as long as the block lasts.
 
     Args:
-        scratch: The folder; the lock lies beside it.
+        scratch: The folder; the lock file lies beside it.
         name: Id of this worker.
-        end_leases: Is told the id of the worker that was there before, which is dead, if there was
-            one. Its name is kept until that is done: killed meanwhile, this worker's successor does
-            it.
-        patience_s: How long to wait for one that is still leaving.
+        worker_died: Ends the leases of the slot's last worker, if there was one. Its name stays in
+            the lock file until that is done: if this worker is killed meanwhile, the next one does it.
+        patience_s: How long to wait for a worker that is still stopping.
         sleep: Waits so many seconds.
 
     Yields:
         Nothing.
 
     Raises:
-        BusyError: Another worker is there and does not leave.
+        BusyError: Another worker holds the slot and does not stop.
     """
     lock = scratch.with_name(f"{scratch.name}.worker")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        _hold_patiently(held, lock, patience_s, sleep)
+        _lock_patiently(held, lock, patience_s, sleep)
         before = lock.read_text(encoding="utf-8").strip()
         if before:
-            end_leases(before)
+            worker_died(before)
         lock.write_text(name, encoding="utf-8")
         yield
 
 
-def _hold_patiently(
+def _lock_patiently(
     held: ExitStack, lock: Path, patience_s: float, sleep: Callable[[float], object]
 ) -> None:
     waited_s = 0.0
@@ -67,5 +66,5 @@ def _hold_patiently(
                 raise BusyError(f"another worker is at work in {lock.parent}") from None
         else:
             return
-        sleep(_LOOK_EVERY_S)
-        waited_s += _LOOK_EVERY_S
+        sleep(_RETRY_EVERY_S)
+        waited_s += _RETRY_EVERY_S

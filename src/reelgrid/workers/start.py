@@ -1,99 +1,108 @@
-"""The generation that a claim begins with: taken up where it was saved, or new.
+"""The generation that a claim starts with: restored from the newest usable checkpoint, or new.
 
-Not here: how a state is read (`resuming`).
+A checkpoint that is truncated, of another model or of other software is passed over for the one before
+it, logged and counted.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reelgrid.engine.generation import Generation
-from reelgrid.errors import RequestError
+from reelgrid.errors import BusyError, CheckpointError, JobQueueError, RequestError
 from reelgrid.jobs.messages import Claim
 from reelgrid.jobs.request import JobRequest
 from reelgrid.media import Provenance, last_frame, media_type_of, write_image
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import CompleteRequest
 from reelgrid.workers.context import WorkerContext
-from reelgrid.workers.resuming import take_up
+
+RESUMES = "resumes"
+"""Name of the job queue's counter of generations that were restored from a checkpoint."""
+
+REFUSED_CHECKPOINTS = "checkpoints_refused"
+"""Name of the job queue's counter of checkpoints that could not be used."""
+
+_log = logging.getLogger(__name__)
 
 
-class Opening:
-    """Opens the generations of one claim, one for each image of an image job.
+def image_request(job_request: JobRequest, number: int) -> CompleteRequest:
+    """Return the request of image `number`, 0 for a clip, without its first frame."""
+    return job_request.request.with_(seed=job_request.request.seed + number)
 
-    Args:
-        context: What the worker has.
-        claim: The job.
-        order: Its request.
-        model: The loaded model.
+
+def restore(
+    context: WorkerContext, claim: Claim, job_request: JobRequest, model: LoadedModel, number: int
+) -> tuple[Generation, int] | None:
+    """Return the generation of image `number`, 0 for a clip, from its newest usable checkpoint.
+
+    Returns:
+        The generation and the steps that it has done, or `None` where there is no checkpoint of this
+        image: one of an image that is stored already is of no use to the next.
     """
-
-    def __init__(
-        self, context: WorkerContext, claim: Claim, order: JobRequest, model: LoadedModel
-    ) -> None:
-        self._context = context
-        self._claim = claim
-        self._order = order
-        self._model = model
-        self._saved: Generation | None = None
-        self._saved_step = 0
-
-    def take_up(self, number: int) -> None:
-        """Look for a saved state of image `number`, 0 for a clip; others are of no use any more."""
-        taken = take_up(self._claim, self._model, self._context.blobs, self._context.job_queue)
-        if taken is None:
-            return
-        generation, state = taken
-        if generation.request.seed == self.request(number).seed:
-            self._saved, self._saved_step = generation, state.step - number * self._order_steps
-        else:
-            generation.close()
-
-    def request(self, number: int) -> CompleteRequest:
-        """Return the request of image `number`, 0 for a clip, but for its first frame."""
-        return self._order.request.with_(seed=self._order.request.seed + number)
-
-    @contextmanager
-    def open(self, number: int) -> Iterator[tuple[Generation, int]]:
-        """Yield the generation of image `number`, 0 for a clip, and the steps that it has behind it.
-
-        Yields:
-            Both; the generation is closed at the end of the block.
-
-        Raises:
-            RequestError: The first frame is gone, or the model cannot make this.
-        """
-        generation, step = self._saved, self._saved_step
-        self._saved = None
-        if generation is None:
-            with self._first_frame() as path:
-                request = self.request(number).with_(first_frame=path)
-                generation, step = Generation(self._model, request), 0
-        with generation:
-            yield generation, step
-
-    @property
-    def _order_steps(self) -> int:
-        return self._order.request.num_steps
-
-    @contextmanager
-    def _first_frame(self) -> Iterator[Path | None]:
-        blob = self._order.first_frame or self._order.extends
-        if blob is None:
-            yield None
-            return
+    for checkpoint in claim.job.checkpoints:
         try:
-            with self._context.blobs.as_file(blob) as path:
-                yield self._as_picture(path)
-        except FileNotFoundError:
-            raise RequestError("the file that the clip begins with is gone") from None
+            with context.blobs.as_file(checkpoint.blob) as path:
+                generation = Generation.restore(path, model)
+        except (CheckpointError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            _log.warning(
+                "%s: the checkpoint at step %d cannot be used: %s",
+                claim.id,
+                checkpoint.step,
+                reason,
+                extra={"job": claim.id},
+            )
+            _count(context, claim, REFUSED_CHECKPOINTS)
+            continue
+        _log.info("%s resumes at step %d", claim.id, checkpoint.step, extra={"job": claim.id})
+        _count(context, claim, RESUMES)
+        if generation.request.seed == image_request(job_request, number).seed:
+            return generation, checkpoint.step - number * job_request.request.num_steps
+        generation.close()
+        return None
+    return None
 
-    def _as_picture(self, path: Path) -> Path:
-        """Return the picture, or the last frame of the video, as an image file."""
-        kind = media_type_of(path)
-        if kind is None or not kind.is_video:
-            return path
-        picture = self._context.scratch / "first-frame.png"
-        origin = Provenance(prompt="", seed=0, model="", software="", prompts_in_metadata=False)
-        write_image(last_frame(path), picture, provenance=origin)
-        return picture
+
+def new_generation(
+    context: WorkerContext, job_request: JobRequest, model: LoadedModel, number: int
+) -> Generation:
+    """Return a new generation of image `number`, 0 for a clip.
+
+    Raises:
+        RequestError: The first frame is gone, or the model cannot make this.
+    """
+    with _first_frame(context, job_request) as path:
+        return Generation(model, image_request(job_request, number).with_(first_frame=path))
+
+
+@contextmanager
+def _first_frame(context: WorkerContext, job_request: JobRequest) -> Iterator[Path | None]:
+    blob = job_request.first_frame or job_request.extends
+    if blob is None:
+        yield None
+        return
+    try:
+        with context.blobs.as_file(blob) as path:
+            yield _as_image(path, context.scratch)
+    except FileNotFoundError:
+        raise RequestError("the file that the clip begins with is gone") from None
+
+
+def _as_image(path: Path, scratch: Path) -> Path:
+    """Return the image, or the last frame of the video, as an image file."""
+    media_type = media_type_of(path)
+    if media_type is None or not media_type.is_video:
+        return path
+    image = scratch / "first-frame.png"
+    origin = Provenance(prompt="", seed=0, model="", software="", prompts_in_metadata=False)
+    write_image(last_frame(path), image, provenance=origin)
+    return image
+
+
+def _count(context: WorkerContext, claim: Claim, name: str) -> None:
+    try:
+        context.job_queue.observe(name, claim.job.model)
+    except (JobQueueError, BusyError):
+        _log.warning("%s was not counted", name, extra={"job": claim.id})

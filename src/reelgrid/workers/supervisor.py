@@ -1,30 +1,31 @@
-"""Starts worker processes, starts them again when they die, and stops them.
+"""Starts worker processes, restarts them when they die, and stops them.
 
-A dead worker's lease is ended at once, so that its job need not wait for it to run out; that is
-done only when the system has said that the process is gone. Not here: what a worker does, and
-leases of workers that live elsewhere.
+Every process is started blank and told by one message which worker it is. One more process, the
+standby, has not been told yet: it has imported everything already and replaces whichever worker dies
+first. A dead worker's leases are ended at once, so that its job need not wait for them to expire, but
+only after the system has confirmed that the process is gone.
 """
 
-import functools
 import logging
 import secrets
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from reelgrid.workers.child import Build, Child
-from reelgrid.workers.pipes import SIGN_EVERY_S, WAKE, Ends
-from reelgrid.workers.standby import Standby
+from reelgrid.workers.pipes import ALIVE_EVERY_S, WAKE, WorkerProcess
+from reelgrid.workers.settings import WorkerSettings
 
+PROGRAM = (sys.executable, "-m", "reelgrid.workers")
 FROZEN_AFTER_S = 20.0
 GRACE_S = 15.0
 MAX_PAUSE_S = 30.0
 CRASH_LOOP = 3
-"""So many deaths in a row before a worker could take work are said to be a crash loop."""
+"""Deaths in a row, each before the worker could take work, that are reported as a crash loop."""
 
 _FIRST_PAUSE_S = 0.5
 
@@ -32,8 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Slot:
-    """A place for a worker, whichever process holds it now.
+class WorkerSlot:
+    """One worker of the server, whichever process it is now.
 
     Attributes:
         is_ready: Whether its process can take work.
@@ -44,7 +45,7 @@ class Slot:
 
     number: int
     name: str = ""
-    child: Child | None = None
+    worker: WorkerProcess | None = None
     is_ready: bool = False
     num_starts: int = 0
     num_early_deaths: int = 0
@@ -53,8 +54,8 @@ class Slot:
 
     @property
     def process(self) -> "subprocess.Popen[bytes] | None":
-        """The process that holds the place now."""
-        return None if self.child is None else self.child.process
+        """The slot's process now."""
+        return None if self.worker is None else self.worker.process
 
     @property
     def is_crash_looping(self) -> bool:
@@ -66,39 +67,40 @@ class Supervisor:
     """Keeps workers running until it is stopped, or its process dies.
 
     Args:
-        commands: For each worker, what gives its command line from its name and its pipe ends.
-        end_leases: Ends the leases of the worker of that name; called when its process is gone.
-        environment: Variables for the workers, beside this process's own.
-        spare: Gives the command line of a spare process; none keeps no spare.
-        frozen_after_s: A worker that shows no sign of life for this long is killed.
-        grace_s: A worker that is to stop is killed after this long.
+        workers: Settings of each worker; a process gets a name of its own besides.
+        worker_died: Ends the leases of the worker of that name; called when its process is gone.
+        has_standby: Whether a process is kept ready that replaces the next worker that dies.
+        program: Command line of a blank worker process.
+        frozen_after_s: A worker that sends no sign of life for this long is killed.
+        grace_s: A worker that is asked to stop is killed after this long.
     """
 
     def __init__(
         self,
-        commands: Sequence[Callable[[str, Ends], list[str]]],
-        end_leases: Callable[[str], object],
+        workers: Sequence[WorkerSettings],
+        worker_died: Callable[[str], object],
         *,
-        environment: dict[str, str] | None = None,
-        spare: Build | None = None,
+        has_standby: bool = False,
+        program: Sequence[str] = PROGRAM,
         frozen_after_s: float = FROZEN_AFTER_S,
         grace_s: float = GRACE_S,
     ) -> None:
-        self._commands = commands
-        self._end_leases = end_leases
-        self._environment = environment or {}
-        self._spare = Standby(spare, self._environment)
+        self._workers = workers
+        self._worker_died = worker_died
+        self._has_standby = has_standby
+        self._program = program
         self._frozen_after_s = frozen_after_s
         self._grace_s = grace_s
         self._is_stopping = threading.Event()
-        self._lock = threading.Lock()
-        self.slots = tuple(Slot(number) for number in range(len(commands)))
+        self._lock = threading.Lock()  # of the slots' processes, names and the standby
+        self._standby: WorkerProcess | None = None
+        self.slots = tuple(WorkerSlot(number) for number in range(len(workers)))
 
     def start(self) -> None:
         """Start all workers and return; a thread for each keeps it running."""
         for slot in self.slots:
             slot.thread = threading.Thread(
-                target=self._keep, args=(slot,), name=f"keeper-{slot.number}", daemon=True
+                target=self._run, args=(slot,), name=f"slot-{slot.number}", daemon=True
             )
             slot.thread.start()
 
@@ -106,22 +108,23 @@ class Supervisor:
         """Tell the workers that there may be work; cheap, and never waits."""
         with self._lock:
             for slot in self.slots:
-                if slot.child is not None:
-                    slot.child.tell(WAKE)
+                if slot.worker is not None:
+                    slot.worker.send(WAKE)
 
     def stop(self) -> None:
-        """Ask all workers to save and leave, kill those that do not, and return when all are gone."""
+        """Ask all workers to save and exit, kill those that do not, and return when all are gone."""
         self._is_stopping.set()
         for slot in self.slots:
             self._signal(slot, signal.SIGTERM)
-        self._spare.stop()
+        if (standby := self._take_standby()) is not None:
+            standby.kill()
         give_up_at = time.monotonic() + self._grace_s
         for slot in self.slots:
             if slot.thread is not None:
                 slot.thread.join(max(0.0, give_up_at - time.monotonic()))
         for slot in self.slots:
             if slot.thread is not None and slot.thread.is_alive():
-                _log.warning("worker %s does not leave and is killed", slot.name)
+                _log.warning("worker %s does not stop and is killed", slot.name)
                 self._signal(slot, signal.SIGKILL)
                 slot.thread.join()
 
@@ -140,71 +143,93 @@ class Supervisor:
             if slot.is_crash_looping
         )
 
-    def _keep(self, slot: Slot) -> None:
+    def _run(self, slot: WorkerSlot) -> None:
         """Run one process after another until told to stop."""
         while not self._is_stopping.is_set():
             try:
-                child = self._start(slot)
+                worker = self._start(slot)
             except OSError as error:
                 slot.num_early_deaths += 1
                 slot.failure = str(error)
                 _log.error("worker %d cannot be started: %s", slot.number, error)
             else:
-                self._watch(slot, child)
-                self._bury(slot, child)
+                self._watch(slot, worker)
+                self._handle_death(slot, worker)
             self._is_stopping.wait(self._pause_s(slot))
 
-    def _start(self, slot: Slot) -> Child:
+    def _start(self, slot: WorkerSlot) -> WorkerProcess:
+        """Return a process that was told to be this worker: the standby if there is one, or a new one."""
         name = f"{socket.gethostname()[:40]}-{slot.number}-{secrets.token_hex(4)}"
-        build = functools.partial(self._commands[slot.number], name)
-        child = self._spare.hire(build) or Child(build, self._environment)
+        message = self._workers[slot.number].model_copy(update={"name": name}).message()
+        worker = self._take_standby()
+        if worker is None or not worker.send(message):
+            if worker is not None:  # it is dead
+                worker.kill()
+            worker = WorkerProcess(self._program)
+            worker.send(message)
         with self._lock:
-            slot.name, slot.child = name, child
+            slot.name, slot.worker = name, worker
             slot.num_starts += 1
         if self._is_stopping.is_set():  # asked to stop while it started
             self._signal(slot, signal.SIGTERM)
-        return child
+        return worker
 
-    def _watch(self, slot: Slot, child: Child) -> None:
-        """Return when the process closes its signs; one that is silent for too long is killed.
+    def _take_standby(self) -> WorkerProcess | None:
+        with self._lock:
+            standby, self._standby = self._standby, None
+        return standby
+
+    def _prepare_standby(self) -> None:
+        """Start the standby if there is none; a failure is logged, not raised."""
+        with self._lock:
+            if not self._has_standby or self._standby is not None or self._is_stopping.is_set():
+                return
+            try:
+                self._standby = WorkerProcess(self._program)
+            except OSError as error:
+                _log.warning("no standby worker can be started: %s", error)
+
+    def _watch(self, slot: WorkerSlot, worker: WorkerProcess) -> None:
+        """Return when the process closes its liveness pipe; one that is silent for too long is killed.
 
         Silence is counted in waits, not read from a clock: if this process was stopped itself, it
-        has not waited.
+        has not waited. A process that the system cannot kill is killed and logged once.
         """
-        num_quiet = 0
-        while (heard := child.signs.wait(SIGN_EVERY_S)) != "end":
+        num_quiet, is_killed = 0, False
+        while (heard := worker.liveness.wait(ALIVE_EVERY_S)) != "end":
             num_quiet = num_quiet + 1 if heard == "quiet" else 0
-            if child.signs.is_ready and not slot.is_ready:
+            if worker.liveness.is_ready and not slot.is_ready:
                 slot.is_ready = True
-                self._spare.prepare()
-            if num_quiet * SIGN_EVERY_S > self._frozen_after_s:
+                self._prepare_standby()
+            if num_quiet * ALIVE_EVERY_S > self._frozen_after_s and not is_killed:
                 _log.warning("worker %s shows no sign of life and is killed", slot.name)
                 self._signal(slot, signal.SIGKILL)
+                is_killed = True
 
-    def _bury(self, slot: Slot, child: Child) -> None:
+    def _handle_death(self, slot: WorkerSlot, worker: WorkerProcess) -> None:
         """Wait until the process is gone, note how it died, and end its leases."""
-        code = self._reap(slot, child)
+        code = self._reap(slot, worker)
         slot.is_ready = False
-        slot.num_early_deaths = 0 if child.signs.is_ready else slot.num_early_deaths + 1
-        slot.failure = child.signs.failure or f"it ended with {_ending(code)}"
+        slot.num_early_deaths = 0 if worker.liveness.is_ready else slot.num_early_deaths + 1
+        slot.failure = worker.liveness.failure or f"it ended with {_exit_reason(code)}"
         with self._lock:
-            slot.child = None
-            child.close()
+            slot.worker = None
+            worker.close()
         self._report(slot, code)
         try:
-            self._end_leases(slot.name)
-        except Exception:  # noqa: BLE001  # the lease runs out by itself; the worker must start
-            _log.warning("the leases of %s run out by themselves", slot.name, exc_info=True)
+            self._worker_died(slot.name)
+        except Exception:  # noqa: BLE001  # the lease expires by itself; the worker must start
+            _log.warning("the leases of %s expire by themselves", slot.name, exc_info=True)
 
-    def _reap(self, slot: Slot, child: Child) -> int:
-        """Return the exit code; a process that closed its signs and lives on is killed."""
+    def _reap(self, slot: WorkerSlot, worker: WorkerProcess) -> int:
+        """Return the exit code; a process that closed its pipe and does not exit is killed."""
         try:
-            return child.process.wait(self._grace_s)
+            return worker.process.wait(self._grace_s)
         except subprocess.TimeoutExpired:
             self._signal(slot, signal.SIGKILL)
-            return child.process.wait()
+            return worker.process.wait()
 
-    def _report(self, slot: Slot, code: int) -> None:
+    def _report(self, slot: WorkerSlot, code: int) -> None:
         if self._is_stopping.is_set():
             return
         if slot.is_crash_looping:
@@ -216,20 +241,20 @@ class Supervisor:
                 self._pause_s(slot),
             )
         else:
-            _log.warning("worker %s ended with %s and is started again", slot.name, _ending(code))
+            _log.warning("worker %s ended with %s and is restarted", slot.name, _exit_reason(code))
 
-    def _pause_s(self, slot: Slot) -> float:
+    def _pause_s(self, slot: WorkerSlot) -> float:
         """Return how long to wait before the next start: not at all after one that could work."""
         if slot.num_early_deaths == 0:
             return 0.0
         return min(MAX_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (slot.num_early_deaths - 1))
 
-    def _signal(self, slot: Slot, number: signal.Signals) -> None:
+    def _signal(self, slot: WorkerSlot, number: signal.Signals) -> None:
         with self._lock:
             if slot.process is not None and slot.process.poll() is None:
                 slot.process.send_signal(number)
 
 
-def _ending(code: int) -> str:
+def _exit_reason(code: int) -> str:
     """Return an exit code in words."""
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -1,7 +1,4 @@
-"""A worker: asks the desk for work, works, asks again, until it is told to leave.
-
-Not here: what happens to one job (`attempt`), and what starts a worker (`supervisor`, `__main__`).
-"""
+"""The worker's main loop: claim a job from the queue, work on it, claim the next, until told to stop."""
 
 import logging
 import threading
@@ -25,8 +22,8 @@ class Worker:
 
     Args:
         context: What it works with.
-        info: What it tells the desk of itself, with the models in memory at this moment.
-        wake: Is set when there may be work, or when it is to leave.
+        info: Describes it to the job queue, with the models in memory at this moment.
+        wake: Set when there may be work, or when it is to stop.
     """
 
     def __init__(
@@ -37,15 +34,15 @@ class Worker:
         self._wake = wake
         self._wait_s = FIRST_WAIT_S
         self._claim: Claim | None = None
-        self._can_reach = True
+        self._can_reach_queue = True
 
-    def work(self) -> None:
-        """Work until told to leave."""
-        while not self._context.is_leaving():
-            if not self.work_once():
-                self._rest()
+    def run(self) -> None:
+        """Work until told to stop."""
+        while not self._context.is_stopping():
+            if not self.run_once():
+                self._wait()
 
-    def work_once(self) -> bool:
+    def run_once(self) -> bool:
         """Do one job, if there is one; whether there was."""
         asked_at = self._context.clock()
         self._claim = self._ask()
@@ -53,21 +50,21 @@ class Worker:
             return False
         self._wait_s = FIRST_WAIT_S
         try:
-            self._begin(self._claim, asked_at)
+            self._work_on(self._claim, asked_at)
         finally:
             self._claim = None
         return True
 
-    def give_up(self) -> None:
-        """Give the job in hand back with its last save, from another thread, for ever."""
+    def abandon(self) -> None:
+        """Release the job in hand with its last checkpoint, from another thread; the process ends then."""
         claim = self._claim
         if claim is not None:
-            self._context.trace.note("abandoned", job=claim.id, epoch=claim.epoch)
+            self._context.trace.record("abandoned", job=claim.id, epoch=claim.epoch)
             with suppress(ReelgridError):
                 self._context.job_queue.release(claim, "stopped")
 
-    def _begin(self, claim: Claim, asked_at: float) -> None:
-        """Work on a claim; a job that cannot even be read is failed."""
+    def _work_on(self, claim: Claim, asked_at: float) -> None:
+        """Work on a claim; a job whose request cannot be read is failed."""
         try:
             attempt = Attempt(self._context, claim, asked_at)
         except (TypeError, ValueError, KeyError, ReelgridError) as error:
@@ -78,19 +75,18 @@ class Worker:
         attempt.run()
 
     def _ask(self) -> Claim | None:
+        lease_s = self._context.intervals.lease_s
         try:
-            claim = self._context.job_queue.claim(
-                self._info(), lease_s=self._context.intervals.lease_s
-            )
+            claim = self._context.job_queue.claim(self._info(), lease_s=lease_s)
         except (JobQueueError, BusyError) as error:
-            if self._can_reach:
-                _log.warning("no work can be asked for: %s", error)
-            self._can_reach = False
+            if self._can_reach_queue:
+                _log.warning("the job queue cannot be asked for work: %s", error)
+            self._can_reach_queue = False
             return None
-        self._can_reach = True
+        self._can_reach_queue = True
         return claim
 
-    def _rest(self) -> None:
+    def _wait(self) -> None:
         """Wait a little longer each time, or until woken."""
         if self._wake.wait(self._wait_s):
             self._wake.clear()
