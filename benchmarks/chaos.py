@@ -5,7 +5,7 @@
 The real server and its workers are killed, frozen and deprived of disk space at random moments,
 in rounds of 25 kills. After each round every promise is checked: every accepted job completed once,
 every file plays and is byte for byte that of an uninterrupted job before it is signed, and no more
-than a save interval and a step was computed twice. A finished round is kept in the folder: started
+than a checkpoint interval and a step was computed twice. A finished round is kept in the folder: started
 again, the script goes on with the next. Then workers without a supervisor are killed, whose jobs
 wait for the lease. `--write` files the result in `benchmarks/results/` under today's date.
 """
@@ -40,11 +40,12 @@ from reelgrid.jobs.sql.sql_queue import open_job_queue  # noqa: E402
 from reelgrid.measurement import processor_name  # noqa: E402
 from reelgrid.spec import Request  # noqa: E402
 from reelgrid.workers.settings import WorkerSettings  # noqa: E402
+from reelgrid.workers.supervisor import PROGRAM  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 KILLS_A_ROUND = 25
 DISK_MIB = 128
-WISHES = tuple(ClipRequest(seed, num_steps) for seed, num_steps in ((1, 60), (2, 120), (3, 240)))
+CLIPS = tuple(ClipRequest(seed, num_steps) for seed, num_steps in ((1, 60), (2, 120), (3, 240)))
 WEIGHTS = {
     Fault.KILL_WORKER: 80,
     Fault.KILL_SERVER: 5,
@@ -53,38 +54,38 @@ WEIGHTS = {
     Fault.FREEZE_SERVER: 3,
     Fault.FILL_DISK: 3,
 }
-CALM_S = (0.3, 2.5)  # between two blows, beyond the recovery
+CALM_S = (0.3, 2.5)  # between two faults, beyond the recovery
 NUM_LEASE_KILLS = 3
 
 
-def play_round(number: int, num_kills: int, seed: int, num_workers: int, folder: Path) -> dict:
+def run_round(number: int, num_kills: int, seed: int, num_workers: int, folder: Path) -> dict:
     trace = folder / f"round-{number}.jsonl"
     trace.unlink(missing_ok=True)
     with small_disk(folder / f"disk-{number}", DISK_MIB) as can_be_filled:
         disk = folder / f"disk-{number}"
         server = ChaosServer(disk, trace, num_workers=num_workers, can_be_filled=can_be_filled)
         try:
-            return weather(server, number, num_kills, seed)
+            return inject_faults(server, number, num_kills, seed)
         finally:
             server.end()
 
 
-def weather(server: ChaosServer, number: int, num_kills: int, seed: int) -> dict:
+def inject_faults(server: ChaosServer, number: int, num_kills: int, seed: int) -> dict:
     start = time.monotonic()
     server.start()
-    load = Load(server.url, WISHES, num_on_the_way=3, seed=seed)
+    load = Load(server.url, CLIPS, num_on_the_way=3, seed=seed)
     injector = FaultInjector(server, seed)
     load.start()
-    blows, loads = dict.fromkeys(Fault, 0), []
-    while sum(blows[fault] for fault in Fault if fault.is_kill) < num_kills:
+    faults, loads = dict.fromkeys(Fault, 0), []
+    while sum(faults[fault] for fault in Fault if fault.is_kill) < num_kills:
         (fault,) = injector.random.choices(list(WEIGHTS), WEIGHTS.values())
         if fault is Fault.FILL_DISK and not server.can_be_filled:
             continue
         time.sleep(injector.random.uniform(*CALM_S))
         injector.inject(fault)
-        blows[fault] += 1
+        faults[fault] += 1
         loads.append(os.getloadavg()[0])
-        print(f"round {number}: {dict(blows)}, {len(load.finished)} jobs done", flush=True)
+        print(f"round {number}: {dict(faults)}, {len(load.finished)} jobs done", flush=True)
     load.finish(within_s=900)
     num_jobs = checks.check_every_job_is_completed_once(server, load)
     num_files = checks.check_every_file_is_that_of_an_uninterrupted_job(load)
@@ -96,7 +97,7 @@ def weather(server: ChaosServer, number: int, num_kills: int, seed: int) -> dict
         "round": number,
         "seed": seed,
         "commit": commit(),
-        "blows": {fault.value: count for fault, count in blows.items()},
+        "faults": {fault.value: count for fault, count in faults.items()},
         "disk_filled": server.can_be_filled,
         "jobs_accepted": len(load.accepted),
         "jobs_completed": num_jobs,
@@ -160,9 +161,11 @@ def kill_without_supervisor(folder: Path) -> list[float]:
 
 
 def start_worker(settings: WorkerSettings, number: int) -> subprocess.Popen:
-    command = settings.command(number)(f"worker-{number}", None)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **settings.environment}
-    return subprocess.Popen(command, env=environment)
+    name, scratch = f"worker-{number}", settings.scratch / str(number)
+    own = settings.model_copy(update={"name": name, "scratch": scratch})
+    file = settings.scratch.with_name(f"{name}.json")
+    file.write_bytes(own.message())
+    return subprocess.Popen([*PROGRAM, str(file)], env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def wait_until(condition, at_most_s: float = 180.0) -> None:
@@ -185,7 +188,7 @@ def spread(numbers: list[float], *, unit: str = "_s") -> dict[str, object]:
 def kills_by_commit(rounds: list[dict]) -> dict[str, int]:
     found: dict[str, int] = {}
     for each in rounds:
-        num_kills = sum(each["blows"][fault.value] for fault in Fault if fault.is_kill)
+        num_kills = sum(each["faults"][fault.value] for fault in Fault if fault.is_kill)
         found[each["commit"]] = found.get(each["commit"], 0) + num_kills
     return found
 
@@ -204,7 +207,7 @@ def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[st
     added += ("steps_computed_twice", "claims_interrupted", "interruptions_checked")
     lost = [loss for each in rounds for loss in each["losses"]]
     counted = [loss["lost_s"] for loss in lost if not loss["is_in_span"]]
-    blows = {fault.value: sum(each["blows"][fault.value] for each in rounds) for fault in Fault}
+    faults = {fault.value: sum(each["faults"][fault.value] for each in rounds) for fault in Fault}
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor_name(),
@@ -213,9 +216,9 @@ def summary(rounds: list[dict], lease: list[float], num_workers: int) -> dict[st
         "reelgrid": reelgrid.__version__,
         "kills_by_commit": kills_by_commit(rounds),
         "workers": num_workers,
-        "save_every_s": CHECKPOINT_EVERY_S,
-        "kills": sum(blows[fault.value] for fault in Fault if fault.is_kill),
-        "blows": blows,
+        "checkpoint_every_s": CHECKPOINT_EVERY_S,
+        "kills": sum(faults[fault.value] for fault in Fault if fault.is_kill),
+        "faults": faults,
         "jobs_lost": sum(each["jobs_accepted"] - each["jobs_completed"] for each in rounds),
         **{name: sum(each[name] for each in rounds) for name in added},
         "computed_twice_s": spread(counted) if counted else None,
@@ -242,7 +245,7 @@ def main() -> None:
         num_kills = min(KILLS_A_ROUND, asked.kills - number * KILLS_A_ROUND)
         if not kept.exists():
             seed = asked.seed + number
-            result = play_round(number, num_kills, seed, asked.workers, asked.folder)
+            result = run_round(number, num_kills, seed, asked.workers, asked.folder)
             kept.write_text(json.dumps(result), encoding="utf-8")
         rounds.append(json.loads(kept.read_text(encoding="utf-8")))
     kept = asked.folder / "lease.json"

@@ -1,10 +1,10 @@
-"""What saving costs a generation whose state is as large as a large model's.
+"""What checkpoints cost a generation whose state is as large as a large model's.
 
     python benchmarks/checkpoints.py [--minutes 1.5] [--threads 1] [--write]
 
 The networks are tiny and random, latents and text are those of Wan 2.1 at 832x480, 81 frames: the
-state is what 14 billion parameters would have. First what a save is made of, then a generation
-with a state saved every 5 seconds and one without, taking turns; what counts is the median.
+state is what 14 billion parameters would have. First the parts of a checkpoint, then a generation
+with a checkpoint every 5 seconds and one without, taking turns; what counts is the median.
 Processor time has the writing in it, and is what to read where other processes are busy.
 `--write` files the result in `benchmarks/results/` under today's date.
 """
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import diffusers
@@ -26,11 +27,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from engine import CHECKPOINT_EVERY_S, RESULTS, machine, quiet_loops, result_name, timed_s
-from reelgrid.catalog import Defaults, ModelCard
+from reelgrid.catalog import ModelCard, ModelDefaults
 from reelgrid.engine import checkpoint
+from reelgrid.engine.checkpointer import Checkpointer
 from reelgrid.engine.generation import Generation
-from reelgrid.local.saving import Saving
-from reelgrid.local.unfinished_runs import UnfinishedRun
 from reelgrid.models.loading import LoadedModel
 from reelgrid.spec import Request, Size
 
@@ -71,7 +71,7 @@ def large_state_model() -> LoadedModel:
         params_b=0.0,
         download_gib=0.0,
         memory_gib=0.0,
-        default=Defaults(
+        default=ModelDefaults(
             size=Size(832, 480), num_frames=81, fps=16.0, num_steps=50, guidance_scale=5.0
         ),
         frames_multiple=4,
@@ -90,8 +90,8 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
     )
 
 
-def take_apart_a_save(generation: Generation, folder: Path) -> dict[str, float]:
-    """Medians in ms of what a save is made of; only the snapshot stops the steps."""
+def time_checkpoint_parts(generation: Generation, folder: Path) -> dict[str, float]:
+    """Medians in ms of the parts of a checkpoint; only the snapshot stops the steps."""
     path = folder / "parts.safetensors"
     saved = generation.snapshot()
     header = {"trees": saved.trees}
@@ -116,27 +116,25 @@ def sync(path: Path) -> None:
 
 
 def denoise(model: LoadedModel, request: Request, save_into: Path | None) -> dict[str, float]:
-    """Make all steps, saving as `reelgrid generate` does where a folder is given."""
+    """Run all steps, with checkpoints as `reelgrid generate` saves them where a folder is given."""
     stopped_s, num_saves = 0.0, 0
     start, processor_start = time.perf_counter(), time.process_time()
     with Generation(model, request) as generation:
-        entry = UnfinishedRun(
-            checkpoint=(save_into or Path()) / "state.safetensors",
-            model=model.name,
-            prompt=request.prompt,
-            output=Path(),
-            device="cpu",
-            dtype="float32",
-        )
         every_s = CHECKPOINT_EVERY_S if save_into else 1e9
-        with Saving(generation, entry, every_s) as saving:
+        path = (save_into or Path()) / "checkpoint.safetensors"
+
+        def store(snapshot: checkpoint.Checkpoint, _step: int) -> None:
+            checkpoint.write_checkpoint(path, snapshot)
+
+        with Checkpointer(store, lambda _cost_s: every_s) as checkpointer:
             for progress in generation:
-                took_s = timed_s(saving.save_if_due)
+                save = partial(checkpointer.save_if_due, generation, progress.step)
+                took_s = timed_s(save)
                 stopped_s += took_s
                 num_saves += took_s > 1e-3
                 if progress.step == progress.num_steps:
                     break
-            stopped_s += timed_s(saving.settle)
+            stopped_s += timed_s(checkpointer.wait)
     return {
         "whole_s": time.perf_counter() - start,
         "processor_s": time.process_time() - processor_start,
@@ -187,7 +185,7 @@ def main() -> None:
         folder = Path(name)
         for _ in range(5):
             next(generation)
-        parts = take_apart_a_save(generation, folder)
+        parts = time_checkpoint_parts(generation, folder)
         step_s = statistics.median(generation.timings.step_s)
         num_bytes = (folder / "parts.safetensors").stat().st_size
         num_steps = max(4, round(asked.minutes * 60 / (2 * NUM_PAIRS) / step_s))
@@ -207,7 +205,7 @@ def main() -> None:
     print(text)
     if asked.write:
         day = datetime.now(UTC).date().isoformat()
-        path = RESULTS / f"{day}_saving_{result_name(model)}.json"
+        path = RESULTS / f"{day}_checkpoints_{result_name(model)}.json"
         path.write_text(text + "\n", encoding="utf-8")
         print(path)
 

@@ -32,7 +32,7 @@ from reelgrid.workers.supervisor import Supervisor
 PROMPT = "a red ball rolls to the right"
 SHORT_STEPS, LONG_STEPS = 10, 400
 BEGUN_STEPS = 30
-STEP_S = 0.03  # for the policy; the desk learns the true one
+STEP_S = 0.03  # for the policy; the job queue measures the true one
 POLL_S = 0.002
 
 
@@ -45,13 +45,13 @@ class Client:
     def submit(self, num_steps: int) -> Job:
         card = catalog.find("embedded")
         request = Request(PROMPT, seed=1, num_steps=num_steps)
-        order = JobRequest(request=card.complete(request))
+        job_request = JobRequest(request=card.complete(request))
         job = self.job_queue.submit(
             NewJob(
                 kind=JobKind.VIDEO,
                 owner="local",
                 model="embedded",
-                request=order.to_json(),
+                request=job_request.to_json(),
                 estimate_s=STEP_S * num_steps,
                 memory_gib=0.5,
                 num_steps=num_steps,
@@ -87,9 +87,7 @@ def running() -> Iterator[Client]:
             trace=folder / "trace.jsonl",
         )
         with closing(open_job_queue(folder / "jobs.sqlite")) as job_queue:
-            supervisor = Supervisor(
-                [settings.command(0)], job_queue.worker_died, environment=settings.environment
-            )
+            supervisor = Supervisor([settings], job_queue.worker_died)
             supervisor.start()
             try:
                 while not supervisor.is_ready:
@@ -160,7 +158,7 @@ def main() -> None:
     text = json.dumps(result, indent=2)
     print(text)
     if asked.write:
-        path = RESULTS / f"{datetime.now(UTC).date().isoformat()}_overtaking.json"
+        path = RESULTS / f"{datetime.now(UTC).date().isoformat()}_preemption.json"
         path.write_text(text + "\n", encoding="utf-8")
         print(path)
 

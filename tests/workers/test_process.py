@@ -70,7 +70,9 @@ class Processes:
     def end(self):
         for process in self._started:
             process.kill()
-            process.communicate()
+            process.wait()
+            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+                pipe.close()
 
 
 @pytest.fixture
