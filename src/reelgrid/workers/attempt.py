@@ -22,7 +22,7 @@ from reelgrid.errors import (
 from reelgrid.jobs.job import FailureCode, Job, JobKind, Phase
 from reelgrid.jobs.messages import Claim, JobProgress
 from reelgrid.jobs.request import JobRequest
-from reelgrid.local.request_provenance import provenance_of
+from reelgrid.media.provenance import provenance_of
 from reelgrid.models.loading import LoadedModel
 from reelgrid.workers.checkpoints import checkpoints_prefix, job_checkpointer
 from reelgrid.workers.context import WorkerContext
