@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reelgrid.api.errors import ApiError
-from reelgrid.api.fields import REASONS, VideoFields, check
+from reelgrid.api.fields import REASONS, VideoFields, parse
 from reelgrid.api.schemas import Video
 
 PAGE = (Path(__file__).parent.parent / "docs" / "compatibility.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def test_the_page_names_every_field_that_is_refused_with_a_reason():
 @pytest.mark.parametrize("name", REASONS)
 def test_a_refused_field_is_refused(name):
     with pytest.raises(ApiError, match=f"{name} is not supported: {REASONS[name][:20]}"):
-        check(VideoFields, {"prompt": "a", name: 1})
+        parse(VideoFields, {"prompt": "a", name: 1})
 
 
 def test_the_page_names_every_field_that_comes_back():

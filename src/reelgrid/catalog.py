@@ -147,6 +147,14 @@ class ModelCard:
             )
 
     @property
+    def output_kinds(self) -> tuple[Literal["video", "image"], ...]:
+        """What the model makes: videos, images or both."""
+        if self.kind == "image":
+            return ("image",)
+        makes_stills = self.allowed_frames is None or 1 in self.allowed_frames
+        return ("video", "image") if makes_stills and (self.min_frames or 1) == 1 else ("video",)
+
+    @property
     def frames_rule(self) -> str:
         """Which frame counts are possible, in words."""
         if self.kind == "image":

@@ -17,8 +17,7 @@ from reelgrid.api.auth import Authenticator, LinkSigner
 from reelgrid.api.estimates import Estimator
 from reelgrid.api.events import JobBroadcaster
 from reelgrid.api.metrics import ServerMetrics
-from reelgrid.api.registry import ServedModels
-from reelgrid.api.service import ServerLimits, Service
+from reelgrid.api.service import ServedModels, ServerLimits, Service
 from reelgrid.jobs.job import Job
 from reelgrid.jobs.messages import Claim, JobProgress, Timing, WorkerInfo
 from reelgrid.jobs.request import JobRequest, file_variant, partial_blob
@@ -118,7 +117,12 @@ class House:
     woken: list[None] = field(default_factory=list)
 
     def client(self, **headers: str) -> TestClient:
-        return TestClient(create_app(self.service), headers=headers, raise_server_exceptions=False)
+        return TestClient(
+            create_app(self.service),
+            base_url="http://localhost",
+            headers=headers,
+            raise_server_exceptions=False,
+        )
 
 
 Build = Callable[..., House]
@@ -141,7 +145,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
             "authenticator": Authenticator(keys, may_be_open=is_open),
             "limits": ServerLimits(),
             "estimator": Estimator(job_queue),
-            "broadcaster": JobBroadcaster(job_queue.get),
+            "broadcaster": JobBroadcaster(job_queue.get_many),
             "metrics": ServerMetrics(job_queue),
             "link_signer": LinkSigner(b"0123456789abcdef"),
             "version": "0.0.0",

@@ -109,6 +109,7 @@ def test_an_open_door_closes_when_the_first_key_is_made(build: Build) -> None:
     "headers",
     [
         {"host": "evil.example"},
+        {"host": "testserver"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://["},

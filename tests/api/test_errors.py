@@ -8,8 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from reelgrid.api.bodies import MAX_DEPTH
+from reelgrid.api.errors import api_error_of
 from reelgrid.api.service import ServerLimits
-from reelgrid.errors import StorageFullError
+from reelgrid.errors import RequestError, StorageFullError
 from reelgrid.jobs.job import KeyLimits
 from tests.api.conftest import Build, House
 
@@ -244,7 +245,7 @@ def test_a_full_disk_pauses_intake_and_says_why(build: Build) -> None:
     assert answer.status_code == 503
     assert "0.1 GB" in error_of(answer)["message"]
     assert int(answer.headers["retry-after"]) > 0
-    assert (ready.status_code, ready.json()["blobs"]) == (503, "no room: the disk has 0.1 GB free")
+    assert (ready.status_code, ready.json()["blobs"]) == (503, "no space: the disk has 0.1 GB free")
 
 
 @pytest.mark.parametrize("is_announced", [True, False])
@@ -269,6 +270,12 @@ def test_refusals_are_counted_by_code(client: TestClient) -> None:
     refused(client, xyzzy=1)
     text = client.get("/metrics").text
     assert 'reelgrid_api_errors_total{code="unknown_field"} 1.0' in text
+
+
+def test_a_refusal_names_the_field_as_the_api_calls_it() -> None:
+    assert api_error_of(RequestError("too many", param="num_steps")).param == "num_inference_steps"
+    assert api_error_of(RequestError("no image", param="first_frame")).param == "input_reference"
+    assert api_error_of(RequestError("too large", param="size")).param == "size"
 
 
 def test_the_house_stays_empty_after_refusals(client: TestClient, house: House) -> None:

@@ -1,8 +1,9 @@
 """Live events: what a follower is told, when it ends, and that many followers cost one reader."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastapi.testclient import TestClient
 from reelgrid.api import control
 from reelgrid.api.events import JobBroadcaster, Listener
 from reelgrid.api.service import ServerLimits
-from reelgrid.errors import BusyError, NotFoundError
+from reelgrid.errors import BusyError
 from reelgrid.jobs.job import Job
 from tests.api.conftest import Build, House
 
@@ -124,25 +125,43 @@ def test_a_hundred_followers_cost_one_reader_and_a_broken_database_no_follower(
     client: TestClient, house: House
 ) -> None:
     job = job_of(client, house)
-    reads: list[str] = []
+    reads: list[list[str]] = []
 
-    def get(job_id: str) -> Job:
-        reads.append(job_id)
+    def get_many(job_ids: Collection[str]) -> dict[str, Job]:
+        reads.append(list(job_ids))
         if len(reads) == 1:
             raise BusyError("locked")
         if len(reads) == 3:
-            raise NotFoundError("gone")
-        return replace(job, step=len(reads))
+            return {}
+        return {job.id: replace(job, step=len(reads))}
 
     async def follow() -> list[Listener]:
-        hub = JobBroadcaster(get)
+        hub = JobBroadcaster(get_many)
         async with _AllOf(hub, job, 100) as listeners:
             await asyncio.gather(*(gone(each) for each in listeners))
             return listeners
 
     listeners = asyncio.run(follow())
-    assert len(reads) == 3
+    assert reads == [[job.id]] * 3
     assert all(each.job is not None and each.job.step == 2 for each in listeners)
+
+
+def test_followers_of_several_jobs_cost_one_query(client: TestClient, house: House) -> None:
+    jobs = [job_of(client, house) for _ in range(5)]
+    reads: list[set[str]] = []
+
+    def get_many(job_ids: Collection[str]) -> dict[str, Job]:
+        reads.append(set(job_ids))
+        return {}
+
+    async def follow() -> None:
+        broadcaster = JobBroadcaster(get_many)
+        async with contextlib.AsyncExitStack() as stack:
+            listeners = [await stack.enter_async_context(broadcaster.listen(job)) for job in jobs]
+            await asyncio.gather(*map(gone, listeners))
+
+    asyncio.run(follow())
+    assert reads == [{job.id for job in jobs}]
 
 
 async def gone(listener: Listener) -> None:

@@ -1,14 +1,21 @@
 """Images: whole, as links, as a stream; honest about what is not done."""
 
+import asyncio
 import base64
 import json
+import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
 
 from reelgrid.api import images
-from reelgrid.jobs.job import Phase
+from reelgrid.api.admission import new_images
+from reelgrid.api.auth import Caller
+from reelgrid.api.fields import ImageFields
+from reelgrid.jobs.job import LOCAL_OWNER, Job, NewJob, Phase
 from tests.api.conftest import House
 
 PATH = "/v1/images/generations"
@@ -89,6 +96,46 @@ def test_an_image_that_takes_too_long_is_cancelled(
     answer = client.post(PATH, json={"prompt": "x"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "image_timeout")
     assert house.job_queue.list().jobs[0].phase is Phase.FAILED
+
+
+def test_a_client_that_leaves_a_stream_cancels_the_job_without_holding_up_the_event_loop(
+    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel = house.job_queue.cancel
+    threads: list[int] = []
+
+    def noted(job_id: str) -> Job:
+        threads.append(threading.get_ident())
+        return cancel(job_id)
+
+    monkeypatch.setattr(house.job_queue, "cancel", noted)
+    job = house.job_queue.submit(image_job(house))
+
+    async def leave() -> int:
+        stream = images._ImageStream(
+            house.service, job, ImageFields.model_validate({"prompt": "x", "stream": True})
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(read_all, stream.events())
+            await anyio.sleep(0.05)  # the stream waits for the job
+            group.cancel_scope.cancel()
+        return threading.get_ident()
+
+    loop_thread = asyncio.run(leave())
+    assert house.job_queue.get(job.id).phase is Phase.FAILED
+    assert threads
+    assert loop_thread not in threads
+
+
+def image_job(house: House) -> NewJob:
+    card = house.service.models.find("embedded")
+    fields = ImageFields.model_validate({"prompt": "x", "stream": True})
+    return new_images(house.service, Caller(LOCAL_OWNER), card, fields)
+
+
+async def read_all(events: AsyncIterator[bytes]) -> None:
+    async for _ in events:
+        pass
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,63 @@
 """Readiness, metrics, models and estimates: what is told beside the jobs."""
 
 import re
+from unittest.mock import Mock
 
+import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from reelgrid.api import schemas
-from reelgrid.api.registry import ServedModels
+from reelgrid.api.health import READINESS_AGE_S, Readiness
+from reelgrid.api.service import ServedModels
 from reelgrid.catalog import find
 from tests.api.conftest import Build, House
 
 
-def test_ready_means_database_blobs_and_a_live_worker(client: TestClient, house: House) -> None:
-    assert client.get("/ready").json()["workers"] == "none has been heard of lately"
+def test_ready_means_database_blobs_and_a_live_worker(build: Build) -> None:
+    house = build()
+    with house.client() as client:
+        assert client.get("/ready").json()["workers"] == "no worker has reported lately"
     house.maker.take()
-    answer = client.get("/ready")
+    with house.client() as client:
+        answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-    assert not house.service.blobs.list("probe")
     house.job_queue.close()
-    house.maker.folder.parent.joinpath("jobs.sqlite").unlink()
-    house.maker.folder.parent.joinpath("jobs.sqlite").mkdir()
-    answer = client.get("/ready")
-    assert (answer.status_code, answer.json()["database"]) == (
-        503,
-        "it cannot be reached or written",
-    )
+    database = house.maker.folder.parent / "jobs.sqlite"
+    database.unlink()
+    database.mkdir()
+    with house.client() as client:
+        answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["database"]) == (503, "it cannot be reached")
+
+
+def test_ready_writes_nothing_however_often_anybody_asks(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = build(is_open=False)
+    workers = Mock(wraps=house.job_queue.workers)
+    monkeypatch.setattr(house.job_queue, "workers", workers)
+    monkeypatch.setattr(house.service.blobs, "put", forbidden)
+    monkeypatch.setattr(house.job_queue.database, "write", forbidden)
+    with house.client() as client:
+        answers = [client.get("/ready").json() for _ in range(20)]
+    assert {answer["database"] for answer in answers} == {"ok"}
+    assert {answer["blobs"] for answer in answers} == {"ok"}
+    assert workers.call_count < 20
+
+
+def test_readiness_is_checked_again_when_it_is_old(house: House) -> None:
+    now = [0.0]
+    readiness = Readiness(house.service, clock=lambda: now[0])
+    assert readiness.check()["status"] == "unavailable"
+    house.maker.take()
+    assert readiness.check()["status"] == "unavailable"
+    now[0] += READINESS_AGE_S
+    assert readiness.check()["status"] == "ok"
+
+
+def forbidden(*_: object, **__: object) -> None:
+    raise AssertionError("this writes")
 
 
 def test_workers_that_cannot_start_are_told(build: Build) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.api.registry import ServedModels
+from reelgrid.api.service import ServedModels
 from reelgrid.catalog import find
 from reelgrid.cli.app import run
 from reelgrid.cli.http_server import warn_of_unserved_jobs

@@ -1,18 +1,20 @@
 """The videos of the openai package over plain HTTP."""
 
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import av
 import pytest
 from fastapi.testclient import TestClient
 
+from reelgrid.api import first_frame
 from reelgrid.api.middleware import NUM_WRITERS
 from reelgrid.errors import BusyError
 from reelgrid.jobs.job import Job, Phase
+from reelgrid.media.upload import read_uploaded_image
 from tests.api.conftest import Build, House
 
 BODY = {"prompt": "a red ball", "seconds": "2", "seed": 7}
@@ -245,25 +247,79 @@ def test_expired_files_are_404_and_say_so(client: TestClient, house: House) -> N
     assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
 
 
-def test_many_who_write_leave_threads_to_those_who_read(
-    house: House, monkeypatch: pytest.MonkeyPatch
+def test_a_leftover_upload_that_cannot_be_removed_fails_no_admitted_job(
+    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit, is_full = house.job_queue.submit, threading.Event()
-    inside: list[int] = []
-    most: list[int] = []
+    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+    files: Any = {"prompt": (None, "x"), "input_reference": ("a.png", picture, "image/png")}
+    headers = {"idempotency-key": "once"}
+    first = client.post("/v1/videos", files=files, headers=headers).json()["id"]
+    monkeypatch.setattr(house.service.blobs, "delete", out_of_reach)
+    again = client.post("/v1/videos", files=files, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (200, first)
+
+
+def out_of_reach(_: str) -> None:
+    raise OSError("the store cannot be reached")
+
+
+def test_the_position_in_the_queue_does_not_depend_on_the_clock_of_the_server(
+    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(client)
+    house.job_queue._snapshots._stale_at_s = 0.0
+    monkeypatch.setattr("reelgrid.api.admission.time", SimpleNamespace(time=lambda: 0.0))
+    assert client.post("/v1/estimates", json=BODY).json()["queue_position"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/videos", {"prompt": "x"}), ("/v1/images/generations", {"prompt": "x", "stream": True})],
+)
+def test_many_who_write_leave_threads_to_those_who_read(
+    house: House, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object]
+) -> None:
+    """No more than `NUM_WRITERS` are in `submit` at a time: each that comes in waits for others."""
+    submit = house.job_queue.submit
+    lock = threading.Condition()
+    inside = most = 0
 
     def slow(*args: Any, **named: Any) -> Any:
-        inside.append(1)
-        most.append(len(inside))
-        if len(inside) >= NUM_WRITERS:
-            is_full.set()
-        assert is_full.wait(20)
-        time.sleep(0.01)  # time for one too many
-        inside.pop()
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+            lock.notify_all()
+            lock.wait_for(lambda: most > NUM_WRITERS, timeout=0.2)
+            inside -= 1
         return submit(*args, **named)
 
     monkeypatch.setattr(house.job_queue, "submit", slow)
-    with house.client() as client, ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: client.post("/v1/videos", json=BODY), range(12)))
+    with house.client() as client, house.maker.at_work(), ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: client.post(path, json=body), range(12)))
     assert [answer.status_code for answer in answers] == [200] * 12
-    assert max(most) == NUM_WRITERS
+    assert most <= NUM_WRITERS
+
+
+def test_an_upload_that_takes_long_to_read_holds_up_no_other_writer(
+    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+    files: Any = {"prompt": (None, "x"), "input_reference": ("a.png", picture, "image/png")}
+    is_reading, may_end = threading.Semaphore(0), threading.Event()
+
+    def slow(*args: Any, **named: Any) -> Any:
+        is_reading.release()
+        may_end.wait(30)
+        return read_uploaded_image(*args, **named)
+
+    monkeypatch.setattr(first_frame, "read_uploaded_image", slow)
+    with ThreadPoolExecutor(NUM_WRITERS + 1) as pool:
+        uploads = [pool.submit(client.post, "/v1/videos", files=files) for _ in range(NUM_WRITERS)]
+        for _ in uploads:
+            assert is_reading.acquire(timeout=30)
+        other = pool.submit(client.post, "/v1/videos", json=BODY)
+        is_done = wait([other], timeout=10).done
+        may_end.set()
+    assert is_done
+    assert [upload.result().status_code for upload in uploads] == [200] * NUM_WRITERS

@@ -49,6 +49,14 @@ def test_a_job_that_was_admitted_is_read_back_as_it_was(job_queue: SqlJobQueue) 
     assert job_queue.submit(new_job(kind=JobKind.IMAGE)).id.startswith("image_")
 
 
+def test_many_jobs_are_read_at_once_without_those_that_are_gone(job_queue: SqlJobQueue) -> None:
+    one, other, gone = (job_queue.submit(new_job(owner=name)) for name in ("a", "b", "c"))
+    job_queue.delete(gone.id)
+    found = job_queue.get_many([one.id, other.id, gone.id, "video_x"])
+    assert found == {one.id: one, other.id: other}
+    assert job_queue.get_many([]) == {}
+
+
 def test_a_claim_gives_a_lease_and_an_epoch(job_queue: SqlJobQueue) -> None:
     job = job_queue.submit(new_job())
     taken = claim(job_queue)

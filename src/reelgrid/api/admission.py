@@ -1,141 +1,167 @@
-"""What is refused before anything is made: caps of the server and of the key, memory, queue, disk.
+"""Admission control: from the fields of a body to a job in the queue, or a refusal naming its limit.
 
-400 is the server's cap, 403 the key's, 429 what the key has used up for now, 503 a full disk; each
-names its limit. Not here: the key's jobs and GPU-seconds, which the desk counts in the transaction
-that admits a job.
+A status of 400 is the server's limit, 403 the key's, 429 what the key has used up for now, 503 full
+storage. The limits on a key's jobs and GPU-seconds are checked by the queue, in the transaction that
+admits the job.
 """
 
 import contextlib
 import hashlib
+import ipaddress
 import json
+import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from reelgrid.api.auth import Caller
-from reelgrid.api.bodies import Upload
-from reelgrid.api.errors import ApiError
+from reelgrid.api.errors import ApiError, UnsupportedError
 from reelgrid.api.estimates import Estimate
+from reelgrid.api.fields import ExtensionFields, Fields, ImageFields, Upload, VideoFields
+from reelgrid.api.first_frame import is_given
+from reelgrid.api.responses import seconds_text
 from reelgrid.api.service import Service
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import LimitError, RequestError, StorageFullError
-from reelgrid.jobs.accounting import QueuePosition
 from reelgrid.jobs.job import Job, JobKind, NewJob
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.request import JobRequest
+from reelgrid.jobs.safe_post import ForbiddenAddressError, PostTarget, is_public
+from reelgrid.spec import CompleteRequest, Request, Size
 
+DEFAULT_IMAGE_QUALITY = 90
+_MAX_DRAWN_SEED = 2**31
 _CHUNK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A job that somebody wants, before it is admitted.
+def new_video(service: Service, caller: Caller, fields: VideoFields, **repeat: Any) -> NewJob:
+    """Return the job that the fields of a video ask for, complete except for its first frame.
 
-    Attributes:
-        deadline_at: When it has to be finished, in seconds since 1970.
-        digest: Of what the client sent.
-    """
-
-    kind: JobKind
-    card: ModelCard
-    order: JobRequest
-    priority: Priority = Priority.NORMAL
-    deadline_at: float | None = None
-    webhook: str | None = None
-    remixed_from: str | None = None
-    extended_from: str | None = None
-    idempotency_key: str | None = None
-    digest: str | None = None
-
-
-def check_caps(service: Service, caller: Caller, order: JobRequest) -> None:
-    """Refuse a request that is too large for the server or for the key.
+    Args:
+        service: The server.
+        caller: Owner of the job.
+        fields: Of the body.
+        **repeat: From `idempotency`.
 
     Raises:
-        ApiError: It names the limit.
+        RequestError: The model cannot do it.
+        ApiError: There is no such model, a field is impossible, or a limit is exceeded.
     """
-    request = order.request
-    asked = {
-        "max_pixels": request.size.width * request.size.height,
-        "max_frames": request.num_frames or 1,
-        "max_steps": order.num_steps,
-    }
-    for name, value in asked.items():
-        _check_cap(400, name, value, getattr(service.limits, name), "this server allows")
-        _check_cap(403, name, value, getattr(caller.limits, name), "this key allows")
+    card = service.models.find(fields.model, kind="video")
+    asked = fields.request_values()
+    asked["size"] = choose_size(asked["size"], fields.width, fields.height)
+    asked["num_frames"] = choose_frames(card, fields.seconds, asked["num_frames"], asked["fps"])
+    has_first_frame = is_given(asked["first_frame"])
+    request = _complete(card, _request(asked), has_first_frame=has_first_frame)
+    return _new_job(
+        service,
+        caller,
+        card,
+        JobRequest(request=request),
+        priority=Priority[(fields.priority or "normal").upper()],
+        deadline_at=fields.deadline,
+        webhook=_checked_webhook(service, fields.webhook),
+        **repeat,
+    )
 
 
-def _check_cap(status: int, name: str, value: int, most: int | None, who: str) -> None:
-    if most is not None and value > most:
-        what = name.removeprefix("max_")
-        raise ApiError(
-            status,
-            f"{value:,} {what} are too many: {who} {name} {most:,}",
-            code=name,
-            param=_PARAMS[name],
-        )
-
-
-_PARAMS = {"max_pixels": "size", "max_frames": "num_frames", "max_steps": "num_inference_steps"}
-
-
-def estimate_or_refuse(service: Service, wish: Submission) -> Estimate:
-    """Return what the wish would take, or refuse what can never be done here.
+def new_remix(service: Service, caller: Caller, source: Job, prompt: str, **repeat: Any) -> NewJob:
+    """Return a job that makes a video again with another prompt and all else the same.
 
     Raises:
-        ApiError: It takes too long, cannot be in time, fits no worker, or the disk is full.
+        ApiError: Its first frame has expired, or a limit is exceeded.
     """
-    try:
-        service.check_space()
-    except StorageFullError as error:
-        raise ApiError(503, str(error), code="storage_full", retry_after_s=30) from None
-    estimate = service.estimator.estimate(wish.card, wish.order)
-    low_s = 0.0 if estimate.is_guess else estimate.seconds / estimate.spread
-    limits = service.limits
-    if low_s > limits.max_seconds:
-        raise ApiError(
-            400,
-            f"it would take {estimate.seconds:,.0f} s: this server allows max_seconds "
-            f"{limits.max_seconds:,.0f}",
-            code="max_seconds",
-        )
-    if wish.deadline_at is not None and time.time() + low_s > wish.deadline_at:
-        raise ApiError(
-            400,
-            f"it cannot be finished by then: it takes {estimate.seconds:.3g} s",
-            code="deadline_unreachable",
-            param="deadline",
-        )
-    _check_memory(service, estimate)
-    return estimate
+    request = JobRequest.from_json(source.request)
+    if not all(service.blobs.exists(blob) for blob in request.inputs):
+        raise ApiError(404, "the first frame of the video has expired", code="expired")
+    return _new_job(
+        service,
+        caller,
+        service.models.find(source.model),
+        replace(request, request=request.request.with_(prompt=prompt)),
+        priority=source.priority,
+        remixed_from=source.id,
+        **repeat,
+    )
 
 
-def _check_memory(service: Service, estimate: Estimate) -> None:
-    sizes = [worker.info.memory_gib for worker in service.estimator.workers()]
-    if sizes and max(sizes) < estimate.memory_gib:
-        raise ApiError(
-            400,
-            f"it needs {estimate.memory_gib:.3g} GiB; the largest worker has {max(sizes):.3g}",
-            code="memory_gib",
-            param="size",
-        )
-
-
-def position_for(
-    service: Service, caller: Caller, wish: Submission, estimate: Estimate
-) -> QueuePosition:
-    """Return the position that the job would have in the queue if it was submitted now."""
-    return service.job_queue.position_if_submitted(_new_job(service, caller, wish, estimate))
-
-
-def check_queue(service: Service, place: QueuePosition, most_s: float, limit: str) -> None:
-    """Refuse what would wait too long.
+def new_extension(
+    service: Service, caller: Caller, source: Job, fields: ExtensionFields, **repeat: Any
+) -> NewJob:
+    """Return a job that continues a video from its last frame.
 
     Raises:
-        ApiError: 429, with the time after which there is room.
+        RequestError: The model cannot make a part of this length.
+        UnsupportedError: The model takes no first frame.
+        ApiError: A limit is exceeded.
     """
-    wait_s = place.wait_s
+    card = service.models.find(source.model)
+    if not card.can_first_frame:
+        raise UnsupportedError(card, "extend a video", "it takes no first frame", "video")
+    before = JobRequest.from_json(source.request).request
+    num_frames = card.frames_for(float(fields.seconds), before.fps)
+    part = before.with_(prompt=fields.prompt, num_frames=num_frames)
+    request = JobRequest(
+        request=_complete(card, part, has_first_frame=True),
+        extends=source.files["video"],
+        extends_s=float(seconds_text(source)),
+    )
+    return _new_job(
+        service, caller, card, request, priority=source.priority, extended_from=source.id, **repeat
+    )
+
+
+def new_images(service: Service, caller: Caller, card: ModelCard, fields: ImageFields) -> NewJob:
+    """Return the job that the fields of images ask for.
+
+    Raises:
+        RequestError: The model cannot do it.
+        ApiError: A limit is exceeded.
+    """
+    asked = {**fields.request_values(), "num_frames": 1}
+    size = None if fields.size == "auto" else fields.size
+    asked["size"] = choose_size(size, fields.width, fields.height)
+    quality = fields.output_compression
+    request = JobRequest(
+        request=_complete(card, _request(asked), has_first_frame=False),
+        num_images=fields.n or 1,
+        image_format=fields.output_format or "png",  # type: ignore[arg-type]  # checked before
+        image_quality=DEFAULT_IMAGE_QUALITY if quality is None else quality,
+        num_partial_images=(fields.partial_images or 0) if fields.stream else 0,
+    )
+    priority = Priority[(fields.priority or "high").upper()]
+    return _new_job(service, caller, card, request, kind=JobKind.IMAGE, priority=priority)
+
+
+def with_first_frame(new: NewJob, blob: str) -> NewJob:
+    """Return a new job that begins with the image in a blob."""
+    return replace(new, request={**new.request, "first_frame": blob}, inputs=(blob,))
+
+
+def idempotency(key: str | None, route: str, fields: Fields) -> dict[str, Any]:
+    """Return what tells a repeated request from another one with the same key, for a new job.
+
+    Raises:
+        RequestError: The key is empty or longer than 200 characters.
+    """
+    if key is None:
+        return {}
+    if not 1 <= len(key) <= 200:
+        raise RequestError("an idempotency key has 1 to 200 characters", param="idempotency_key")
+    given = {name: getattr(fields, name) for name in fields.model_fields_set}
+    digest = hashlib.sha256(route.encode())
+    digest.update(json.dumps(_plain(given), sort_keys=True).encode())
+    return {"idempotency_key": key, "body_digest": digest.hexdigest()}
+
+
+def check_queue(service: Service, new: NewJob, most_s: float, limit: str) -> None:
+    """Refuse a job that would wait too long.
+
+    Raises:
+        ApiError: 429, with the seconds after which the queue is short enough.
+    """
+    wait_s = service.job_queue.position_if_submitted(new).wait_s
     if wait_s is not None and wait_s > most_s:
         raise ApiError(
             429,
@@ -145,8 +171,8 @@ def check_queue(service: Service, place: QueuePosition, most_s: float, limit: st
         )
 
 
-def admit(service: Service, caller: Caller, wish: Submission, estimate: Estimate) -> Job:
-    """Make the wish a job that is not lost any more, and wake a worker.
+def admit(service: Service, caller: Caller, new: NewJob) -> Job:
+    """Put a job in the queue, from where it is not lost any more, and wake a worker.
 
     Returns:
         The job; that of an earlier request with the same idempotency key, if there was one.
@@ -156,9 +182,7 @@ def admit(service: Service, caller: Caller, wish: Submission, estimate: Estimate
         ConflictError: The idempotency key was used with another body.
     """
     try:
-        job = service.job_queue.submit(
-            _new_job(service, caller, wish, estimate), limits=caller.limits
-        )
+        job = service.job_queue.submit(new, limits=caller.limits)
     except LimitError as error:
         raise KeyLimitError(error) from None
     with contextlib.suppress(OSError):  # an idle worker looks by itself, a little later
@@ -166,31 +190,8 @@ def admit(service: Service, caller: Caller, wish: Submission, estimate: Estimate
     return job
 
 
-def _new_job(service: Service, caller: Caller, wish: Submission, estimate: Estimate) -> NewJob:
-    is_video = wish.kind is JobKind.VIDEO
-    return NewJob(
-        kind=wish.kind,
-        owner=caller.owner,
-        model=wish.card.name,
-        request=wish.order.to_json(),
-        estimate_s=estimate.seconds,
-        memory_gib=estimate.memory_gib,
-        num_steps=wish.order.num_steps,
-        clip_s=made_s(wish.order) if is_video else 0.0,
-        priority=wish.priority,
-        deadline_s=None if wish.deadline_at is None else max(0.0, wish.deadline_at - time.time()),
-        retain_s=service.retain_videos_s if is_video else service.retain_images_s,
-        inputs=wish.order.inputs,
-        idempotency_key=wish.idempotency_key,
-        body_digest=wish.digest if wish.idempotency_key else None,
-        remixed_from=wish.remixed_from,
-        extended_from=wish.extended_from,
-        webhook=wish.webhook,
-    )
-
-
 class KeyLimitError(ApiError):
-    """A key has used up what it may have for now; sending it again at once changes nothing."""
+    """A key has used up what it may have for now; the same request fails again if sent at once."""
 
     def __init__(self, error: LimitError) -> None:
         is_daily = error.limit == "max_gpu_s_per_day"
@@ -204,20 +205,166 @@ class KeyLimitError(ApiError):
         )
 
 
-def made_s(order: JobRequest) -> float:
-    """Return the seconds of video that are made; an extension's first frame is there already."""
-    request = order.request
-    return (request.num_frames - (order.extends is not None)) / request.fps
+def choose_size(size: str | None, width: int | None, height: int | None) -> Size | None:
+    """Return the size that a body gives, as `size` or as `width` and `height`.
+
+    Raises:
+        RequestError: The two differ, half of the second is missing, or the text is not a size.
+    """
+    if (width is None) != (height is None):
+        raise RequestError("width and height come together", param="width")
+    if width is None or height is None:
+        return None if size is None else Size.parse(size)
+    given = Size(width, height)
+    if size is not None and Size.parse(size) != given:
+        raise RequestError(f"size {size} and width and height {given} differ", param="size")
+    return given
 
 
-def digest_of(path: str, values: Mapping[str, Any]) -> str:
-    """Return a digest of what a client sent, files by their content."""
-    digest = hashlib.sha256(path.encode())
-    digest.update(json.dumps(_plain(values), sort_keys=True).encode())
-    return digest.hexdigest()
+def choose_frames(
+    card: ModelCard, seconds: str | float | None, num_frames: int | None, fps: float | None
+) -> int | None:
+    """Return the number of frames that a body gives, as such or as a length in seconds.
+
+    Raises:
+        RequestError: Both are given, or the model cannot make this length.
+    """
+    if seconds is None:
+        return num_frames
+    if num_frames is not None:
+        raise RequestError("seconds and num_frames exclude each other", param="num_frames")
+    return card.frames_for(float(seconds), fps)
+
+
+def _request(asked: Mapping[str, Any]) -> Request:
+    """Return the request of a body; a seed that is not given is drawn, a first frame comes later."""
+    seed = secrets.randbelow(_MAX_DRAWN_SEED) if asked["seed"] is None else asked["seed"]
+    return Request(**{**asked, "seed": seed, "first_frame": None})
+
+
+def _complete(card: ModelCard, request: Request, *, has_first_frame: bool) -> CompleteRequest:
+    """Return the request with the model's defaults, or refuse what the model cannot do."""
+    param = "input_reference"
+    if has_first_frame and not card.can_first_frame:
+        raise UnsupportedError(card, "begin with an image", "it takes no first frame", param)
+    if has_first_frame and request.is_image:
+        raise UnsupportedError(card, "change an image", "it only begins clips with it", param)
+    if card.needs_first_frame and not has_first_frame:
+        raise UnsupportedError(card, "begin without an image", "give input_reference", param)
+    return card.complete(request, has_first_frame=has_first_frame)
+
+
+def _new_job(
+    service: Service,
+    caller: Caller,
+    card: ModelCard,
+    request: JobRequest,
+    *,
+    kind: JobKind = JobKind.VIDEO,
+    deadline_at: float | None = None,
+    **more: Any,
+) -> NewJob:
+    """Return a job with its estimate; refuse what exceeds a limit or can never be done here.
+
+    Args:
+        service: The server.
+        caller: Owner of the job.
+        card: Its model.
+        request: What to generate.
+        kind: Of the job.
+        deadline_at: When it has to be finished, in seconds since 1970.
+        **more: Attributes of `NewJob`.
+    """
+    _check_limits(service, caller, request)
+    _check_space(service)
+    estimate = service.estimator.estimate(card, request)
+    deadline_s = None if deadline_at is None else deadline_at - service.job_queue.now()
+    _check_estimate(service, estimate, deadline_s)
+    is_video = kind is JobKind.VIDEO
+    return NewJob(
+        kind=kind,
+        owner=caller.owner,
+        model=card.name,
+        request=request.to_json(),
+        estimate_s=estimate.seconds,
+        memory_gib=estimate.memory_gib,
+        num_steps=request.num_steps,
+        clip_s=request.generated_s if is_video else 0.0,
+        deadline_s=None if deadline_s is None else max(0.0, deadline_s),
+        retain_s=service.retain_videos_s if is_video else service.retain_images_s,
+        inputs=request.inputs,
+        **more,
+    )
+
+
+def _check_limits(service: Service, caller: Caller, request: JobRequest) -> None:
+    size = request.request.size
+    for name, value, param in (
+        ("max_pixels", size.width * size.height, "size"),
+        ("max_frames", request.request.num_frames, "num_frames"),
+        ("max_steps", request.num_steps, "num_inference_steps"),
+    ):
+        for status, limits, who in (
+            (400, service.limits, "this server allows"),
+            (403, caller.limits, "this key allows"),
+        ):
+            most = getattr(limits, name)
+            if most is not None and value > most:
+                what = name.removeprefix("max_")
+                message = f"{value:,} {what} are too many: {who} {name} {most:,}"
+                raise ApiError(status, message, code=name, param=param)
+
+
+def _check_space(service: Service) -> None:
+    try:
+        service.check_space()
+    except StorageFullError as error:
+        raise ApiError(503, str(error), code="storage_full", retry_after_s=30) from None
+
+
+def _check_estimate(service: Service, estimate: Estimate, deadline_s: float | None) -> None:
+    """Refuse what takes too long, cannot be finished in time, or fits no worker."""
+    low_s = 0.0 if estimate.is_guess else estimate.seconds / estimate.spread
+    if low_s > service.limits.max_seconds:
+        raise ApiError(
+            400,
+            f"it would take {estimate.seconds:,.0f} s: this server allows max_seconds "
+            f"{service.limits.max_seconds:,.0f}",
+            code="max_seconds",
+        )
+    if deadline_s is not None and low_s > deadline_s:
+        raise ApiError(
+            400,
+            f"it cannot be finished by then: it takes {estimate.seconds:.3g} s",
+            code="deadline_unreachable",
+            param="deadline",
+        )
+    sizes = [worker.info.memory_gib for worker in service.estimator.workers()]
+    if sizes and max(sizes) < estimate.memory_gib:
+        raise ApiError(
+            400,
+            f"it needs {estimate.memory_gib:.3g} GiB; the largest worker has {max(sizes):.3g}",
+            code="memory_gib",
+            param="size",
+        )
+
+
+def _checked_webhook(service: Service, url: str | None) -> str | None:
+    """Return the URL of a webhook; what its name resolves to is checked again when it is sent."""
+    if url is None:
+        return None
+    try:
+        host = PostTarget.of(url).host
+    except ForbiddenAddressError as error:
+        raise RequestError(f"webhook cannot be used: {error}", param="webhook") from None
+    with contextlib.suppress(ValueError):
+        if not is_public(ipaddress.ip_address(host)) and not service.allow_private_webhooks:
+            raise RequestError("webhook is not a public address", param="webhook")
+    return url
 
 
 def _plain(value: object) -> object:
+    """Return a value as JSON holds it, a file by its digest."""
     if isinstance(value, Upload):
         return {"sha256": _file_digest(value)}
     if isinstance(value, Mapping):
@@ -234,13 +381,3 @@ def _file_digest(upload: Upload) -> str:
         digest.update(piece)
     upload.file.seek(0)
     return digest.hexdigest()
-
-
-def check_idempotency_key(key: str | None) -> None:
-    """Refuse a key that no client makes.
-
-    Raises:
-        RequestError: It is empty or longer than 200 characters.
-    """
-    if key is not None and not 1 <= len(key) <= 200:
-        raise RequestError("an idempotency key has 1 to 200 characters", param="idempotency_key")

@@ -1,4 +1,4 @@
-"""The ASGI application: routes, errors, the edge around them, the document that describes them."""
+"""The ASGI application: routes, errors, middleware, OpenAPI document."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -22,11 +22,10 @@ from reelgrid.api.middleware import RequestMiddleware
 from reelgrid.api.service import Service
 
 NUM_THREADS = 24
-"""Requests that are worked on at a time; the desk has a connection for each of them."""
+"""Requests that are processed at a time; the job queue has a connection for each of them."""
 
 _SWITCH_S = 0.001
-"""A thread that computes lets others go on after this long: Python's own 5 ms are a long wait for
-the one thread that reads and answers."""
+"""Switch interval of Python's threads: its own 5 ms are a long wait for the thread of the event loop."""
 
 
 def create_app(service: Service) -> FastAPI:
@@ -39,10 +38,11 @@ def create_app(service: Service) -> FastAPI:
         telemetry=None,
     )
     app.state.service = service
-    for room in (videos, control, content, images, models, health):
-        app.include_router(room.router)
+    app.state.readiness = health.Readiness(service)
+    for routes in (videos, control, content, images, models, health):
+        app.include_router(routes.router)
     errors.register(app)
-    middleware.install(app)
+    middleware.install_write_turns(app)
     openapi.install(app, service.version)
     app.add_middleware(
         RequestMiddleware,

@@ -1,12 +1,7 @@
-"""Who asks: the key of a request, looked up by its digest and remembered for a few seconds.
+"""Authentication: API keys, access without keys from this machine, and signed links.
 
-Without any key the server serves whoever is on the same machine; then a request must also name this
-machine as its host, and come from no foreign page, so that no web site a user visits can use it.
-Not here: how keys are made and kept (`jobs.keys`).
-
-Addresses that let in without a key, for one file and for a while: signed, so that none is guessed.
-
-Not here: which files there are.
+Without any key the server serves callers on the same machine; such a request must name this machine
+as its host and come from no foreign page, so that no web site that a user visits can use it.
 """
 
 import hashlib
@@ -27,14 +22,14 @@ from reelgrid.jobs.job import LOCAL_OWNER, KeyLimits
 from reelgrid.jobs.sql.keys import ApiKeys
 
 REMEMBERED_S = 5.0
-"""A key that is revoked works no longer than this."""
+"""Seconds for which a key that was looked up is taken as known, even if it is revoked meanwhile."""
 
 _MAX_REMEMBERED = 10_000
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class InvalidKeyError(ApiError):
-    """A request without a key that is known."""
+    """A request without a known key."""
 
     def __init__(self, message: str) -> None:
         headers = {"www-authenticate": "Bearer"}
@@ -43,11 +38,11 @@ class InvalidKeyError(ApiError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request.
+    """The sender of a request.
 
     Attributes:
         owner: Id of the key.
-        limits: What the key may have.
+        limits: Of the key.
     """
 
     owner: str
@@ -55,12 +50,12 @@ class Caller:
 
 
 class Authenticator:
-    """Lets requests in.
+    """Finds the caller of a request; remembers keys for `REMEMBERED_S`.
 
     Args:
         keys: Where keys are looked up.
-        may_be_open: Whether whoever is on this machine may come in as long as there is no key.
-        clock: Seconds that only grow.
+        may_be_open: Whether this machine needs no key as long as none has been made.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(
@@ -74,12 +69,12 @@ class Authenticator:
         self._open_until_s = -math.inf
 
     def known(self, token: str) -> Caller | None:
-        """Return who has this key, if that was asked a moment ago."""
+        """Return the caller with this key if it was looked up a moment ago; reads no database."""
         found = self._remembered.get(_digest(token))
         return found[1] if found and found[0] > self._clock() else None
 
     def find(self, token: str) -> Caller | None:
-        """Return who has this key; asks the database."""
+        """Return the caller with this key, from the database."""
         key = self._keys.authenticate(token)
         if key is None:
             return None
@@ -92,13 +87,13 @@ class Authenticator:
 
     @property
     def was_open(self) -> bool | None:
-        """Whether no key was needed a moment ago; none if that has to be asked again."""
+        """Whether no key was needed a moment ago; `None` if that has to be looked up again."""
         if not self._may_be_open:
             return False
         return True if self._clock() < self._open_until_s else None
 
     def is_open(self) -> bool:
-        """Return whether no key is needed; asks the database. Once there was a key, one is."""
+        """Return whether no key is needed, from the database. Once a key was made, one is needed."""
         if not self._may_be_open:
             return False
         if self._keys.has_any():
@@ -109,10 +104,10 @@ class Authenticator:
 
 
 async def identify(request: Request) -> Caller:
-    """Return who sent the request.
+    """Return the caller of a request.
 
     Raises:
-        InvalidKeyError: Nobody that is known.
+        InvalidKeyError: The key is missing, unknown or revoked.
     """
     authenticator: Authenticator = request.app.state.service.authenticator
     is_open = authenticator.was_open
@@ -133,13 +128,13 @@ CallerHere = Annotated[Caller, Depends(identify)]
 
 
 def _check_local(request: Request) -> None:
-    """Refuse what a foreign web page sends through a user's browser (DNS rebinding, forms)."""
+    """Refuse a request that a foreign web page sends through a user's browser (DNS rebinding, forms)."""
     origin = request.headers.get("origin")
-    is_foreign = origin is not None and _host_of(origin) not in _LOOPBACK  # `null` is foreign too
+    is_foreign = origin is not None and _host_of(origin) not in _LOOPBACK  # `null` too
     if _host_of(f"//{request.headers.get('host', 'localhost')}") not in _LOOPBACK or is_foreign:
         raise ApiError(
             403,
-            "without keys this server answers to its own machine only: make one with "
+            "without keys this server serves its own machine only: make one with "
             "reelgrid keys create",
             code="not_local",
         )

@@ -1,19 +1,19 @@
-"""Multipart, form and JSON bodies to one value: names to texts, numbers, files, and groups of them.
+"""Reading a request's body, JSON or a form, into the checked fields of its route.
 
-A form says everything in texts: `a[b]` is the entry b of the group a, `a[]` or a repeated name makes
-a list. Not here: which names a route knows, and turning texts into numbers (`fields`).
+A form contains texts only: `a[b]` is the entry b of the group a; `a[]` or a repeated name makes a list.
 """
 
 import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Annotated, Any, BinaryIO
+from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData, UploadFile
 
 from reelgrid.api.errors import ApiError
+from reelgrid.api.fields import F, Upload, parse
 
 MAX_FIELDS = 200
 MAX_FILES = 20
@@ -23,31 +23,32 @@ _NAME = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file of a form; it lies in memory up to a megabyte, beyond that on disk.
-
-    Attributes:
-        file: Open, at its beginning, until the request is answered.
-        filename: What the client calls it; never used as a path.
-    """
-
-    file: BinaryIO
-    filename: str
-    size_bytes: int
-
-
 Values = dict[str, Any]
 
 
-async def read_values(request: Request) -> AsyncIterator[Values]:
-    """Yield the body's values; files stay open while the request is handled.
+def read_body(kind: type[F]) -> Any:
+    """Return the dependency of a route that reads a body; its files stay open until the answer.
+
+    Args:
+        kind: The fields of the route.
+    """
+
+    async def read(request: Request) -> AsyncIterator[F]:
+        async with _read_values(request) as values:
+            yield parse(kind, values)
+
+    return Depends(read)
+
+
+@asynccontextmanager
+async def _read_values(request: Request) -> AsyncIterator[Values]:
+    """Yield the body's values: whatever JSON holds; of a form texts, files, groups and lists.
 
     Yields:
-        Names to texts, uploads, groups and lists of them; whatever JSON holds.
+        The values by name.
 
     Raises:
-        ApiError: The body is broken, or of another kind than the three.
+        ApiError: The body is broken, or of a media type other than these three.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _FORMS:
@@ -66,9 +67,6 @@ async def read_values(request: Request) -> AsyncIterator[Values]:
     yield _json_values(await request.body())
 
 
-BodyValues = Annotated[Values, Depends(read_values)]
-
-
 def _json_values(body: bytes) -> Values:
     if not body:
         return {}
@@ -84,11 +82,11 @@ def _json_values(body: bytes) -> Values:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _check_plain(value: object, depth: int = 0) -> None:
-    """Refuse texts that no database takes, and nesting that no request needs."""
+    """Refuse texts that a database cannot store, and nesting that no request needs."""
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):
@@ -104,9 +102,9 @@ def _check_plain(value: object, depth: int = 0) -> None:
 
 def _check_text(text: str) -> None:
     if "\x00" in text:
-        raise ValueError("a text holds a NUL character")
+        raise ValueError("a text contains a NUL character")
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("a text holds half a character")
+        raise ValueError("a text contains half of a surrogate pair")
 
 
 def _form_values(form: FormData) -> Values:
@@ -115,7 +113,7 @@ def _form_values(form: FormData) -> Values:
         value = _upload(item) if isinstance(item, UploadFile) else _text(name, item)
         match = _NAME.fullmatch(name)
         if match is None:
-            raise ApiError(400, f"{name[:80]!r} is no name of a field", code="invalid_field")
+            raise ApiError(400, f"{name[:80]!r} is not the name of a field", code="invalid_field")
         _put(values, match[1], match[2], value)
     return values
 
@@ -137,7 +135,7 @@ def _put(values: Values, name: str, key: str | None, value: object) -> None:
     if key:
         group = values.setdefault(name, {})
         if isinstance(group, Upload) and not group.size_bytes:
-            group = values[name] = {}  # the client's way to send an id where it insists on a file
+            group = values[name] = {}  # openai sends an id so, where its type wants a file
         if not isinstance(group, dict) or key in group:
             raise ApiError(400, f"{name} is given twice", code="invalid_field", param=name)
         group[key] = value

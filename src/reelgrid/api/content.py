@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from reelgrid.api import openapi
-from reelgrid.api.auth import CallerHere, identify
+from reelgrid.api.auth import Caller, CallerHere, identify
 from reelgrid.api.errors import ApiError
-from reelgrid.api.first_frame import own_completed, own_job
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.errors import NotFoundError
 from reelgrid.jobs.job import Job, JobKind
@@ -40,17 +40,17 @@ def download_video(
     if_range: IfRange = None,
 ) -> Response:
     """Download a completed video, its thumbnail or its sprite sheet."""
-    job = own_completed(service, caller, video_id)
+    job = service.own_completed(caller, video_id)
     return send_file(service, job, variant, byte_range, if_range)
 
 
 @router.get(
     "/v1/videos/{video_id}/preview",
-    **openapi.stream("A picture of the middle of the clip.", *_IMAGES, more=(404,)),
+    **openapi.stream("An image of the middle of the clip.", *_IMAGES, more=(404,)),
 )
 def preview_video(service: ServiceHere, caller: CallerHere, video_id: str) -> Response:
-    """Look at a frame as it would end from the current step."""
-    job = own_job(service, caller, video_id)
+    """Return a frame as the current step predicts it."""
+    job = service.own_job(caller, video_id)
     name = job.preview or job.files.get("thumbnail")
     if name is None:
         raise ApiError(404, f"{job.id} has no preview yet", code="no_preview")
@@ -74,9 +74,7 @@ async def download_image(
     byte_range: RangeHeader = None,
     if_range: IfRange = None,
 ) -> Response:
-    """Download an image by the address that its answer gave, or with the key."""
-    from fastapi.concurrency import run_in_threadpool
-
+    """Download an image by the link in its response, or with the key."""
     path = image_path(image_id, index)
     is_linked = service.link_signer.is_valid(path, expires, signature)
     owner = None if is_linked else (await identify(request)).owner
@@ -86,7 +84,7 @@ async def download_image(
 
 
 def image_path(image_id: str, index: int) -> str:
-    """Return where an image is."""
+    """Return the path of an image."""
     return f"/v1/images/{image_id}/content?index={index}"
 
 
@@ -111,28 +109,26 @@ def _send_image(
     byte_range: str | None,
     if_range: str | None,
 ) -> Response:
-    from reelgrid.api.auth import Caller
-
     if owner is None:
         job = service.job_queue.get(image_id)
         if job.kind is not JobKind.IMAGE:
             raise NotFoundError(f"there is no image {image_id[:80]!r}", param="id")
     else:
-        job = own_completed(service, Caller(owner), image_id, JobKind.IMAGE)
+        job = service.own_completed(Caller(owner), image_id, JobKind.IMAGE)
     return send_file(service, job, file_variant(index), byte_range, if_range)
 
 
 def _stream(
     service: Service, job: Job, name: str, byte_range: str | None, if_range: str | None
 ) -> StreamingResponse:
-    etag = f'"{name.replace("/", "-")}"'  # a blob never changes: its name says which epoch made it
+    etag = f'"{name.replace("/", "-")}"'  # a blob never changes: its name contains the epoch that made it
     try:
         size = service.blobs.size(name)
         start, stop = 0, size
         if byte_range is not None and if_range in {None, etag}:
             start, stop = _bounds(byte_range, size)
         pieces = service.blobs.stream(name, start, stop)
-        first = next(pieces, b"")  # opens it: from here on it can be read to its end
+        first = next(pieces, b"")  # opens the blob: from here on it can be read to its end
     except FileNotFoundError:
         raise ApiError(404, f"the file of {job.id} has expired", code="expired") from None
     headers = {
@@ -158,7 +154,7 @@ def _suffix(name: str) -> str:
 
 
 def _bounds(byte_range: str, size: int) -> tuple[int, int]:
-    """Return the first byte and the one behind the last; what is no single range is the whole file.
+    """Return the first byte and the one behind the last; anything but one range is the whole file.
 
     Raises:
         ApiError: The range begins behind the end.

@@ -1,4 +1,4 @@
-"""What no other server has: cancel, pause, resume, live events, and estimates before anything runs."""
+"""Job control beyond the OpenAI API: cancel, pause, resume, events, estimates."""
 
 import base64
 import json
@@ -9,59 +9,59 @@ from fastapi import APIRouter, Header
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from reelgrid.api import middleware, openapi, schemas
-from reelgrid.api.admission import check_caps, estimate_or_refuse, position_for
-from reelgrid.api.answers import answer, remove_blobs, shown
+from reelgrid.api import openapi, schemas
+from reelgrid.api.admission import new_video
 from reelgrid.api.auth import CallerHere
-from reelgrid.api.bodies import BodyValues
+from reelgrid.api.bodies import read_body
 from reelgrid.api.errors import ApiError
-from reelgrid.api.fields import EstimateFields, check
-from reelgrid.api.first_frame import own_job
+from reelgrid.api.fields import EstimateFields
+from reelgrid.api.middleware import WRITE_TURN
+from reelgrid.api.responses import interval_json
 from reelgrid.api.service import Service, ServiceHere
-from reelgrid.api.submissions import video_submission
 from reelgrid.jobs.job import Job, Phase
+from reelgrid.jobs.request import JobRequest
 
 HEARTBEAT_S = 10.0
 
-router = APIRouter(prefix="/v1", tags=["ours"])
+router = APIRouter(prefix="/v1", tags=["control"])
 
 
 @router.post(
     "/videos/{video_id}/cancel",
-    dependencies=middleware.WRITE_TURN,
+    dependencies=WRITE_TURN,
     **openapi.route(schemas.Video, missing=True, conflict=True),
 )
 def cancel_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
-    """Stop it within one step, for good; it is `failed` with the code `cancelled` then."""
-    own_job(service, caller, video_id)
+    """Stop a video within one step, for good; it is `failed` with the code `cancelled` then."""
+    service.own_job(caller, video_id)
     job = service.job_queue.cancel(video_id, owner=caller.owner)
     if job.phase is Phase.FAILED:
-        remove_blobs(service, job)
-    return answer(service, job)
+        service.remove_blobs(job)
+    return service.job_response(job)
 
 
 @router.post(
     "/videos/{video_id}/pause",
-    dependencies=middleware.WRITE_TURN,
+    dependencies=WRITE_TURN,
     **openapi.route(schemas.Video, missing=True, conflict=True),
 )
 def pause_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
-    """Hold it back: a running one saves its state at the next step and frees its worker."""
-    own_job(service, caller, video_id)
-    return answer(service, service.job_queue.pause(video_id, owner=caller.owner))
+    """Pause a video: a running one saves a checkpoint at the next step and frees its worker."""
+    service.own_job(caller, video_id)
+    return service.job_response(service.job_queue.pause(video_id, owner=caller.owner))
 
 
 @router.post(
     "/videos/{video_id}/resume",
-    dependencies=middleware.WRITE_TURN,
+    dependencies=WRITE_TURN,
     **openapi.route(schemas.Video, missing=True, conflict=True),
 )
 def resume_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
-    """Let a paused one go on from its saved state."""
-    own_job(service, caller, video_id)
+    """Resume a paused video from its checkpoint."""
+    service.own_job(caller, video_id)
     job = service.job_queue.resume(video_id, owner=caller.owner)
     service.wake()
-    return answer(service, job)
+    return service.job_response(job)
 
 
 @router.get(
@@ -77,11 +77,11 @@ async def follow_video(
     caller: CallerHere,
     video_id: str,
     last_event_id: Annotated[
-        str | None, Header(max_length=200, description="What was seen last is not sent again.")
+        str | None, Header(max_length=200, description="The event with this id is not sent again.")
     ] = None,
 ) -> StreamingResponse:
-    """Follow it to its end. Whoever comes back gets the present state first, never a backlog."""
-    job = await run_in_threadpool(own_job, service, caller, video_id)
+    """Follow a video to its end. A client that reconnects gets the present state, never a backlog."""
+    job = await run_in_threadpool(service.own_job, caller, video_id)
     if service.broadcaster.num_listeners >= service.limits.max_listeners:
         raise ApiError(
             429, "too many follow jobs already: poll instead", code="max_listeners", retry_after_s=5
@@ -94,32 +94,36 @@ async def follow_video(
 
 
 @router.post(
-    "/estimates",
-    **openapi.route(schemas.EstimateResponse, body=EstimateFields, forms=True, made=True),
+    "/estimates", **openapi.route(schemas.EstimateResponse, body=EstimateFields, admits=True)
 )
-def estimate(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JSONResponse:
-    """Say what a video, or with `num_frames` 1 an image, would take: nothing is run or reserved."""
-    fields = check(EstimateFields, values)
-    wish = video_submission(service, fields)
-    check_caps(service, caller, wish.order)
-    said = estimate_or_refuse(service, wish)
-    place = position_for(service, caller, wish, said)
-    request = wish.order.request
-    usd_per_h = service.usd_per_gpu_h
+def estimate(
+    service: ServiceHere,
+    caller: CallerHere,
+    fields: Annotated[EstimateFields, read_body(EstimateFields)],
+) -> JSONResponse:
+    """Estimate a video, or with `num_frames` 1 an image; nothing is run or reserved."""
+    new = new_video(service, caller, fields)
+    position = service.job_queue.position_if_submitted(new)
+    job_request = JobRequest.from_json(new.request)
+    request = job_request.request
+    said = service.estimator.estimate(service.models.find(new.model), job_request)
+    cost_usd = None
+    if service.usd_per_gpu_h is not None:
+        cost_usd = interval_json(said.seconds / 3_600 * service.usd_per_gpu_h, said.spread, 6)
     return JSONResponse(
         {
             "object": "estimate",
-            "model": wish.card.name,
+            "model": new.model,
             "size": str(request.size),
             "num_frames": request.num_frames,
             "num_inference_steps": request.num_steps,
-            "seconds": said.interval_s,
+            "seconds": interval_json(said.seconds, said.spread),
             "load_seconds": round(said.load_s, 3),
-            "wait_seconds": None if place.wait_s is None else round(place.wait_s, 3),
-            "queue_position": place.num_ahead + 1,
+            "wait_seconds": None if position.wait_s is None else round(position.wait_s, 3),
+            "queue_position": position.num_ahead + 1,
             "memory_gib": said.memory_gib,
-            "gpu_seconds": said.interval_s,
-            "cost_usd": None if usd_per_h is None else said.cost_usd(usd_per_h),
+            "gpu_seconds": interval_json(said.seconds, said.spread),
+            "cost_usd": cost_usd,
             "basis": said.basis,
         }
     )
@@ -156,7 +160,7 @@ class _Seen:
         event_id = f"{job.epoch}.{job.step}.{job.phase}.{job.requested or 'go'}"
         state = (job.status, job.detail, job.epoch)
         if state != self._state and not (self._state is None and event_id == self._last_id):
-            events.append(_event("state", shown(service, job), event_id))
+            events.append(_event("state", service.job_json(job), event_id))
         elif self._step != (job.stage, job.step):
             events.append(_event("progress", _progress(service, job), event_id))
         self._state, self._step = state, (job.stage, job.step)
@@ -167,7 +171,7 @@ class _Seen:
 
 
 def _progress(service: Service, job: Job) -> dict[str, Any]:
-    video = shown(service, job)
+    video = service.job_json(job)
     names = ("id", "progress", "stage", "step", "num_steps", "eta_seconds", "gpu_seconds")
     return {name: video[name] for name in names}
 

@@ -1,8 +1,6 @@
-"""One table from errors to HTTP statuses, and every refusal as OpenAI's error object.
+"""The HTTP status of each error, and the error object of OpenAI with which every refusal is answered.
 
-    {"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
-
-Not here: the errors of the house (`reelgrid.errors`).
+{"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
 """
 
 import logging
@@ -16,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from reelgrid.catalog import ModelCard
 from reelgrid.errors import (
     BusyError,
     ConflictError,
@@ -28,6 +27,7 @@ from reelgrid.errors import (
     RequestError,
     StorageFullError,
 )
+from reelgrid.spec import REQUEST_FIELDS
 
 _log = logging.getLogger(__name__)
 
@@ -77,9 +77,17 @@ class ApiError(ReelgridError):
         self.headers = dict(headers or {})
 
 
+class UnsupportedError(ApiError):
+    """Something that the model cannot do, and why."""
+
+    def __init__(self, card: ModelCard, what: str, reason: str, param: str) -> None:
+        message = f"{card.name} cannot {what}: {reason}"
+        super().__init__(400, message, code="unsupported_capability", param=param)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How a class of errors is answered; `message` stands in for one that names our paths."""
+    """How a class of errors is answered; `message` replaces one that names paths of the server."""
 
     status: int
     code: str
@@ -88,33 +96,40 @@ class _Rule:
 
 
 # The first class that fits counts.
-_TABLE: tuple[tuple[type[ReelgridError], _Rule], ...] = (
+_RULES: tuple[tuple[type[ReelgridError], _Rule], ...] = (
     (NotFoundError, _Rule(404, "not_found")),
     (ConflictError, _Rule(409, "conflict")),
     (RequestError, _Rule(400, "invalid_request")),
     (LimitError, _Rule(429, "limit", retry_after_s=30)),
     (
         StorageFullError,
-        _Rule(503, "storage_full", 60, "there is no room left for results: no new work is taken"),
+        _Rule(503, "storage_full", 60, "the server's storage is full: it takes no new work"),
     ),
     (BusyError, _Rule(503, "busy", 2, "the server is busy: try again")),
-    (JobQueueError, _Rule(503, "queue_unavailable", 10, "the table of jobs cannot be reached now")),
+    (
+        JobQueueError,
+        _Rule(503, "queue_unavailable", 10, "the database of jobs cannot be reached now"),
+    ),
     (PlanError, _Rule(400, "no_plan")),
     (ModelError, _Rule(503, "model_unavailable", retry_after_s=60)),
     (ReelgridError, _Rule(500, "internal_error")),
 )
 
 
+_API_NAMES: Mapping[str | None, str] = {each.name: each.api_name for each in REQUEST_FIELDS}
+
+
 def api_error_of(error: ReelgridError) -> ApiError:
-    """Return how an error of the house is answered."""
+    """Return the response to an error; `param` is the field's name in the API."""
     if isinstance(error, ApiError):
         return error
-    rule = next(rule for kind, rule in _TABLE if isinstance(error, kind))
+    rule = next(rule for kind, rule in _RULES if isinstance(error, kind))
+    param = getattr(error, "param", None)
     return ApiError(
         rule.status,
         rule.message or str(error),
         code=getattr(error, "limit", rule.code),
-        param=getattr(error, "param", None),
+        param=_API_NAMES.get(param, param),
         retry_after_s=rule.retry_after_s,
     )
 
@@ -127,15 +142,15 @@ def error_body(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def respond(refusal: ApiError) -> JSONResponse:
-    """Return a refusal as a response."""
-    headers = dict(refusal.headers)
-    if refusal.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after_s)))
-    if refusal.status == 409:
-        headers["x-should-retry"] = "false"  # the client would repeat it, and nothing will change
-    body = error_body(refusal.status, str(refusal), refusal.code, refusal.param)
-    return JSONResponse(body, refusal.status, headers)
+def error_response(error: ApiError) -> JSONResponse:
+    """Return the response that an error asks for."""
+    headers = dict(error.headers)
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if error.status == 409:
+        headers["x-should-retry"] = "false"  # the client would repeat it, in vain
+    body = error_body(error.status, str(error), error.code, error.param)
+    return JSONResponse(body, error.status, headers)
 
 
 def register(app: FastAPI) -> None:
@@ -147,11 +162,11 @@ def register(app: FastAPI) -> None:
 
 async def _answer_ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ReelgridError)
-    refusal = api_error_of(error)
-    if refusal.status >= 500:
-        _log.warning("answered with %d: %s", refusal.status, error)
-    request.scope["reelgrid.code"] = refusal.code
-    return respond(refusal)
+    answer = api_error_of(error)
+    if answer.status >= 500:
+        _log.warning("answered with %d: %s", answer.status, error)
+    request.scope["reelgrid.code"] = answer.code
+    return error_response(answer)
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
@@ -162,8 +177,7 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
         405: f"{request.method} is not possible on {request.url.path}",
     }
     message = messages.get(error.status_code, str(error.detail))
-    refusal = ApiError(error.status_code, message, headers=error.headers)
-    return respond(refusal)
+    return error_response(ApiError(error.status_code, message, headers=error.headers))
 
 
 async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
@@ -171,4 +185,4 @@ async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    return respond(ApiError(400, f"{name}: {first['msg']}", param=name))
+    return error_response(ApiError(400, f"{name}: {first['msg']}", param=name))

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reelgrid.api.responses import interval
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import ReelgridError
 from reelgrid.jobs.accounting import TimingProfile
@@ -66,15 +65,6 @@ class Estimate:
     def spread(self) -> float:
         """Factor from the likely value to the bounds of an 80 % interval."""
         return math.exp(Z_80 * self.sigma)
-
-    @property
-    def interval_s(self) -> dict[str, float]:
-        """The 80 % interval of the seconds."""
-        return interval(self.seconds, self.spread)
-
-    def cost_usd(self, usd_per_gpu_h: float) -> dict[str, float]:
-        """Return the 80 % interval of the cost at a price."""
-        return interval(self.seconds / 3_600 * usd_per_gpu_h, self.spread, num_digits=6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""Changes of jobs, told to any number of listeners: one reader asks the desk for all of them.
+"""Changes of jobs, broadcast to any number of listeners by one reader of the queue.
 
-Every listener gets the newest state of its job and never a backlog; a slow one skips states. Not
-here: what is sent to clients (`control`, `images`).
+A listener gets the newest state of its job and never a backlog; a slow one skips states.
 """
 
 import asyncio
@@ -9,23 +8,23 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 from fastapi.concurrency import run_in_threadpool
 
-from reelgrid.errors import NotFoundError, ReelgridError
+from reelgrid.errors import ReelgridError
 from reelgrid.jobs.job import Job
 
-LOOK_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 _SHARE = 5
 
 _log = logging.getLogger(__name__)
 
-Get = Callable[[str], Job]
+GetJobs = Callable[[Collection[str]], Mapping[str, Job]]
 
 
 class Listener:
-    """One who waits for changes of one job."""
+    """Waits for changes of one job."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -33,7 +32,7 @@ class Listener:
         self.is_gone = False
 
     def tell(self, job: Job | None) -> None:
-        """Take the newest state; none is a job that is gone."""
+        """Take the newest state; `None` is a job that is gone."""
         if job is None:
             self.is_gone = True
         elif job != self.job:
@@ -43,7 +42,7 @@ class Listener:
         self._changed.set()
 
     async def wait(self, at_most_s: float) -> bool:
-        """Return whether there is news, within that time."""
+        """Return whether the job has changed, within that time."""
         try:
             await asyncio.wait_for(self._changed.wait(), at_most_s)
         except TimeoutError:
@@ -53,26 +52,26 @@ class Listener:
 
 
 class JobBroadcaster:
-    """Reads the jobs that somebody listens to, a few times a second.
+    """Reads the jobs that have listeners, all in one query, a few times a second.
 
     Args:
-        get: Reads a job; raises NotFoundError when it is gone.
+        get_many: Reads jobs by id; those that are gone are missing in the result.
     """
 
-    def __init__(self, get: Get) -> None:
-        self._get = get
+    def __init__(self, get_many: GetJobs) -> None:
+        self._get_many = get_many
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
         self._is_closed = False
 
     @property
     def num_listeners(self) -> int:
-        """How many listen now."""
+        """Number of present listeners."""
         return sum(len(listeners) for listeners in self._listeners.values())
 
     @property
     def is_closed(self) -> bool:
-        """Whether the server stops: listeners are to go."""
+        """Whether the server stops and listeners have to end."""
         return self._is_closed
 
     def close(self) -> None:
@@ -104,25 +103,22 @@ class JobBroadcaster:
                 del self._listeners[job.id]
 
     async def _read(self) -> None:
-        """Read until nobody listens."""
+        """Read until there is no listener."""
         while self._listeners and not self._is_closed:
             began_s = time.perf_counter()
             ids = list(self._listeners)
-            for job_id, job in (await run_in_threadpool(self._read_all, ids)).items():
+            found = await run_in_threadpool(self._read_all, ids)
+            for job_id, job in found.items():
                 for listener in tuple(self._listeners.get(job_id, ())):
                     listener.tell(job)
             took_s = time.perf_counter() - began_s
-            await asyncio.sleep(max(LOOK_EVERY_S, _SHARE * took_s))
+            await asyncio.sleep(max(POLL_EVERY_S, _SHARE * took_s))
 
-    def _read_all(self, ids: list[str]) -> dict[str, Job | None]:
-        """Return the jobs that can be read now; the others are asked for again."""
-        found: dict[str, Job | None] = {}
-        for job_id in ids:
-            try:
-                found[job_id] = self._get(job_id)
-            except NotFoundError:
-                found[job_id] = None
-            except ReelgridError as error:
-                _log.warning("jobs cannot be watched now: %s", error)
-                break
-        return found
+    def _read_all(self, ids: Collection[str]) -> dict[str, Job | None]:
+        """Return the jobs, `None` for one that is gone; nothing if they cannot be read now."""
+        try:
+            found = self._get_many(ids)
+        except ReelgridError as error:
+            _log.warning("jobs cannot be watched now: %s", error)
+            return {}
+        return {job_id: found.get(job_id) for job_id in ids}

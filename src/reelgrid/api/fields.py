@@ -1,18 +1,19 @@
-"""The fields that each route knows, checked by pydantic; a field that no route knows is refused.
+"""The fields of each route's body, as pydantic models; `spec.Request` declares the common ones.
 
-Numbers may be texts, as forms send them. A field that other servers know and this one cannot honour
-is refused by name with the reason, and a misspelt one with the nearest: nothing is ignored.
-Not here: what the model can do with the values (`catalog`), and how much is allowed (`admission`).
+Numbers may be texts, as forms send them. Nothing is ignored: a field that other servers know and this
+one does not support is refused by name with the reason, and a misspelt one with the nearest name.
 """
 
 import difflib
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from reelgrid.api.bodies import Upload, Values
 from reelgrid.api.errors import ApiError
-from reelgrid.spec import MAX_FPS, MAX_GUIDANCE, MAX_PROMPT_CHARS, MAX_SEED, MAX_SIDE_PX, MAX_STEPS
+from reelgrid.spec import MAX_PROMPT_CHARS, MAX_SIDE_PX, REQUEST_FIELDS, RequestField
 
 _NO_PATHS = "this server reads and writes no paths that a request names"
 _FIXED = "this server has no such switch"
@@ -49,30 +50,40 @@ REASONS = {
     "output_quality": _FIXED,
     "output_compression": _FIXED,
     "x264_preset": _FIXED,
-    "user": "who asks is known by the key",
-    "safety_identifier": "who asks is known by the key",
+    "user": "the key identifies the caller",
+    "safety_identifier": "the key identifies the caller",
 }
 """Fields of other servers, and why this one refuses them."""
 
-_INTEGER_TEXT = r"^[0-9]{1,19}$"
 _NUMBER_TEXT = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
 
 
-def _integer_from_text(value: object) -> object:
-    """Keep whole numbers whole: no float, no boolean, no blank becomes one."""
+def _refuse_boolean(value: object) -> object:
+    """Pydantic takes `true` for 1: that is a mistake here."""
     if isinstance(value, bool):
         raise ValueError("a whole number is needed, not true or false")
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_integer_from_text)]
-Number = Annotated[float, BeforeValidator(_integer_from_text)]
+_NotBoolean = BeforeValidator(_refuse_boolean)
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
-Steps = Annotated[Integer, Field(ge=1, le=MAX_STEPS)]
-Side = Annotated[Integer, Field(ge=1, le=MAX_SIDE_PX)]
-Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
-Guidance = Annotated[Number, Field(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)]
-Fps = Annotated[Number, Field(ge=0.1, le=MAX_FPS, allow_inf_nan=False)]
+Seconds = Annotated[str, Field(pattern=_NUMBER_TEXT)] | Annotated[float, _NotBoolean]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX), _NotBoolean]
+PriorityName = Literal["low", "normal", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of a form; it lies in memory up to a megabyte, beyond that on disk.
+
+    Attributes:
+        file: Open, at its beginning, until the request is answered.
+        filename: The client's name for it; never used as a path.
+    """
+
+    file: BinaryIO
+    filename: str
+    size_bytes: int
 
 
 class Fields(BaseModel):
@@ -80,15 +91,65 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, frozen=True)
 
+    def request_values(self) -> dict[str, Any]:
+        """Return the values of the fields that `spec.Request` declares, by their names there."""
+        known = type(self).model_fields
+        return {
+            each.name: getattr(self, each.api_name)
+            for each in REQUEST_FIELDS
+            if each.api_name in known
+        }
+
+
+F = TypeVar("F", bound=Fields)
+
+
+def _with_request_fields(*left_out: str) -> Callable[[type[F]], type[F]]:
+    """Add the fields that `spec.Request` declares, except some, before a body's own fields."""
+    declared: dict[str, Any] = {
+        each.api_name: _annotation(each) for each in REQUEST_FIELDS if each.name not in left_out
+    }
+    base = cast(Any, create_model("RequestFields", __base__=Fields, **declared))
+
+    def add(body: type[F]) -> type[F]:
+        bases: tuple[type[F], ...] = (body, base)
+        return create_model(
+            body.__name__, __base__=bases, __doc__=body.__doc__, __module__=body.__module__
+        )
+
+    return add
+
+
+def _annotation(declared: RequestField) -> tuple[Any, Any]:
+    """Return the type and the default with which pydantic checks a field of a request."""
+    bounds: dict[str, Any] = {
+        "ge": declared.low,
+        "le": declared.high,
+        "min_length": 1 if declared.is_required else None,
+        "max_length": declared.max_chars,
+        "allow_inf_nan": False if declared.type is float else None,
+    }
+    checks: list[Any] = [
+        Field(**{name: value for name, value in bounds.items() if value is not None})
+    ]
+    kind: Any = Any if declared.type is Path else str
+    if declared.type in (int, float):
+        kind = declared.type
+        checks.append(_NotBoolean)
+    checked = Annotated[kind, *checks]
+    if declared.is_required:
+        return checked, Field(description=declared.help)
+    return checked | None, Field(None, description=declared.help)
+
 
 class Reference(Fields):
-    """A picture that is not sent as a file."""
+    """An image that is not sent as a file."""
 
     image_url: str | None = Field(
-        None, description="The picture itself, as a data: URL of PNG, JPEG or WebP."
+        None, description="The image itself, as a data: URL of PNG, JPEG or WebP."
     )
     file_id: str | None = Field(
-        None, description="The id of an image, or of a video whose last frame is meant, made here."
+        None, description="The id of an image made here, or of a video: its last frame."
     )
 
 
@@ -98,36 +159,22 @@ class VideoReference(Fields):
     id: str = Field(description="The id of a completed video of yours.")
 
 
+@_with_request_fields()
 class VideoFields(Fields):
     """The body of `POST /v1/videos`."""
 
-    prompt: Prompt = Field(description="What is to be seen.")
     model: str | None = Field(None, max_length=200, description="One of GET /v1/models.")
-    seconds: Annotated[str, Field(pattern=_NUMBER_TEXT)] | Number | None = Field(
+    seconds: Seconds | None = Field(
         None, description="Length of the clip; the nearest that the model can make is taken."
-    )
-    size: str | None = Field(None, max_length=20, description="WIDTHxHEIGHT in pixels.")
-    input_reference: Any | None = Field(None, description="The picture that the clip begins with.")
-    seed: Seed | None = Field(None, description="The same seed gives the same clip.")
-    num_inference_steps: Steps | None = Field(None, description="Denoising steps.")
-    guidance_scale: Guidance | None = Field(None, description="1 is off.")
-    negative_prompt: str | None = Field(
-        None, max_length=MAX_PROMPT_CHARS, description="What is not to be seen."
-    )
-    fps: Fps | None = Field(None, description="Frames a second.")
-    num_frames: Annotated[Integer, Field(ge=1, le=100_000)] | None = Field(
-        None, description="Instead of seconds."
     )
     width: Side | None = Field(None, description="With height, instead of size.")
     height: Side | None = Field(None, description="With width, instead of size.")
-    priority: Literal["low", "normal", "high"] | None = Field(
-        None, description="Class of patience; normal when nothing is said."
-    )
-    deadline: Annotated[Number, Field(gt=0, le=2**40)] | None = Field(
+    priority: PriorityName | None = Field(None, description="Class of priority; normal by default.")
+    deadline: Annotated[float, Field(gt=0, le=2**40), _NotBoolean] | None = Field(
         None, description="When it has to be finished, in seconds since 1970."
     )
     webhook: str | None = Field(
-        None, max_length=2_000, description="An http or https address told of the end."
+        None, max_length=2_000, description="An http or https URL that is notified of the end."
     )
 
 
@@ -138,16 +185,14 @@ class EstimateFields(VideoFields):
 class RemixFields(Fields):
     """The body of `POST /v1/videos/{id}/remix`."""
 
-    prompt: Prompt = Field(description="What is to be seen instead.")
+    prompt: Prompt = Field(description="What the video shows instead.")
 
 
 class ExtensionFields(Fields):
     """The body of `POST /v1/videos/extensions`."""
 
-    prompt: Prompt = Field(description="What is to be seen from there on.")
-    seconds: Annotated[str, Field(pattern=_NUMBER_TEXT)] | Number = Field(
-        description="Length of the new part."
-    )
+    prompt: Prompt = Field(description="What the new part shows.")
+    seconds: Seconds = Field(description="Length of the new part.")
     video: Any | None = Field(None, description="A video made here, as {id}.")
     video_id: str | None = Field(None, max_length=100, description="The same, flat.")
 
@@ -167,17 +212,17 @@ class CharacterFields(Fields):
     video: Any = Field(description="A file.")
 
 
+@_with_request_fields("num_frames", "fps", "first_frame")
 class ImageFields(Fields):
     """The body of `POST /v1/images/generations`."""
 
-    prompt: Prompt = Field(description="What is to be seen.")
     model: str | None = Field(None, max_length=200, description="One of GET /v1/models.")
-    n: Annotated[Integer, Field(ge=1, le=10)] | None = Field(None, description="How many.")
+    n: Annotated[int, Field(ge=1, le=10), _NotBoolean] | None = Field(None, description="How many.")
     size: str | None = Field(None, max_length=20, description="WIDTHxHEIGHT in pixels, or auto.")
     quality: str | None = Field(None, max_length=20, description="auto, standard or medium.")
     background: str | None = Field(None, max_length=20, description="auto or opaque.")
     output_format: Literal["png", "webp", "jpeg", "gif", "svg"] | None = None
-    output_compression: Annotated[Integer, Field(ge=0, le=100)] | None = Field(
+    output_compression: Annotated[int, Field(ge=0, le=100), _NotBoolean] | None = Field(
         None, description="Quality of webp and jpeg."
     )
     response_format: Literal["url", "b64_json"] | None = None
@@ -188,24 +233,20 @@ class ImageFields(Fields):
     user: str | None = Field(None, max_length=200, description="Comes back as safety_identifier.")
     safety_identifier: str | None = Field(None, max_length=200, description="Comes back.")
     stream: bool | None = Field(None, description="Answer with server-sent events.")
-    partial_images: Annotated[Integer, Field(ge=0, le=3)] | None = Field(
-        None, description="With stream: pictures on the way."
+    partial_images: Annotated[int, Field(ge=0, le=3), _NotBoolean] | None = Field(
+        None, description="With stream: previews of each image before it is finished."
     )
-    frame_count: Annotated[Integer, Field(ge=2, le=16)] | None = Field(
+    frame_count: Annotated[int, Field(ge=2, le=16), _NotBoolean] | None = Field(
         None, description="Refused: ask for a video."
     )
-    frame_duration_ms: Annotated[Integer, Field(ge=1, le=60_000)] | None = Field(
+    frame_duration_ms: Annotated[int, Field(ge=1, le=60_000), _NotBoolean] | None = Field(
         None, description="Refused: ask for a video."
     )
     complexity: str | None = Field(None, max_length=20, description="Refused: for svg only.")
     svg: Any | None = Field(None, description="Refused: no model here draws svg.")
-    seed: Seed | None = None
-    num_inference_steps: Steps | None = None
-    guidance_scale: Guidance | None = None
-    negative_prompt: str | None = Field(None, max_length=MAX_PROMPT_CHARS)
-    width: Side | None = None
-    height: Side | None = None
-    priority: Literal["low", "normal", "high"] | None = None
+    width: Side | None = Field(None, description="With height, instead of size.")
+    height: Side | None = Field(None, description="With width, instead of size.")
+    priority: PriorityName | None = Field(None, description="Class of priority; high by default.")
 
 
 class ImageEditFields(Fields):
@@ -218,14 +259,11 @@ class ImageEditFields(Fields):
     model: str | None = Field(None, max_length=200, description="One of GET /v1/models.")
 
 
-F = TypeVar("F", bound=Fields)
-
-
-def check(kind: type[F], values: Values) -> F:
-    """Return the body's values as the route's fields.
+def parse(kind: type[F], values: dict[str, Any]) -> F:
+    """Return the checked fields of a body.
 
     Raises:
-        ApiError: A field is unknown, missing or of another kind.
+        ApiError: A field is unknown, missing or of another type.
     """
     _refuse_unknown(kind, values)
     try:
@@ -241,7 +279,7 @@ def check(kind: type[F], values: Values) -> F:
         ) from None
 
 
-def _refuse_unknown(kind: type[Fields], values: Values) -> None:
+def _refuse_unknown(kind: type[Fields], values: dict[str, Any]) -> None:
     if kind.model_config.get("extra") == "allow":
         return
     known = kind.model_fields

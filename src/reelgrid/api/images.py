@@ -1,51 +1,40 @@
 """The images of the openai package: generations, whole or as a stream, and edits.
 
-An image is a job like any other, first in the queue because somebody holds a connection open; when
-the client goes away, the job is cancelled. Not here: downloading (`content`).
+An image is a job like any other, first in the queue because its client holds a connection open; when
+the client disconnects, the job is cancelled.
 """
 
 import base64
+import contextlib
 import json
-import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from reelgrid import spec
 from reelgrid.api import openapi, schemas
-from reelgrid.api.admission import (
-    Submission,
-    admit,
-    check_caps,
-    check_queue,
-    estimate_or_refuse,
-    position_for,
-)
-from reelgrid.api.auth import Caller, CallerHere
-from reelgrid.api.bodies import BodyValues
+from reelgrid.api.admission import admit, check_queue, new_images
+from reelgrid.api.auth import CallerHere
+from reelgrid.api.bodies import read_body
 from reelgrid.api.content import image_path
-from reelgrid.api.errors import ApiError
+from reelgrid.api.errors import ApiError, UnsupportedError
 from reelgrid.api.events import Listener
-from reelgrid.api.fields import ImageEditFields, ImageFields, check
-from reelgrid.api.registry import UnsupportedError, choose_size, complete
+from reelgrid.api.fields import ImageEditFields, ImageFields
+from reelgrid.api.middleware import WriteTurns
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import NotFoundError, ReelgridError
-from reelgrid.jobs.job import Job, JobKind, Phase
-from reelgrid.jobs.policy import Priority
+from reelgrid.jobs.job import Job, NewJob, Phase
 from reelgrid.jobs.request import JobRequest, file_variant, partial_blob
 
-LOOK_EVERY_S = 0.2
+POLL_EVERY_S = 0.2
 LONGEST_WAIT_S = 570.0
 """The openai package gives up after 600 s and sends the request again."""
-
-_MAX_DRAWN_SEED = 2**31
-_DEFAULT_QUALITY = 90
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -53,19 +42,31 @@ router = APIRouter(prefix="/v1/images", tags=["images"])
 @router.post(
     "/generations",
     **openapi.route(
-        schemas.ImagesResponse, body=ImageFields, forms=True, made=True, more=(422,), streams=True
+        schemas.ImagesResponse, body=ImageFields, admits=True, more=(422,), streams=True
     ),
 )
 async def generate_images(
-    service: ServiceHere, caller: CallerHere, request: Request, values: BodyValues
+    service: ServiceHere,
+    caller: CallerHere,
+    request: Request,
+    turns: WriteTurns,
+    fields: Annotated[ImageFields, read_body(ImageFields)],
 ) -> Response:
     """Make images and wait for them, or follow them as server-sent events."""
-    fields = check(ImageFields, values)
-    job = await run_in_threadpool(_admit, service, caller, fields)
+
+    def prepare() -> NewJob:
+        card = service.models.find(fields.model, kind="image")
+        _check_looks(card, fields)
+        new = new_images(service, caller, card, fields)
+        check_queue(service, new, service.limits.max_image_wait_s, "max_image_wait_s")
+        return new
+
+    new = await run_in_threadpool(prepare)
+    async with turns:
+        job = await run_in_threadpool(admit, service, caller, new)
     if fields.stream:
-        events = _Stream(service, job, fields)
         return StreamingResponse(
-            events.run(),
+            _ImageStream(service, job, fields).events(),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
@@ -74,58 +75,21 @@ async def generate_images(
     return JSONResponse(await run_in_threadpool(_images, service, finished, fields, base_url))
 
 
-@router.post(
-    "/edits", **openapi.route(schemas.ImagesResponse, body=ImageEditFields, forms=True, made=True)
-)
-def edit_images(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JSONResponse:
+@router.post("/edits", **openapi.route(schemas.ImagesResponse, body=ImageEditFields, admits=True))
+def edit_images(
+    service: ServiceHere,
+    caller: CallerHere,
+    fields: Annotated[ImageEditFields, read_body(ImageEditFields)],
+) -> JSONResponse:
     """Change an image: refused, as no model here can."""
-    fields = check(ImageEditFields, values)
     card = service.models.find(fields.model, kind="image")
     reason = "no model here takes an image and gives one back"
     raise UnsupportedError(card, "edit an image", reason, "image")
 
 
-def _admit(service: Service, caller: Caller, fields: ImageFields) -> Job:
-    card = service.models.find(fields.model, kind="image")
-    _check_looks(card, fields)
-    wish = Submission(
-        kind=JobKind.IMAGE,
-        card=card,
-        order=_order(card, fields),
-        priority=Priority[(fields.priority or "high").upper()],
-    )
-    check_caps(service, caller, wish.order)
-    estimate = estimate_or_refuse(service, wish)
-    place = position_for(service, caller, wish, estimate)
-    check_queue(service, place, service.limits.max_image_wait_s, "max_image_wait_s")
-    return admit(service, caller, wish, estimate)
-
-
-def _order(card: ModelCard, fields: ImageFields) -> JobRequest:
-    size = None if fields.size == "auto" else fields.size
-    seed = secrets.randbelow(_MAX_DRAWN_SEED) if fields.seed is None else fields.seed
-    asked = spec.Request(
-        prompt=fields.prompt,
-        negative_prompt=fields.negative_prompt,
-        size=choose_size(size, fields.width, fields.height),
-        num_frames=1,
-        num_steps=fields.num_inference_steps,
-        guidance_scale=fields.guidance_scale,
-        seed=seed,
-    )
-    quality = fields.output_compression
-    return JobRequest(
-        request=complete(card, asked, has_first_frame=False),
-        num_images=fields.n or 1,
-        image_format=fields.output_format or "png",  # type: ignore[arg-type]  # checked before
-        image_quality=_DEFAULT_QUALITY if quality is None else quality,
-        num_partial_images=(fields.partial_images or 0) if fields.stream else 0,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A field whose value not every server can honour: what can be said, and why nothing else."""
+    """A field of which this server supports some values only: these, and why no others."""
 
     name: str
     possible: tuple[object, ...]
@@ -135,7 +99,7 @@ class _Look:
 _LOOKS = (
     _Look("quality", ("auto", "standard", "medium"), "set num_inference_steps instead"),
     _Look("background", ("auto", "opaque"), "it paints every pixel"),
-    _Look("moderation", ("low",), "this server has no filter: low is what it honours"),
+    _Look("moderation", ("low",), "this server has no filter: give low"),
     _Look("output_format", ("png", "webp", "jpeg"), "ask for a video to get more than one frame"),
     _Look("style", (), "it has no styles: say it in the prompt"),
     _Look("frame_count", (), "ask for a video"),
@@ -163,7 +127,7 @@ def _check_looks(card: ModelCard, fields: ImageFields) -> None:
 
 
 async def _wait(service: Service, request: Request, job: Job) -> Job:
-    """Return the completed job.
+    """Return the job when it is completed.
 
     Raises:
         ApiError: It failed, or takes too long.
@@ -171,14 +135,14 @@ async def _wait(service: Service, request: Request, job: Job) -> Job:
     give_up_s = time.monotonic() + LONGEST_WAIT_S
     async with service.broadcaster.listen(job) as listener:
         while not _is_over(listener):
-            await listener.wait(LOOK_EVERY_S)
+            await listener.wait(POLL_EVERY_S)
             if service.broadcaster.is_closed:
                 raise ApiError(
                     503, "the server stops: try again", code="stopping", retry_after_s=10
                 )
             is_late = time.monotonic() > give_up_s
             if is_late or await request.is_disconnected():
-                await run_in_threadpool(_drop, service, job)
+                await run_in_threadpool(_cancel, service, job)
                 raise ApiError(
                     429,
                     f"it took longer than {LONGEST_WAIT_S:.0f} s and was cancelled",
@@ -193,29 +157,27 @@ def _is_over(listener: Listener) -> bool:
 
 
 def _completed(listener: Listener) -> Job:
-    """Return the job that a listener has seen to its end.
+    """Return the job of a listener, which has ended.
 
     Raises:
-        ApiError: It failed: 422, which no client sends again by itself.
+        ApiError: It failed: 422, which clients do not send again by themselves.
     """
     job = listener.job
     if job is None or job.phase is not Phase.COMPLETED:
         code = (job.error_code if job is not None else None) or "cancelled"
-        message = (job.error_message if job is not None else None) or "the job was removed"
+        message = (job.error_message if job is not None else None) or "the job was deleted"
         raise ApiError(422, message, code=code, headers={"x-should-retry": "false"})
     return job
 
 
-def _drop(service: Service, job: Job) -> None:
-    try:
+def _cancel(service: Service, job: Job) -> None:
+    with contextlib.suppress(ReelgridError):  # it has ended meanwhile
         service.job_queue.cancel(job.id)
-    except ReelgridError:  # it has ended meanwhile
-        return
 
 
 def _images(service: Service, job: Job, fields: ImageFields, base_url: str) -> dict[str, Any]:
-    order = JobRequest.from_json(job.request)
-    numbers = range(order.num_images)
+    request = JobRequest.from_json(job.request)
+    numbers = range(request.num_images)
     if fields.response_format == "url":
         data = [{"url": _url(service, job, number, base_url)} for number in numbers]
     else:
@@ -224,26 +186,26 @@ def _images(service: Service, job: Job, fields: ImageFields, base_url: str) -> d
         "id": job.id,
         "created": int(job.created_at),
         "data": data,
-        **_looks(order),
+        **_looks(request),
         "usage": _usage(),
         "model": job.model,
-        "seed": order.request.seed,
+        "seed": request.request.seed,
         "gpu_seconds": round(job.gpu_s, 3),
         "safety_identifier": fields.safety_identifier or fields.user or None,
     }
 
 
-def _looks(order: JobRequest) -> dict[str, str]:
+def _looks(request: JobRequest) -> dict[str, str]:
     return {
-        "size": str(order.request.size),
+        "size": str(request.request.size),
         "quality": "auto",
         "background": "opaque",
-        "output_format": order.image_format,
+        "output_format": request.image_format,
     }
 
 
 def _usage() -> dict[str, Any]:
-    """Return what the client's types ask for: nothing here is counted in tokens."""
+    """Return the usage that OpenAI's type requires: nothing here is counted in tokens."""
     return {
         "input_tokens": 0,
         "output_tokens": 0,
@@ -261,22 +223,22 @@ def _read(service: Service, job: Job, number: int) -> str:
     return base64.b64encode(service.blobs.read(job.files[file_variant(number)])).decode()
 
 
-class _Stream:
-    """One streamed request: partial images as they come, then each image, then the end."""
+class _ImageStream:
+    """The events of one streamed request: partial images as they come, each image, the end."""
 
     def __init__(self, service: Service, job: Job, fields: ImageFields) -> None:
         self._service = service
         self._job = job
-        self._order = JobRequest.from_json(job.request)
+        self._request = JobRequest.from_json(job.request)
         self._identifier = fields.safety_identifier or fields.user
         self._waiting = [
             (image, number)
-            for image in range(self._order.num_images)
-            for number in range(self._order.num_partial_images)
+            for image in range(self._request.num_images)
+            for number in range(self._request.num_partial_images)
         ]
 
-    async def run(self) -> AsyncIterator[bytes]:
-        """Yield the events; a client that goes away cancels the job.
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yield the events; when the client disconnects, cancel the job.
 
         Yields:
             Bytes to send.
@@ -285,7 +247,7 @@ class _Stream:
         try:
             async with self._service.broadcaster.listen(self._job) as listener:
                 while not _is_over(listener) and not self._service.broadcaster.is_closed:
-                    await listener.wait(LOOK_EVERY_S)
+                    await listener.wait(POLL_EVERY_S)
                     for event in await run_in_threadpool(self._partial_events):
                         yield event
                 is_over = True
@@ -293,7 +255,8 @@ class _Stream:
                     yield event
         finally:
             if not is_over:
-                _drop(self._service, self._job)
+                with anyio.CancelScope(shield=True):  # the disconnect has cancelled this task
+                    await run_in_threadpool(_cancel, self._service, self._job)
 
     def _partial_events(self) -> list[bytes]:
         """Return the events of the partial images that have come since the last look."""
@@ -313,7 +276,7 @@ class _Stream:
         try:
             job = _completed(listener)
             events = self._partial_events()
-            for image in range(self._order.num_images):
+            for image in range(self._request.num_images):
                 picture = self._service.blobs.read(job.files[file_variant(image)])
                 said = {"usage": _usage(), "safety_identifier": self._identifier}
                 events.append(self._event("completed", picture, image, **said))
@@ -329,7 +292,7 @@ class _Stream:
             "b64_json": base64.b64encode(picture).decode(),
             "created_at": int(time.time()),
             "image_index": image,
-            **_looks(self._order),
+            **_looks(self._request),
             **more,
         }
         return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()

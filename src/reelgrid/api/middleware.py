@@ -1,13 +1,12 @@
-"""The outermost layer: a name for every request, a bound on every body, an answer to every crash.
+"""ASGI middleware: request ids, a bound on every body, a response to every crash, write turns.
 
 A body is refused by its announced length, or, sent without one, as soon as it has grown too long;
-what is left of it is read and dropped, so that the client gets to see the answer. A body that does
-not come to its end is given up. Not here: whether the request makes sense.
+the rest is read and dropped, so that the client gets to see the response. A body that does not end
+in time is refused.
 
-Requests that write take turns before they take a thread.
-
-The database writes one after the other. Were those that wait for it to sit on threads, a burst of
-submissions would leave none for the polls, which only read.
+Write turns: the database writes one transaction at a time. If the requests that wait for it held
+threads, a burst of submissions would leave none for polls, which only read; so they wait in the event
+loop, and hold a turn for the write alone.
 """
 
 import asyncio
@@ -17,29 +16,29 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reelgrid.api.bodies import BodyValues
 from reelgrid.api.errors import ApiError, error_body
 
 _log = logging.getLogger(__name__)
 
-_OUR_KIND_OF_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _MAX_DROPPED_BYTES = 1 << 30
 
 BODY_S = 300.0
-"""From the first question for a body to its last byte."""
+"""Seconds from the first read of a body to its last byte."""
 
 Observer = Callable[[Scope, int, float], None]
-"""Is told of every answer: its scope, status, and the seconds it took to begin."""
+"""Called with every response: its scope, its status and the seconds until it began."""
 
 
 class RequestMiddleware:
-    """Wraps an application; `observe` hears of every answer."""
+    """Wraps an application; `observe` is called with every response."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, observe: Observer) -> None:
         self._app = app
@@ -51,23 +50,23 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(scope, send, self._observe)
+        response = _Response(scope, send, self._observe)
         body = _Body(scope, receive, self._max_body_bytes)
         try:
-            await self._app(scope, body.receive, answer.send)
+            await self._app(scope, body.receive, response.send)
         except asyncio.CancelledError:  # uvicorn's way to say that it stops and waits no longer
-            if not answer.has_begun:
-                await answer.send_error(503, "the server stops: try again", "stopping", b"2")
+            if not response.has_begun:
+                await response.send_error(503, "the server stops: try again", "stopping", b"2")
         except ClientDisconnect:
-            _log.info("the client went before its body was whole: %s", answer.request_id)
-        except Exception:  # noqa: BLE001  # the last line of defence: nothing else would answer
-            _log.exception("request failed", extra={"request_id": answer.request_id})
-            if not answer.has_begun:
-                await answer.send_error(500, "the server failed; see its log", "internal_error")
+            _log.info("the client disconnected before the end of its body: %s", response.request_id)
+        except Exception:  # noqa: BLE001  # the last resort: nothing else would respond
+            _log.exception("request failed", extra={"request_id": response.request_id})
+            if not response.has_begun:
+                await response.send_error(500, "the server failed; see its log", "internal_error")
 
 
 class _Body:
-    """Counts what comes in."""
+    """Bounds the length of a body and the time it takes."""
 
     def __init__(self, scope: Scope, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
@@ -76,13 +75,13 @@ class _Body:
         announced = Headers(scope=scope).get("content-length", "0")
         self._announced = int(announced) if announced.isdecimal() else 0
         self._ends_s: float | None = None
-        self._is_whole = False
+        self._is_complete = False
 
     async def receive(self) -> Message:
         """Return the next message.
 
         Raises:
-            ApiError: The body is too long, or does not come to its end.
+            ApiError: The body is too long, or does not end in time.
         """
         if self._announced > self._max_bytes:
             await self._refuse()
@@ -93,7 +92,7 @@ class _Body:
         return message
 
     async def _next(self) -> Message:
-        if self._is_whole:  # what comes now is that the client goes, whenever that is
+        if self._is_complete:  # the next message is the disconnect, whenever that is
             return await self._receive()
         loop = asyncio.get_running_loop()
         self._ends_s = self._ends_s or loop.time() + BODY_S
@@ -103,11 +102,11 @@ class _Body:
         except TimeoutError:
             raise ApiError(
                 408,
-                f"the body did not come to its end within {BODY_S:.0f} s",
+                f"the body did not end within {BODY_S:.0f} s",
                 code="body_too_slow",
                 headers={"connection": "close", "x-should-retry": "false"},
             ) from None
-        self._is_whole = not message.get("more_body", False)
+        self._is_complete = not message.get("more_body", False)
         return message
 
     async def _refuse(self, *, more: bool = True) -> None:
@@ -124,8 +123,8 @@ class _Body:
         )
 
 
-class _Answer:
-    """Puts the request's name on what goes out, and reports it."""
+class _Response:
+    """Adds the request id to a response, and reports it."""
 
     def __init__(self, scope: Scope, send: Send, observe: Observer) -> None:
         self._scope = scope
@@ -133,8 +132,8 @@ class _Answer:
         self._observe = observe
         self._started_s = time.perf_counter()
         given = Headers(scope=scope).get("x-request-id", "")
-        is_ours = _OUR_KIND_OF_ID.fullmatch(given)
-        self.request_id = given if is_ours else f"req_{secrets.token_hex(12)}"
+        is_id = _REQUEST_ID.fullmatch(given)
+        self.request_id = given if is_id else f"req_{secrets.token_hex(12)}"
         self.has_begun = False
         scope["reelgrid.request_id"] = self.request_id
 
@@ -147,11 +146,11 @@ class _Answer:
             headers.setdefault("x-content-type-options", "nosniff")
             took_s = time.perf_counter() - self._started_s
             self._observe(self._scope, message["status"], took_s)
-            self._note(message["status"], took_s)
+            self._log_response(message["status"], took_s)
         await self._send(message)
 
-    def _note(self, status: int, took_s: float) -> None:
-        """Log the answer: the path without its query, which may hold a signature, and no body."""
+    def _log_response(self, status: int, took_s: float) -> None:
+        """Log the path without its query, which may contain a signature, and no body."""
         _log.info(
             "%s %s: %d in %.1f ms, %s",
             self._scope["method"],
@@ -179,26 +178,27 @@ class _Answer:
 
 
 NUM_WRITERS = 4
+"""Requests that write to the database at a time."""
 
 
-def install(app: FastAPI) -> None:
-    """Give the application its turns."""
-    app.state.turns = asyncio.Semaphore(NUM_WRITERS)
+def install_write_turns(app: FastAPI) -> None:
+    """Give the application its write turns."""
+    app.state.write_turns = asyncio.Semaphore(NUM_WRITERS)
 
 
-async def _take(request: Request) -> AsyncIterator[None]:
-    async with request.app.state.turns:
+async def _write_turns(request: Request) -> asyncio.Semaphore:
+    turns: asyncio.Semaphore = request.app.state.write_turns
+    return turns
+
+
+WriteTurns = Annotated[asyncio.Semaphore, Depends(_write_turns)]
+"""For a route that does other work before it writes: it enters the semaphore for the write alone."""
+
+
+async def _hold_turn(turns: WriteTurns) -> AsyncIterator[None]:
+    async with turns:
         yield
 
 
-async def _take_after_body(request: Request, _: BodyValues) -> AsyncIterator[None]:
-    """Take a turn when the body is there: whoever sends slowly holds up nobody."""
-    async with request.app.state.turns:
-        yield
-
-
-WRITE_TURN = [Depends(_take, scope="function")]
-"""Dependencies of a route that writes: its turn ends with the function, not with the answer."""
-
-WRITE_TURN_AFTER_BODY = [Depends(_take_after_body, scope="function")]
-"""Those of a route that reads a body as well."""
+WRITE_TURN = [Depends(_hold_turn, scope="function")]
+"""Dependencies of a route that only writes: the turn ends with the function, not with the response."""

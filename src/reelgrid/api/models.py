@@ -1,4 +1,4 @@
-"""The models of this server, and what each of them can do."""
+"""The models resource: the models of this server and their capabilities."""
 
 import time
 from typing import Any
@@ -8,13 +8,12 @@ from fastapi.responses import JSONResponse
 
 from reelgrid.api import openapi, schemas
 from reelgrid.api.auth import CallerHere
-from reelgrid.api.registry import kinds
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.catalog import ModelCard
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 STARTED = int(time.time())
-"""What the field `created` says: when this server began to offer them."""
+"""The field `created`: when this server started."""
 
 
 @router.get("", **openapi.route(schemas.ModelList))
@@ -26,7 +25,7 @@ def list_models(service: ServiceHere, caller: CallerHere) -> JSONResponse:
 
 @router.get("/{model:path}", **openapi.route(schemas.Model, missing=True))
 def retrieve_model(service: ServiceHere, caller: CallerHere, model: str) -> JSONResponse:
-    """Look at one model."""
+    """Return one model."""
     return JSONResponse(_model(service, service.models.find(model)))
 
 
@@ -44,7 +43,7 @@ def _model(service: Service, card: ModelCard) -> dict[str, Any]:
 def _capabilities(service: Service, card: ModelCard) -> dict[str, Any]:
     allowed = card.allowed_sizes
     most = card.max_frames or max(card.allowed_frames or (service.limits.max_frames,))
-    makes = kinds(card)
+    makes = card.output_kinds
     return {
         "kinds": list(makes),
         "sizes": {

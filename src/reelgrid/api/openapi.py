@@ -1,8 +1,6 @@
-"""The OpenAPI document: FastAPI's own, with the bodies that the routes read by themselves.
+"""The OpenAPI document: FastAPI's own, with the bodies that the routes read themselves.
 
-Not here: what the routes do.
-
-What OpenAPI says of a route beside its answer: bodies in both forms, refusals, headers, streams.
+`route` and `stream` return what the document says of a route beside its path and parameters.
 """
 
 from typing import Any
@@ -11,28 +9,28 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from reelgrid.api import fields as fields_room
+from reelgrid.api import fields as bodies
 from reelgrid.api import schemas
 from reelgrid.api.fields import Fields
 
 _ERRORS = {
     400: "The request cannot be carried out as it stands.",
     401: "The key is missing, unknown or revoked.",
-    403: "The key may not, or without keys: not from this machine.",
-    404: "There is no such thing, or it is another key's.",
-    408: "The body did not come to its end.",
+    403: "The key does not allow it; without keys, the request is not from this machine.",
+    404: "It does not exist, or belongs to another key.",
+    408: "The body did not end in time.",
     409: "Its state does not allow it.",
     413: "The body is too large.",
-    415: "The body is of a kind that is not read.",
+    415: "The media type of the body is not supported.",
     416: "The range is not within the file.",
     422: "The generation failed.",
-    429: "Something is used up for now; `code` names what.",
+    429: "A limit is reached for now; `code` names it.",
     503: "The server cannot do it now; see retry-after.",
 }
 _RETRY_AFTER = {"retry-after": {"description": "Seconds.", "schema": {"type": "string"}}}
 _POLL_AFTER = {
     "openai-poll-after-ms": {
-        "description": "Milliseconds until a look is worth while.",
+        "description": "Milliseconds to wait before the next poll.",
         "schema": {"type": "string"},
     }
 }
@@ -56,23 +54,21 @@ def route(
     answer: type[BaseModel],
     *,
     body: type[Fields] | None = None,
-    forms: bool = False,
-    made: bool = False,
+    admits: bool = False,
     missing: bool = False,
     conflict: bool = False,
     more: tuple[int, ...] = (),
     retry: bool = False,
     streams: bool = False,
 ) -> dict[str, Any]:
-    """Return what FastAPI is told of a route that answers JSON.
+    """Return the arguments of a FastAPI route that answers JSON.
 
     Args:
         answer: On success.
-        body: What it reads.
-        forms: Whether it reads forms as well as JSON.
-        made: Whether it may make a job.
-        missing: Whether what it names may not be there.
-        conflict: Whether a state may forbid it.
+        body: The fields of its body, sent as JSON or as a form.
+        admits: Whether it checks and may admit a job, which may be refused.
+        missing: Whether the job that it names may not exist.
+        conflict: Whether the job's state may forbid it.
         more: Further statuses.
         retry: Whether it takes an idempotency key, and so may find a conflict.
         streams: Whether it may answer with server-sent events instead.
@@ -80,7 +76,7 @@ def route(
     statuses = [400, 401, 403, 503, *more]
     statuses += [404] if missing or body is not None else []
     statuses += [408, 413, 415] if body is not None else []
-    statuses += [429] if made else []
+    statuses += [429] if admits else []
     statuses += [409] if conflict or retry else []
     success: dict[str, Any] = {"model": answer}
     if answer is schemas.Video:
@@ -92,17 +88,19 @@ def route(
         "responses": {200: success, **errors(*statuses)},
     }
     if body is not None:
-        described["openapi_extra"] = {PLACEHOLDER: {"fields": body.__name__, "forms": forms}}
+        described["openapi_extra"] = {PLACEHOLDER: body.__name__}
     return described
 
 
-def stream(words: str, *kinds: str, more: tuple[int, ...] = (), **body: Any) -> dict[str, Any]:
-    """Return what FastAPI is told of a route that answers bytes of one of these media types."""
+def stream(
+    description: str, *kinds: str, more: tuple[int, ...] = (), **body: Any
+) -> dict[str, Any]:
+    """Return the arguments of a FastAPI route that answers bytes of one of these media types."""
     content = {kind: {"schema": _SCHEMAS.get(kind, _BYTES)} for kind in kinds}
     described: dict[str, Any] = {
         "response_model": None,
         "responses": {
-            200: {"description": words, "content": content},
+            200: {"description": description, "content": content},
             **errors(400, 401, 403, 503, *more),
         },
     }
@@ -112,7 +110,7 @@ def stream(words: str, *kinds: str, more: tuple[int, ...] = (), **body: Any) -> 
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's words for refusals."""
+    """Return OpenAPI's description of refusals."""
     return {
         status: {
             "model": schemas.ErrorResponse,
@@ -130,7 +128,7 @@ _FILES = {"input_reference", "video", "image", "mask", "markup"}
 _REFERENCE = {
     "input_reference": {
         "anyOf": [{"$ref": _REF.format(model="Reference")}, {"type": "null"}],
-        "description": "The picture that the clip begins with.",
+        "description": "The image with which the clip begins.",
     },
     "video": {
         "anyOf": [{"$ref": _REF.format(model="VideoReference")}, {"type": "null"}],
@@ -163,7 +161,7 @@ def _document(app: FastAPI, version: str) -> dict[str, Any]:
         title="Reelgrid",
         version=version,
         summary="Videos and images whose jobs outlive every crash.",
-        description="Compatible with the openai package's videos and images. Every answer has the "
+        description="Compatible with the openai package's videos and images. Every response has the "
         "header x-request-id; every refusal is an error object.",
         routes=app.routes,
     )
@@ -172,10 +170,11 @@ def _document(app: FastAPI, version: str) -> dict[str, Any]:
     components.pop("ValidationError", None)
     for path in document["paths"].values():
         for operation in path.values():
-            operation["responses"].pop("422", None) if _is_default(operation) else None
-            placeholder = operation.pop(PLACEHOLDER, None)
-            if placeholder is not None:
-                operation["requestBody"] = _body(components, **placeholder)
+            if _is_default(operation):
+                del operation["responses"]["422"]
+            body = operation.pop(PLACEHOLDER, None)
+            if body is not None:
+                operation["requestBody"] = _body(components, body)
             operation["security"] = [{"key": []}, {}]
     document["components"]["securitySchemes"] = {
         "key": {
@@ -192,7 +191,7 @@ def _is_default(operation: dict[str, Any]) -> bool:
     return "HTTPValidationError" in str(operation["responses"].get("422", ""))
 
 
-def _body(components: dict[str, Any], *, fields: str, forms: bool) -> dict[str, Any]:
+def _body(components: dict[str, Any], fields: str) -> dict[str, Any]:
     schema = _schema_of(fields)
     components.update(schema.pop("$defs", {}))
     for name in set(schema["properties"]) & set(_REFERENCE):
@@ -200,16 +199,16 @@ def _body(components: dict[str, Any], *, fields: str, forms: bool) -> dict[str, 
         reference = "Reference" if name == "input_reference" else "VideoReference"
         components.setdefault(reference, _schema_of(reference))
     components[fields] = schema
-    content = {"application/json": {"schema": {"$ref": _REF.format(model=fields)}}}
-    if forms:
-        name = f"{fields}Form"
-        components[name] = _form(schema)
-        content["multipart/form-data"] = {"schema": {"$ref": _REF.format(model=name)}}
+    components[f"{fields}Form"] = _form(schema)
+    content = {
+        "application/json": {"schema": {"$ref": _REF.format(model=fields)}},
+        "multipart/form-data": {"schema": {"$ref": _REF.format(model=f"{fields}Form")}},
+    }
     return {"required": True, "content": content}
 
 
 def _schema_of(name: str) -> dict[str, Any]:
-    kind: type[Fields] = getattr(fields_room, name)
+    kind: type[Fields] = getattr(bodies, name)
     return kind.model_json_schema(ref_template=_REF)
 
 

@@ -1,111 +1,147 @@
-"""Jobs as the objects that clients of the videos API know, with our own fields beside theirs."""
+"""The JSON of a job, as the API answers it and as `reelgrid jobs` prints it.
 
+The fields of the openai package's `Video` come first, then those of other servers, then Reelgrid's.
+"""
+
+import contextlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+from reelgrid.errors import ReelgridError
 from reelgrid.jobs.accounting import QueuePosition
 from reelgrid.jobs.job import Job, Phase, Status
+from reelgrid.jobs.queue import ClientQueue
+from reelgrid.spec import REQUEST_FIELDS
 
 FIRST_POLL_MS = 250
 LAST_POLL_MS = 10_000
+FINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED})
 _POLLS_PER_WAIT = 20
 
 
-def video(job: Job, place: QueuePosition | None = None, spread: float = 1.0) -> dict[str, Any]:
-    """Return a job as a video object.
+class HasSpread(Protocol):
+    """Knows how uncertain the remaining time of a job is; `estimates.Estimator` does."""
+
+    def spread(self, job: Job) -> float:
+        """Return the factor from the likely time to the bounds of its 80 % interval."""
+        ...
+
+
+def current_job_json(job: Job, job_queue: ClientQueue, estimator: HasSpread) -> dict[str, Any]:
+    """Return the JSON of a job with its present position in the queue and its remaining time.
+
+    Both are left out where the database cannot be read: a job that was admitted is always shown.
+    """
+    position = None
+    with contextlib.suppress(ReelgridError):
+        position = job_queue.position_of(job)
+    return job_json(job, position, _spread(job, estimator))
+
+
+def job_json(
+    job: Job, position: QueuePosition | None = None, spread: float = 1.0
+) -> dict[str, Any]:
+    """Return the JSON of a job.
 
     Args:
-        job: A video's.
-        place: Of a waiting job.
-        spread: Factor from the likely time to the bounds of an 80 % interval.
+        job: Of a video or of images.
+        position: Of a waiting job.
+        spread: Factor from the likely remaining time to the bounds of an 80 % interval.
     """
-    asked: Mapping[str, Any] = job.request["request"]  # type: ignore[assignment]  # as we stored it
+    request = _request_of(job)
     return {
         "id": job.id,
-        "object": "video",
+        "object": str(job.kind),
         "created_at": int(job.created_at),
         "status": str(job.status),
         "progress": job.progress,
         "model": job.model,
-        "seconds": seconds(job),
-        "size": asked["size"],
-        "completed_at": whole(job.completed_at),
-        "expires_at": whole(job.expires_at),
-        "error": error(job),
-        "prompt": asked["prompt"],
+        "seconds": seconds_text(job),
+        "completed_at": _whole(job.completed_at),
+        "expires_at": _whole(job.expires_at),
+        "error": _error(job),
+        **{
+            each.api_name: request.get(each.name)
+            for each in REQUEST_FIELDS
+            if each.type is not Path
+        },
         "remixed_from_video_id": job.remixed_from,
         "extended_from_video_id": job.extended_from,
-        "seed": asked["seed"],
-        "fps": asked["fps"],
-        "num_frames": asked["num_frames"],
-        "num_inference_steps": asked["num_steps"],
-        "guidance_scale": asked["guidance_scale"],
-        "negative_prompt": asked["negative_prompt"],
         "priority": job.priority.name.lower(),
         "deadline": job.deadline_at,
-        **progress_fields(job, place, spread),
+        **progress_json(job, position, spread),
     }
 
 
-def seconds(job: Job) -> str:
-    """Return the length of a job's video; of an extension, with what it extends."""
-    before: Any = job.request.get("extends_s", 0.0)
-    return f"{round(job.clip_s + before, 3):g}"
-
-
-def progress_fields(
-    job: Job, place: QueuePosition | None = None, spread: float = 1.0
+def progress_json(
+    job: Job, position: QueuePosition | None = None, spread: float = 1.0
 ) -> dict[str, Any]:
-    """Return where a job stands: what changes while it is made."""
+    """Return the fields of a job that change while it is generated."""
     return {
         "detail": None if job.detail is None else str(job.detail),
         "stage": job.stage,
         "step": job.step,
         "num_steps": job.num_steps,
-        "queue_position": None if place is None else place.num_ahead + 1,
-        "eta_seconds": eta_s(job, place, spread),
+        "queue_position": None if position is None else position.num_ahead + 1,
+        "eta_seconds": _eta_json(job, position, spread),
         "gpu_seconds": round(job.gpu_s, 3),
     }
 
 
-def eta_s(job: Job, place: QueuePosition | None, spread: float) -> dict[str, float] | None:
-    """Return the seconds until it is finished, as an interval; none if nobody can say."""
-    if job.phase.is_final or job.phase is Phase.PAUSED:
-        return None
-    wait_s = 0.0
-    if job.phase is Phase.WAITING:
-        if place is None or place.wait_s is None:
-            return None
-        wait_s = place.wait_s
-    return interval(wait_s + job.remaining_s, spread)
-
-
-def interval(likely: float, spread: float, num_digits: int = 3) -> dict[str, float]:
+def interval_json(likely: float, spread: float, num_digits: int = 3) -> dict[str, float]:
     """Return the bounds and the likely value of a log-normal 80 % interval."""
     values = {"low": likely / spread, "likely": likely, "high": likely * spread}
     return {name: round(value, num_digits) for name, value in values.items()}
 
 
-def error(job: Job) -> dict[str, str] | None:
-    """Return why a job failed."""
+def poll_after_ms(job: Mapping[str, Any]) -> int:
+    """Return how long a client should wait between two polls of a job, from its JSON.
+
+    A client reads this once, with its first answer: a twentieth of the remaining time, within bounds.
+    """
+    if job["eta_seconds"] is None:
+        return FIRST_POLL_MS if job["status"] in FINAL_STATUSES else 1_000
+    due_ms = job["eta_seconds"]["likely"] * 1_000 / _POLLS_PER_WAIT
+    return math.ceil(min(max(float(due_ms), FIRST_POLL_MS), LAST_POLL_MS))
+
+
+def seconds_text(job: Job) -> str:
+    """Return the length of a job's video in seconds; of an extension, with what it extends."""
+    before: Any = job.request.get("extends_s", 0.0)
+    return f"{round(job.clip_s + before, 3):g}"
+
+
+def _request_of(job: Job) -> Mapping[str, Any]:
+    request = job.request.get("request")
+    return request if isinstance(request, Mapping) else {}
+
+
+def _spread(job: Job, estimator: HasSpread) -> float:
+    if job.phase.is_final:
+        return 1.0
+    with contextlib.suppress(ReelgridError, ValueError, TypeError, KeyError):
+        return estimator.spread(job)
+    return 1.0
+
+
+def _eta_json(job: Job, position: QueuePosition | None, spread: float) -> dict[str, float] | None:
+    """Return the interval of the seconds until a job is finished; `None` if that is unknown."""
+    if job.phase.is_final or job.phase is Phase.PAUSED:
+        return None
+    if job.phase is not Phase.WAITING:
+        return interval_json(job.remaining_s, spread)
+    if position is None or position.wait_s is None:
+        return None
+    return interval_json(position.wait_s + job.remaining_s, spread)
+
+
+def _error(job: Job) -> dict[str, str] | None:
     if job.status is not Status.FAILED:
         return None
     return {"code": job.error_code or "", "message": job.error_message or ""}
 
 
-def whole(seconds: float | None) -> int | None:
-    """Return a time as the wire has it."""
+def _whole(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
-
-
-def poll_after_ms(job: Job, place: QueuePosition | None) -> int:
-    """Return how long a client should wait between two polls.
-
-    It reads this once, with its first answer: a twentieth of what is left, within bounds.
-    """
-    left = eta_s(job, place, 1.0)
-    if left is None:
-        return FIRST_POLL_MS if job.phase.is_final else 1_000
-    wanted_ms = left["likely"] * 1_000 / _POLLS_PER_WAIT
-    return math.ceil(min(max(wanted_ms, FIRST_POLL_MS), LAST_POLL_MS))

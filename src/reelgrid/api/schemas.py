@@ -1,15 +1,20 @@
-"""The answers as OpenAPI describes them.
+"""The responses as OpenAPI describes them.
 
-Answers are built as plain values, for speed; the tests hold them against these.
+Responses are built as plain values, for speed; the tests check them against these models.
 """
 
-from typing import Literal
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from reelgrid.catalog import ModelDefaults
+from reelgrid.spec import REQUEST_FIELDS, RequestField
 
 
 class ResponseModel(BaseModel):
-    """What every answer has in common."""
+    """What every response has in common."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,19 +50,46 @@ class Interval(ResponseModel):
 
 
 class ProgressFields(ResponseModel):
-    """Where a job stands."""
+    """The fields of a job that change while it is generated."""
 
     detail: Literal["paused", "resuming", "pausing", "cancelling", "yielding"] | None
     stage: str | None
     step: int
     num_steps: int
-    queue_position: int | None = Field(description="1 is next; of a waiting job.")
+    queue_position: int | None = Field(description="Of a waiting job; 1 is the next.")
     eta_seconds: Interval | None = Field(description="Until it is finished.")
     gpu_seconds: float
 
 
+R = TypeVar("R", bound=ResponseModel)
+_DEFAULTS = {each.name for each in dataclasses.fields(ModelDefaults)}
+
+
+def _with_request_fields(response: type[R]) -> type[R]:
+    """Add the fields that `spec.Request` declares, as the model completed them."""
+    declared: dict[str, Any] = {
+        each.api_name: (_annotation(each), Field(description=each.help))
+        for each in REQUEST_FIELDS
+        if each.type is not Path
+    }
+    return create_model(
+        response.__name__,
+        __base__=response,
+        __doc__=response.__doc__,
+        __module__=response.__module__,
+        **declared,
+    )
+
+
+def _annotation(declared: RequestField) -> Any:
+    kind: Any = declared.type if declared.type in (int, float) else str
+    is_certain = declared.is_required or declared.default is not None or declared.name in _DEFAULTS
+    return kind if is_certain else kind | None
+
+
+@_with_request_fields
 class Video(ProgressFields):
-    """A video job: the fields of the openai package, then ours."""
+    """A video job: the fields of the openai package, then those of other servers and of this one."""
 
     id: str
     object: Literal["video"]
@@ -66,19 +98,11 @@ class Video(ProgressFields):
     progress: int = Field(ge=0, le=100)
     model: str
     seconds: str
-    size: str
     completed_at: int | None
     expires_at: int | None
     error: JobError | None
-    prompt: str | None
     remixed_from_video_id: str | None
     extended_from_video_id: str | None
-    seed: int
-    fps: float
-    num_frames: int
-    num_inference_steps: int
-    guidance_scale: float
-    negative_prompt: str | None
     priority: Literal["low", "normal", "high"]
     deadline: float | None
 
@@ -94,7 +118,7 @@ class VideoList(ResponseModel):
 
 
 class DeletedVideo(ResponseModel):
-    """What is left of a deleted video."""
+    """The response to a deletion."""
 
     id: str
     object: Literal["video.deleted"]
@@ -127,7 +151,7 @@ class Usage(ResponseModel):
 class ImagesResponse(ResponseModel):
     """Finished images."""
 
-    id: str = Field(description="Names the images for `input_reference[file_id]`.")
+    id: str = Field(description="The id of the images, for `input_reference[file_id]`.")
     created: int
     data: list[ImageData]
     size: str
@@ -142,9 +166,9 @@ class ImagesResponse(ResponseModel):
 
 
 class Sizes(ResponseModel):
-    """Which sizes a model makes."""
+    """The sizes that a model makes."""
 
-    allowed: list[str] | None = Field(description="The only ones, where they are few.")
+    allowed: list[str] | None = Field(description="All of them, where they are few.")
     multiple: int = Field(description="Width and height are multiples of this.")
     default: str
 
@@ -185,14 +209,14 @@ class Model(ResponseModel):
 
 
 class ModelList(ResponseModel):
-    """All of them."""
+    """The models of this server."""
 
     object: Literal["list"]
     data: list[Model]
 
 
 class EstimateResponse(ResponseModel):
-    """What a request would take; nothing has been run or reserved."""
+    """What a request would take; nothing is run or reserved."""
 
     object: Literal["estimate"]
     model: str
@@ -201,11 +225,11 @@ class EstimateResponse(ResponseModel):
     num_inference_steps: int
     seconds: Interval = Field(description="Of work on a worker, the model loaded.")
     load_seconds: float = Field(description="Before that, where no worker has the model.")
-    wait_seconds: float | None = Field(description="In the queue; none without a live worker.")
+    wait_seconds: float | None = Field(description="In the queue; null without a live worker.")
     queue_position: int
     memory_gib: float
     gpu_seconds: Interval
-    cost_usd: Interval | None = Field(description="None where no price is set.")
+    cost_usd: Interval | None = Field(description="Null where no price is set.")
     basis: str
 
 

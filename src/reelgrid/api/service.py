@@ -1,27 +1,34 @@
-"""What all routes share, made once when the server starts.
+"""What all routes share: the parts of the server, its limits, the models it serves, a caller's jobs."""
 
-What one request may ask of this server, whoever asks.
-"""
-
+import contextlib
+import difflib
 import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Annotated
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
 
-from reelgrid.api.auth import Authenticator, LinkSigner
+from reelgrid.api.auth import Authenticator, Caller, LinkSigner
+from reelgrid.api.errors import ApiError
 from reelgrid.api.estimates import Estimator
 from reelgrid.api.events import JobBroadcaster
 from reelgrid.api.metrics import ServerMetrics
-from reelgrid.api.registry import ServedModels
+from reelgrid.api.responses import current_job_json, poll_after_ms
+from reelgrid.catalog import ModelCard
+from reelgrid.errors import NotFoundError, ReelgridError
+from reelgrid.jobs.job import Job, JobKind, Phase
 from reelgrid.jobs.queue import JobQueue
 from reelgrid.store.blobs import Blobs
+
+JOB_ID = {kind: re.compile(rf"{kind}_[0-9a-f]{{24}}") for kind in JobKind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """Caps of the server; a key may have lower ones of its own.
+    """Limits of one request, whoever sends it; a key may have lower ones of its own.
 
     Attributes:
         max_pixels: Width times height of one frame.
@@ -50,35 +57,52 @@ class ServerLimits:
                 raise ValueError(f"{each.name} is {value}: a limit is above zero")
 
 
-def _nothing() -> None:
-    return None
+@dataclass(frozen=True, slots=True)
+class ServedModels:
+    """The models that this server offers, the default first."""
 
+    cards: tuple[ModelCard, ...]
 
-def _no_failures() -> tuple[str, ...]:
-    return ()
+    def __post_init__(self) -> None:
+        assert self.cards
+
+    def find(self, name: str | None, *, kind: str | None = None) -> ModelCard:
+        """Return the model of a name or hub id; without a name the first that makes this kind.
+
+        Raises:
+            ApiError: There is no such model here.
+        """
+        if name is None:
+            card = next((each for each in self.cards if kind in {None, *each.output_kinds}), None)
+            if card is None:
+                raise ApiError(400, f"no model here makes a {kind}", code="unsupported_capability")
+            return card
+        wanted = name.lower()
+        for card in self.cards:
+            if wanted in {card.name.lower(), (card.repository or "").lower()}:
+                return card
+        names = [card.name for card in self.cards]
+        near = difflib.get_close_matches(wanted, names, 3)
+        hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(names)}"
+        raise ApiError(
+            404,
+            f"there is no model {name[:80]!r} here; {hint}",
+            code="model_not_found",
+            param="model",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The server's parts.
+    """The parts of the server, made once when it starts.
 
     Attributes:
-        job_queue: The jobs.
-        blobs: Their files.
-        models: The models.
-        authenticator: Who may come in.
-        limits: What one request may ask.
-        estimator: What it would take.
-        broadcaster: Tells listeners of changes.
-        metrics: Counts what the desk does not.
-        link_signer: Addresses of images that need no key.
-        version: Of Reelgrid.
-        wake: Tells workers that there may be work.
-        failures: What keeps workers from starting, in words.
-        check_space: Raises FullError while there is no room for new work.
-        usd_per_gpu_h: What an hour of a worker is charged with; none is not said.
-        retain_videos_s: Files of videos go this long after they are finished; none is never.
-        retain_images_s: Those of images.
+        wake: Tells idle workers that there may be work.
+        failures: Returns why workers do not start, one sentence each.
+        check_space: Raises `StorageFullError` while there is no space for new work.
+        usd_per_gpu_h: Price of an hour of a worker, for estimates.
+        retain_videos_s: Files of a video expire this many seconds after its end; `None` is never.
+        retain_images_s: Likewise for images.
         allow_private_webhooks: Whether webhooks may go to addresses that are not public.
     """
 
@@ -92,13 +116,63 @@ class Service:
     metrics: ServerMetrics
     link_signer: LinkSigner
     version: str
-    wake: Callable[[], None] = field(default=_nothing)
-    failures: Callable[[], tuple[str, ...]] = field(default=_no_failures)
-    check_space: Callable[[], None] = field(default=_nothing)
+    wake: Callable[[], None] = lambda: None
+    failures: Callable[[], tuple[str, ...]] = lambda: ()
+    check_space: Callable[[], None] = lambda: None
     usd_per_gpu_h: float | None = None
     retain_videos_s: float | None = None
     retain_images_s: float | None = None
     allow_private_webhooks: bool = False
+
+    def own_job(self, caller: Caller, job_id: str, kind: JobKind = JobKind.VIDEO) -> Job:
+        """Return a job of the caller.
+
+        Raises:
+            NotFoundError: There is no such job of this kind, or it belongs to another key.
+        """
+        if not JOB_ID[kind].fullmatch(job_id):
+            raise NotFoundError(f"there is no {kind} {job_id[:80]!r}", param="id")
+        try:
+            return self.job_queue.get(job_id, owner=caller.owner)
+        except NotFoundError:
+            raise NotFoundError(f"there is no {kind} {job_id!r}", param="id") from None
+
+    def own_completed(self, caller: Caller, job_id: str, kind: JobKind = JobKind.VIDEO) -> Job:
+        """Return a job of the caller that has its files.
+
+        Raises:
+            NotFoundError: There is no such job of this kind.
+            ApiError: It is not completed, or its files have expired.
+        """
+        job = self.own_job(caller, job_id, kind)
+        if job.phase is not Phase.COMPLETED:
+            message = f"{job.id} is {job.status}, not completed"
+            raise ApiError(400, message, code=f"{kind}_not_completed")
+        if not job.files:
+            raise ApiError(404, f"the files of {job.id} have expired", code="expired")
+        return job
+
+    def job_json(self, job: Job) -> dict[str, Any]:
+        """Return the JSON of a job as it stands now."""
+        return current_job_json(job, self.job_queue, self.estimator)
+
+    def job_response(self, job: Job) -> JSONResponse:
+        """Return a job as the response, with how long the client should wait before it polls."""
+        body = self.job_json(job)
+        return JSONResponse(body, headers={"openai-poll-after-ms": str(poll_after_ms(body))})
+
+    def remove_blobs(self, job: Job) -> None:
+        """Remove the blobs of a job that no other job needs."""
+        names = {*job.files.values(), *job.inputs, *(each.blob for each in job.checkpoints)}
+        names |= {job.preview} if job.preview else set()
+        with contextlib.suppress(ReelgridError, OSError):  # maintenance finds what is left
+            self.remove_unneeded(*(names - self.job_queue.blob_names()))
+
+    def remove_unneeded(self, *names: str) -> None:
+        """Remove blobs that no job names; those that cannot be removed now are left to maintenance."""
+        for name in names:
+            with contextlib.suppress(ReelgridError, OSError):
+                self.blobs.delete(name)
 
 
 async def _service_of(request: Request) -> Service:

@@ -1,44 +1,41 @@
 """The videos of the openai package: create, retrieve, list, delete, remix, edits, extensions."""
 
-from dataclasses import replace
+import asyncio
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from reelgrid.api import middleware, openapi, schemas
+from reelgrid.api import openapi, schemas
 from reelgrid.api.admission import (
-    Submission,
     admit,
-    check_caps,
-    check_idempotency_key,
     check_queue,
-    digest_of,
-    estimate_or_refuse,
-    position_for,
+    idempotency,
+    new_extension,
+    new_remix,
+    new_video,
+    with_first_frame,
 )
-from reelgrid.api.answers import answer, remove_blobs, shown
 from reelgrid.api.auth import Caller, CallerHere
-from reelgrid.api.bodies import BodyValues, Values
+from reelgrid.api.bodies import read_body
+from reelgrid.api.errors import ApiError, UnsupportedError
 from reelgrid.api.fields import (
     CharacterFields,
     EditFields,
     ExtensionFields,
     RemixFields,
+    Upload,
     VideoFields,
-    check,
+    VideoReference,
+    parse,
 )
-from reelgrid.api.first_frame import first_frame_blob, own_completed, own_job
-from reelgrid.api.registry import UnsupportedError
-from reelgrid.api.service import Service, ServiceHere
-from reelgrid.api.submissions import (
-    extension_submission,
-    remix_submission,
-    source_id,
-    video_submission,
-)
-from reelgrid.errors import NotFoundError
-from reelgrid.jobs.job import JobKind, Phase
+from reelgrid.api.first_frame import store_first_frame
+from reelgrid.api.middleware import WRITE_TURN, WriteTurns
+from reelgrid.api.service import JOB_ID, Service, ServiceHere
+from reelgrid.errors import NotFoundError, RequestError
+from reelgrid.jobs.job import JobKind, NewJob, Phase
 
 MAX_PAGE = 100
 
@@ -48,38 +45,41 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post(
-    "",
-    dependencies=middleware.WRITE_TURN_AFTER_BODY,
-    **openapi.route(schemas.Video, body=VideoFields, forms=True, made=True, retry=True),
-)
-def create_video(
+@router.post("", **openapi.route(schemas.Video, body=VideoFields, admits=True, retry=True))
+async def create_video(
     service: ServiceHere,
     caller: CallerHere,
-    values: BodyValues,
+    turns: WriteTurns,
+    fields: Annotated[VideoFields, read_body(VideoFields)],
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Ask for a video; the answer is the job."""
-    check_idempotency_key(idempotency_key)
-    fields = check(VideoFields, values)
-    wish = video_submission(service, fields)
-    wish = _named(wish, "videos", values, idempotency_key)
-    return _submit(service, caller, wish, fields.input_reference)
+    """Request a video; the response is the job."""
+    return await _submit(
+        service,
+        caller,
+        turns,
+        lambda: new_video(
+            service, caller, fields, **idempotency(idempotency_key, "videos", fields)
+        ),
+        first_frame=fields.request_values()["first_frame"],
+    )
 
 
 @router.get("", **openapi.route(schemas.VideoList, missing=True))
 def list_videos(
     service: ServiceHere,
     caller: CallerHere,
-    after: Annotated[str | None, Query(max_length=100, description="Go on behind this id.")] = None,
+    after: Annotated[
+        str | None, Query(max_length=100, description="Return the jobs after this id.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> JSONResponse:
-    """List one's videos by time of admission."""
+    """List your videos by time of admission."""
     page = service.job_queue.list(
         owner=caller.owner, after=after, limit=limit, order=order, kind=JobKind.VIDEO
     )
-    data = [shown(service, job) for job in page.jobs]
+    data = [service.job_json(job) for job in page.jobs]
     return JSONResponse(
         {
             "object": "list",
@@ -91,27 +91,27 @@ def list_videos(
     )
 
 
-@router.post(
-    "/edits", **openapi.route(schemas.Video, body=EditFields, forms=True, made=True, missing=True)
-)
-def edit_video(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JSONResponse:
+@router.post("/edits", **openapi.route(schemas.Video, body=EditFields, admits=True, missing=True))
+def edit_video(
+    service: ServiceHere, caller: CallerHere, fields: Annotated[EditFields, read_body(EditFields)]
+) -> JSONResponse:
     """Change a video: refused, as no model here can."""
-    check(EditFields, values)
     card = service.models.find(None, kind="video")
-    raise UnsupportedError(
-        card, "edit a video", "no model here takes a whole video as input", "video"
-    )
+    reason = "no model here takes a whole video as input"
+    raise UnsupportedError(card, "edit a video", reason, "video")
 
 
 @router.post(
-    "/characters",
-    **openapi.route(schemas.Video, body=CharacterFields, forms=True, made=True, missing=True),
+    "/characters", **openapi.route(schemas.Video, body=CharacterFields, admits=True, missing=True)
 )
-def create_character(service: ServiceHere, caller: CallerHere, values: BodyValues) -> JSONResponse:
+def create_character(
+    service: ServiceHere,
+    caller: CallerHere,
+    fields: Annotated[CharacterFields, read_body(CharacterFields)],
+) -> JSONResponse:
     """Make a character of a video: refused, as no model here can."""
-    check(CharacterFields, values)
     card = service.models.find(None, kind="video")
-    raise UnsupportedError(card, "keep characters", "no model here is told of them", "video")
+    raise UnsupportedError(card, "keep characters", "no model here takes them as input", "video")
 
 
 @router.get("/characters/{character_id}", **openapi.route(schemas.Video, missing=True))
@@ -122,97 +122,119 @@ def get_character(service: ServiceHere, caller: CallerHere, character_id: str) -
 
 @router.post(
     "/extensions",
-    dependencies=middleware.WRITE_TURN_AFTER_BODY,
-    **openapi.route(
-        schemas.Video, body=ExtensionFields, forms=True, made=True, missing=True, retry=True
-    ),
+    **openapi.route(schemas.Video, body=ExtensionFields, admits=True, missing=True, retry=True),
 )
-def extend_video(
+async def extend_video(
     service: ServiceHere,
     caller: CallerHere,
-    values: BodyValues,
+    turns: WriteTurns,
+    fields: Annotated[ExtensionFields, read_body(ExtensionFields)],
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Go on from a video made here; the new file holds both."""
-    check_idempotency_key(idempotency_key)
-    fields = check(ExtensionFields, values)
-    source = own_completed(service, caller, source_id(fields))
-    wish = extension_submission(service, source, fields)
-    return _submit(service, caller, _named(wish, "extensions", values, idempotency_key), None)
+    """Continue a video made here; the new file contains both."""
+
+    def new_job() -> NewJob:
+        repeat = idempotency(idempotency_key, "extensions", fields)
+        source = service.own_completed(caller, _source_id(fields))
+        return new_extension(service, caller, source, fields, **repeat)
+
+    return await _submit(service, caller, turns, new_job)
 
 
 @router.get("/{video_id}", **openapi.route(schemas.Video, missing=True))
 def retrieve_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
-    """Look at a video; this is what clients poll."""
-    return answer(service, own_job(service, caller, video_id))
+    """Return a video; this is what clients poll."""
+    return service.job_response(service.own_job(caller, video_id))
 
 
 @router.delete(
-    "/{video_id}",
-    dependencies=middleware.WRITE_TURN,
-    **openapi.route(schemas.DeletedVideo, missing=True),
+    "/{video_id}", dependencies=WRITE_TURN, **openapi.route(schemas.DeletedVideo, missing=True)
 )
 def delete_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
     """Remove a video with its files; a running one is cancelled first."""
-    own_job(service, caller, video_id)
+    service.own_job(caller, video_id)
     job = service.job_queue.delete(video_id, owner=caller.owner)
-    if job.phase is not Phase.RUNNING:  # else its worker does it when it lets go
-        remove_blobs(service, job)
+    if job.phase is not Phase.RUNNING:  # else its worker does it when it stops
+        service.remove_blobs(job)
     return JSONResponse({"id": job.id, "object": "video.deleted", "deleted": True})
 
 
 @router.post(
     "/{video_id}/remix",
-    dependencies=middleware.WRITE_TURN_AFTER_BODY,
-    **openapi.route(
-        schemas.Video, body=RemixFields, forms=True, made=True, missing=True, retry=True
-    ),
+    **openapi.route(schemas.Video, body=RemixFields, admits=True, missing=True, retry=True),
 )
-def remix_video(
+async def remix_video(
     service: ServiceHere,
     caller: CallerHere,
     video_id: str,
-    values: BodyValues,
+    turns: WriteTurns,
+    fields: Annotated[RemixFields, read_body(RemixFields)],
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Make it again with another prompt and the same seed."""
-    check_idempotency_key(idempotency_key)
-    fields = check(RemixFields, values)
-    source = own_completed(service, caller, video_id)
-    wish = remix_submission(service, source, fields.prompt)
-    return _submit(service, caller, _named(wish, source.id, values, idempotency_key), None)
+    """Make a video again with another prompt and the same seed."""
+
+    def new_job() -> NewJob:
+        repeat = idempotency(idempotency_key, video_id, fields)
+        source = service.own_completed(caller, video_id)
+        return new_remix(service, caller, source, fields.prompt, **repeat)
+
+    return await _submit(service, caller, turns, new_job)
 
 
-def _submit(service: Service, caller: Caller, wish: Submission, reference: object) -> JSONResponse:
-    """Check the caps, read the first frame, admit the job, and answer it.
+async def _submit(
+    service: Service,
+    caller: Caller,
+    turns: asyncio.Semaphore,
+    new_job: Callable[[], NewJob],
+    first_frame: object = None,
+) -> JSONResponse:
+    """Return the job as the response when it is checked, its first frame read, and it is admitted.
 
-    After the job is admitted nothing here fails: a client that saw an error would send it again.
+    The first frame is read before the write turn is taken: it may take seconds. After the job is
+    admitted nothing fails: a client that saw an error would send the request again.
+    """
 
-    Returns:
-        The job as the client sees it.
+    def prepare() -> tuple[NewJob, str | None]:
+        new = new_job()
+        check_queue(service, new, service.limits.max_queue_s, "max_queue_s")
+        blob = store_first_frame(service, caller, first_frame)
+        return new if blob is None else with_first_frame(new, blob), blob
+
+    new, blob = await run_in_threadpool(prepare)
+    is_used = False
+    try:
+        async with turns:
+            job = await run_in_threadpool(admit, service, caller, new)
+        is_used = blob in job.inputs  # not if it is the job of an earlier, identical request
+    finally:
+        if blob is not None and not is_used:
+            await run_in_threadpool(service.remove_unneeded, blob)
+    return await run_in_threadpool(service.job_response, job)
+
+
+def _source_id(fields: ExtensionFields) -> str:
+    """Return the id of the video to extend.
 
     Raises:
-        ApiError: A cap, a limit or a full disk says no.
+        ApiError: It is a file.
+        RequestError: There is none, or two.
+        NotFoundError: It is not an id.
     """
-    check_caps(service, caller, wish.order)
-    estimate = estimate_or_refuse(service, wish)
-    check_queue(
-        service,
-        position_for(service, caller, wish, estimate),
-        service.limits.max_queue_s,
-        "max_queue_s",
-    )
-    with first_frame_blob(service, caller, reference) as blob:
-        if blob is not None:
-            wish = replace(wish, order=replace(wish.order, first_frame=blob))
-        job = admit(service, caller, wish, estimate)
-    if blob is not None and blob not in job.inputs:  # the job of an earlier, identical request
-        service.blobs.delete(blob)
-    return answer(service, job)
-
-
-def _named(wish: Submission, route: str, values: Values, idempotency_key: str | None) -> Submission:
-    """Return the wish with what tells a repeated request from another one."""
-    if idempotency_key is None:
-        return wish
-    return replace(wish, idempotency_key=idempotency_key, digest=digest_of(route, values))
+    video = fields.video
+    if isinstance(video, Upload) and not video.size_bytes:
+        video = None
+    if isinstance(video, Upload):
+        raise ApiError(
+            400,
+            "only a video made here can be extended: give its id as video[id] or video_id",
+            code="unsupported_capability",
+            param="video",
+        )
+    if isinstance(video, str):
+        video = {"id": video}
+    named = parse(VideoReference, video).id if isinstance(video, dict) else fields.video_id
+    if named is None or (fields.video_id is not None and named != fields.video_id):
+        raise RequestError("give one video, as video[id] or video_id", param="video")
+    if not JOB_ID[JobKind.VIDEO].fullmatch(named):
+        raise NotFoundError(f"there is no video {named[:80]!r}", param="video")
+    return named

@@ -3,6 +3,7 @@
 Both return a job as the JSON object of the videos API (`reelgrid.api.responses`).
 """
 
+import functools
 import json
 import os
 import urllib.error
@@ -22,6 +23,7 @@ from reelgrid.errors import (
 )
 
 if TYPE_CHECKING:
+    from reelgrid.api.estimates import Estimator
     from reelgrid.jobs.job import Job
     from reelgrid.jobs.sql.sql_queue import SqlJobQueue
 
@@ -148,9 +150,15 @@ class DatabaseJobs:
         }
 
     def _json(self, job: "Job") -> JobJson:
-        from reelgrid.api import responses
+        from reelgrid.api.responses import current_job_json
 
-        return responses.video(job, self._job_queue.position_of(job)) | {"object": str(job.kind)}
+        return current_job_json(job, self._job_queue, self._estimator)
+
+    @functools.cached_property
+    def _estimator(self) -> "Estimator":
+        from reelgrid.api.estimates import Estimator
+
+        return Estimator(self._job_queue)
 
 
 class HttpJobs:

@@ -96,8 +96,7 @@ def _service(
     from reelgrid.api.estimates import Estimator
     from reelgrid.api.events import JobBroadcaster
     from reelgrid.api.metrics import ServerMetrics
-    from reelgrid.api.registry import ServedModels
-    from reelgrid.api.service import ServerLimits, Service
+    from reelgrid.api.service import ServedModels, ServerLimits, Service
     from reelgrid.jobs.retention import retain_s
     from reelgrid.jobs.webhooks import read_master_key
     from reelgrid.measurement import read_records
@@ -111,7 +110,7 @@ def _service(
         authenticator=Authenticator(keys, may_be_open=config.may_be_open),
         limits=ServerLimits(**config.limits),  # type: ignore[arg-type]  # by name
         estimator=Estimator(job_queue, read_records(measured) if measured.exists() else ()),
-        broadcaster=JobBroadcaster(job_queue.get),
+        broadcaster=JobBroadcaster(job_queue.get_many),
         metrics=ServerMetrics(job_queue),
         link_signer=LinkSigner(hmac.digest(master, b"reelgrid image links", "sha256")),
         version=reelgrid.__version__,

@@ -8,7 +8,7 @@ Every method may raise `JobQueueError` (the database cannot be reached or writte
 disk) and `BusyError` (it was locked for longer than the timeout); nothing has changed then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Literal, Protocol, runtime_checkable
 
@@ -53,6 +53,10 @@ class ClientQueue(Protocol):
 
     def get(self, job_id: str, *, owner: str | None = None) -> Job:
         """Return a job; raises `NotFoundError` if it does not exist or belongs to another owner."""
+        ...
+
+    def get_many(self, job_ids: Collection[str]) -> Mapping[str, Job]:
+        """Return the jobs with these ids, of any owner, in one query; those that do not exist are left out."""
         ...
 
     def list(

@@ -58,6 +58,11 @@ class JobRequest:
         return self.request.num_steps * self.num_images
 
     @property
+    def generated_s(self) -> float:
+        """Seconds of video that are generated; an extension's first frame exists already."""
+        return (self.request.num_frames - (self.extends is not None)) / self.request.fps
+
+    @property
     def workload(self) -> str:
         """What step times are comparable for, such as `832x480x81`; see `messages.Timing`."""
         guided = "" if self.request.guidance_scale > 1 else " unguided"

@@ -1,6 +1,7 @@
 """`ClientQueue` in SQL: admission, reading and listing, cancel, pause, resume, delete."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +40,9 @@ MAX_PAGE = 1_000
 _ID = re.compile(r"(video|image)_[0-9a-f]{24}")
 _JOB = schema.job.c
 _BY_ID = select(schema.job).where(_JOB.id == bindparam("job_id"), _JOB.is_deleted.is_(False))
+_BY_IDS = select(schema.job).where(
+    _JOB.id.in_(bindparam("job_ids", expanding=True)), _JOB.is_deleted.is_(False)
+)
 _OF_OWNER = _BY_ID.where(_JOB.owner == bindparam("of_owner"))
 _BY_ID_LOCKED = _BY_ID.with_for_update()
 _OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
@@ -83,6 +87,12 @@ class SqlClientQueue:
         """See `queue.ClientQueue`."""
         with self._database.read() as connection:
             return schema.to_job(_find(connection, job_id, owner))
+
+    def get_many(self, job_ids: Collection[str]) -> dict[str, Job]:
+        """See `queue.ClientQueue`."""
+        with self._database.read() as connection:
+            found = connection.execute(_BY_IDS, {"job_ids": sorted(job_ids)}).mappings().all()
+        return {row["id"]: schema.to_job(row) for row in found}
 
     def list(
         self,
