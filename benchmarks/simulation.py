@@ -1,13 +1,13 @@
-"""Events a second of both engines beside the same model in SimPy; the day of 720,000 GPUs.
+"""Events per second of both engines and of the same model in SimPy; the day of 720,000 GPUs.
 
     python benchmarks/simulation.py [--runs 5] [--no-day] [--write]
 
-The three run the same workers in one process and take turns; what counts is the median. An event is
-something that comes off the calendar: an arrival, an end, a node that is ready, lost or leased, a
-job that comes back. Starts, which follow from them at once, are not counted. SimPy is given the
-cheapest program for it that we know: one timeout a stay, no process a job, saves computed when a
-node is lost. The day runs in a process of its own, whose peak memory is taken. `--write` files the
-result in `benchmarks/results/` under today's date.
+The three run the same fleet alternately in one process; the result is the median. An event is one
+that comes from the event heap: an arrival, a completion, a node that is ready, lost or leased, a lost
+job that returns. Starts, which follow from these, are not counted. SimPy runs the cheapest program
+for it that we know: one timeout per execution, no process per job, checkpoints computed when a node
+is lost. The day runs in its own process, whose peak memory is recorded. `--write` stores the result
+in `benchmarks/results/` under today's date.
 """
 
 import argparse
@@ -23,23 +23,26 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numba
 import numpy as np
 import simpy
-from tests.plan.simulation.fleets import fast, reference
 
 from reelgrid.jobs.policy import Priority
 from reelgrid.measurement import processor_name
 from reelgrid.plan.simulation.experiment import US, Experiment, JobStream, NodeKind, ZonePool
 from reelgrid.plan.simulation.result import EventType, RunResult, TimeUse
+from reelgrid.plan.simulation.run import simulate
 from reelgrid.plan.simulation.statistics import over_runs, summarize
+
+fast, reference = partial(simulate, engine="fast"), partial(simulate, engine="reference")
 
 RESULTS = Path(__file__).parent / "results"
 NUM_NODES, LOAD, MEAN_S, HOURS = 200, 0.85, 60.0, 24.0
 HAZARD_PER_H, STARTUP_S, SIGMA = 0.2, 120.0, 0.95
-CHECKPOINT_EVERY_S, SAVE_S, RESUME_S, LEASE_S, LOAD_S = 20.0, 1.0, 2.0, 20.0, 5.0
+CHECKPOINT_EVERY_S, CHECKPOINT_S, RESUME_S, LEASE_S, LOAD_S = 20.0, 1.0, 2.0, 20.0, 5.0
 JOBS_PER_H = LOAD * NUM_NODES * 3600 / MEAN_S
 
 
@@ -79,7 +82,7 @@ def small_fleet(seed: int) -> Experiment:
         streams=(stream,),
         horizon_us=round(HOURS * 3600 * US),
         seed=seed,
-        checkpoint_us=round(SAVE_S * US),
+        checkpoint_us=round(CHECKPOINT_S * US),
         resume_us=round(RESUME_S * US),
         lease_us=round(LEASE_S * US),
         estimates="mean",
@@ -148,7 +151,7 @@ class InSimPy:
             self.waits.append(env.now - arrived_s)
         begin_s = env.now + load_s + (RESUME_S if kept_s else 0.0)
         left_s = work_s - kept_s
-        finish_s = begin_s + left_s + math.floor(left_s / CHECKPOINT_EVERY_S) * SAVE_S
+        finish_s = begin_s + left_s + math.floor(left_s / CHECKPOINT_EVERY_S) * CHECKPOINT_S
         if finish_s <= end_s:
             yield env.timeout(finish_s - env.now)
             self.num_events += 1
@@ -156,18 +159,18 @@ class InSimPy:
             return True
         yield env.timeout(end_s - env.now)
         elapsed_s = max(0.0, end_s - begin_s)
-        saved_s = math.floor(elapsed_s / (CHECKPOINT_EVERY_S + SAVE_S)) * CHECKPOINT_EVERY_S
+        saved_s = math.floor(elapsed_s / (CHECKPOINT_EVERY_S + CHECKPOINT_S)) * CHECKPOINT_EVERY_S
         self.kept_s += saved_s
         env.process(self.back(key, [work_s, kept_s + saved_s, None]))
         return False
 
 
-def ours(outcome: RunResult) -> dict[str, float]:
-    figures = summarize([outcome]).figures
-    hours = outcome.time_use_us.sum(axis=0) / US / 3600
+def ours(result: RunResult) -> dict[str, float]:
+    figures = summarize([result]).figures
+    hours = result.time_use_us.sum(axis=0) / US / 3600
     return {
-        "events": outcome.num_heap_events,
-        "losses": int(outcome.events[EventType.LOSS]),
+        "events": result.num_heap_events,
+        "losses": int(result.events[EventType.LOSS]),
         "wait_mean_s": figures["wait_mean_s"].value,
         "kept_share": float(hours[TimeUse.USEFUL] + hours[TimeUse.REDONE]) / (NUM_NODES * HOURS),
     }
@@ -185,10 +188,10 @@ def theirs(model: InSimPy) -> dict[str, float]:
 def compare(num_runs: int) -> dict[str, object]:
     sides: dict[str, Callable[[int], dict[str, float]]] = {
         "simpy": lambda seed: theirs(InSimPy(seed).run()),
-        "plain": lambda seed: ours(reference(small_fleet(seed))),
-        "compiled": lambda seed: ours(fast(small_fleet(seed))),
+        "reference": lambda seed: ours(reference(small_fleet(seed))),
+        "fast": lambda seed: ours(fast(small_fleet(seed))),
     }
-    fast(replace(small_fleet(0), horizon_us=3600 * US))  # compiled, or read from disk
+    fast(replace(small_fleet(0), horizon_us=3600 * US))  # compiled, or read from the cache
     found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for seed in range(num_runs):
@@ -197,7 +200,7 @@ def compare(num_runs: int) -> dict[str, object]:
             figures = side(seed)
             rates[name].append(figures["events"] / (time.process_time() - begin_s))
             found[name].append(figures)
-            print(f"{name} {rates[name][-1]:,.0f} events a second", flush=True)
+            print(f"{name} {rates[name][-1]:,.0f} events per second", flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     return {
         "median_events_per_cpu_s": medians,
@@ -213,13 +216,13 @@ def compare(num_runs: int) -> dict[str, object]:
 
 
 def the_day() -> Experiment:
-    """The report's demand on 720,000 unlike GPUs that do as much as 720,000 H100s.
+    """Return the report's demand on 720,000 GPUs of three kinds that equal 720,000 H100s.
 
     21.4 million clips of a minute, the evening twice the mean, 24 minutes each on an H100. Speeds
     by dense bf16 peaks (B200 2,250, H100 989, A100 312 TFLOP/s). H100: losses as Salad measured,
-    0.0108 a node-hour, 92 % of them together by zone. B200: 0.006, likewise. A100: spot as on AWS,
+    0.0108 per node-hour, 92 % of them together by zone. B200: 0.006, likewise. A100: spot as on AWS,
     Weibull 0.60 and 1.75 h, two minutes' notice, outages of 0.8 h. Three priorities, a million
-    owners, saves by Daly's rule at 3 s.
+    owners, checkpoints of 3 s at Daly's interval.
     """
     hours = [1 + math.cos(2 * math.pi * (hour - 20) / 24) for hour in range(24)]
     shares = {Priority.LOW: 0.1, Priority.NORMAL: 0.8, Priority.HIGH: 0.1}
@@ -278,30 +281,30 @@ def the_day() -> Experiment:
 
 
 def run_day() -> None:
-    """Run the day and print what it took, for the process that asked."""
+    """Run the day and print its measurements as JSON, for the parent process."""
     experiment = the_day()
     begin_s = time.perf_counter()
     fast(replace(small_fleet(0), horizon_us=1))
     ready_s, begin_cpu_s = time.perf_counter(), time.process_time()
-    outcome = fast(experiment)
+    result = fast(experiment)
     done_s, cpu_s = time.perf_counter(), time.process_time() - begin_cpu_s
-    broken = list(outcome.conservation_errors())
+    errors = list(result.conservation_errors())
     print(
         json.dumps({
             "nodes": experiment.num_nodes,
-            "jobs": len(outcome.arrived_us),
-            "calendar_events": outcome.num_heap_events,
-            "events": {event.name.lower(): int(outcome.events[event]) for event in EventType},
+            "jobs": len(result.arrived_us),
+            "heap_events": result.num_heap_events,
+            "events": {event.name.lower(): int(result.events[event]) for event in EventType},
             "compile_or_read_s": ready_s - begin_s,
             "simulate_s": done_s - ready_s,
             "simulate_cpu_s": cpu_s,
-            "calendar_events_per_cpu_s": outcome.num_heap_events / cpu_s,
+            "heap_events_per_cpu_s": result.num_heap_events / cpu_s,
             "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-            "broken_laws": broken,
-            "digest": f"{outcome.digest:016x}",
-            "in_hand_at_the_end": outcome.in_hand,
+            "conservation_errors": errors,
+            "digest": f"{result.digest:016x}",
+            "unfinished_at_the_end": result.unfinished,
             "figures": {
-                key: value.value for key, value in summarize([outcome]).figures.items()
+                key: value.value for key, value in summarize([result]).figures.items()
             },
         })
     )  # fmt: skip

@@ -9,12 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.demand.throughput import (
-    Throughput,
-    ThroughputKey,
-    price_usd_per_h,
-    throughputs,
-)
+from reelgrid.plan.demand.throughput import Throughput, ThroughputKey, price_usd_per_h, throughputs
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario import Platform, Scenario

@@ -18,13 +18,7 @@ from reelgrid.jobs import policy
 from reelgrid.plan.simulation import draws, result, work_time
 from reelgrid.plan.simulation import experiment as experiment_module
 from reelgrid.plan.simulation.experiment import Experiment
-from reelgrid.plan.simulation.fast import (
-    arrays,
-    heaps,
-    jobs,
-    ledger,
-    nodes,
-)
+from reelgrid.plan.simulation.fast import arrays, heaps, jobs, ledger, nodes
 from reelgrid.plan.simulation.fast.arrays import NIL, Counters, SimulationState
 from reelgrid.plan.simulation.result import EventType, Gauge, RunResult
 
@@ -48,34 +42,26 @@ def run(experiment: Experiment, *, on_time: OnTime | None = None) -> RunResult:
         RequestError: numba is not installed.
     """
     begin, advance, close = _compiled()
-    state = arrays.new_state(experiment)
-    begin(state)
+    s = arrays.new_state(experiment)
+    begin(s)
     parts = []
     for end_us, arrivals in draws.windows(experiment):
-        state = _with_room_for(state, arrivals)
+        s = _with_room_for(s, arrivals)
         parts.append((arrivals.at_us, arrivals.stream))
         index, status = 0, -1
         while status != nodes.DONE:
             status, index = advance(
-                state,
-                end_us,
-                index,
-                arrivals.at_us,
-                arrivals.stream,
-                arrivals.work_us,
-                arrivals.owner,
+                s, end_us, index, arrivals.at_us, arrivals.stream, arrivals.work_us, arrivals.owner
             )
             if status == nodes.HEAP_IS_FULL:
-                state = state._replace(
-                    event_heap=_longer(state.event_heap, 2 * len(state.event_heap))
-                )
+                s = s._replace(event_heap=_longer(s.event_heap, 2 * len(s.event_heap)))
             elif status == nodes.LEASES_ARE_SHORT:
-                state = _with_leases(state, experiment)
-        state.counters[Counters.NUM_ARRIVED] += len(arrivals)
+                s = _with_leases(s, experiment)
+        s.counters[Counters.NUM_ARRIVED] += len(arrivals)
         if on_time is not None:
             on_time(end_us)
-    close(state, experiment.checkpoint_us)
-    return _result(experiment, state, parts)
+    close(s, experiment.checkpoint_us)
+    return _result(experiment, s, parts)
 
 
 @cache
@@ -107,17 +93,17 @@ def _source_digest() -> int:
 def _entry_points(sources: int) -> tuple[Any, Any, Any]:
     """Return the entry points. numba's cache key includes what they close over: the digest."""
 
-    def begin(state):  # type: ignore[no-untyped-def]
-        state.counters[_STAMP] = sources
-        nodes.begin(state)
+    def begin(s):  # type: ignore[no-untyped-def]
+        s.counters[_STAMP] = sources
+        nodes.begin(s)
 
-    def advance(state, until_us, index, at_us, stream, work_us, owner):  # type: ignore[no-untyped-def]
-        state.counters[_STAMP] = sources
-        return nodes.advance(state, until_us, index, at_us, stream, work_us, owner)
+    def advance(s, until_us, index, at_us, stream, work_us, owner):  # type: ignore[no-untyped-def]
+        s.counters[_STAMP] = sources
+        return nodes.advance(s, until_us, index, at_us, stream, work_us, owner)
 
-    def close(state, checkpoint_us):  # type: ignore[no-untyped-def]
-        state.counters[_STAMP] = sources
-        ledger.close(state, checkpoint_us)
+    def close(s, checkpoint_us):  # type: ignore[no-untyped-def]
+        s.counters[_STAMP] = sources
+        ledger.close(s, checkpoint_us)
 
     return begin, advance, close
 
@@ -128,65 +114,62 @@ def _longer(array: Any, length: int) -> Any:
     return longer
 
 
-def _with_room_for(state: SimulationState, arrivals: draws.Arrivals) -> SimulationState:
+def _with_room_for(s: SimulationState, arrivals: draws.Arrivals) -> SimulationState:
     """Return a state with room for all these jobs."""
-    num_arrived = int(state.counters[Counters.NUM_ARRIVED])
+    num_arrived = int(s.counters[Counters.NUM_ARRIVED])
     num_jobs = num_arrived + len(arrivals)
-    if num_jobs > len(state.wait_us):
-        room = max(num_jobs, 2 * len(state.wait_us))
-        state = state._replace(
-            wait_us=_longer(state.wait_us, room),
-            turnaround_us=_longer(state.turnaround_us, room),
+    if num_jobs > len(s.wait_us):
+        room = max(num_jobs, 2 * len(s.wait_us))
+        s = s._replace(
+            wait_us=_longer(s.wait_us, room), turnaround_us=_longer(s.turnaround_us, room)
         )
-    state.wait_us[num_arrived:num_jobs] = state.turnaround_us[num_arrived:num_jobs] = -1
-    short = num_jobs - int(state.events[EventType.FINISH]) - len(state.jobs)
-    return _with_free_slots(state, max(short, len(state.jobs) // 2)) if short > 0 else state
+    s.wait_us[num_arrived:num_jobs] = s.turnaround_us[num_arrived:num_jobs] = -1
+    short = num_jobs - int(s.events[EventType.FINISH]) - len(s.jobs)
+    return _with_free_slots(s, max(short, len(s.jobs) // 2)) if short > 0 else s
 
 
-def _with_free_slots(state: SimulationState, count: int) -> SimulationState:
+def _with_free_slots(s: SimulationState, count: int) -> SimulationState:
     """Return a state with `count` more free slots for jobs."""
-    first, last = len(state.jobs), len(state.jobs) + count - 1
-    jobs = _longer(state.jobs, last + 1)
+    first, last = len(s.jobs), len(s.jobs) + count - 1
+    jobs = _longer(s.jobs, last + 1)
     jobs["number"][first:] = NIL
     jobs["sibling"][first:] = np.arange(first + 1, last + 2)
-    jobs["sibling"][last] = state.counters[Counters.FREE_JOB]
-    state.counters[Counters.FREE_JOB] = first
-    return state._replace(jobs=jobs)
+    jobs["sibling"][last] = s.counters[Counters.FREE_JOB]
+    s.counters[Counters.FREE_JOB] = first
+    return s._replace(jobs=jobs)
 
 
-def _with_leases(state: SimulationState, experiment: Experiment) -> SimulationState:
+def _with_leases(s: SimulationState, experiment: Experiment) -> SimulationState:
     """Return a state with twice as many drawn leases per node."""
-    drawn = len(state.lifetime_us)
+    drawn = len(s.lifetime_us)
     more = [draws.lease_draws(experiment, number) for number in range(drawn, 2 * drawn)]
-    return state._replace(
-        startup_us=np.vstack([state.startup_us, *(each.startup_us for each in more)]),
-        lifetime_us=np.vstack([state.lifetime_us, *(each.lifetime_us for each in more)]),
-        absence_us=np.vstack([state.absence_us, *(each.absence_us for each in more)]),
+    return s._replace(
+        startup_us=np.vstack([s.startup_us, *(each.startup_us for each in more)]),
+        lifetime_us=np.vstack([s.lifetime_us, *(each.lifetime_us for each in more)]),
+        absence_us=np.vstack([s.absence_us, *(each.absence_us for each in more)]),
     )
 
 
-def _result(
-    experiment: Experiment, state: SimulationState, parts: list[tuple[Any, Any]]
-) -> RunResult:
-    alive = state.jobs[state.jobs["number"] != NIL]
-    work_us = state.kept_work_us.copy()
+def _result(experiment: Experiment, s: SimulationState, parts: list[tuple[Any, Any]]) -> RunResult:
+    alive = s.jobs[s.jobs["number"] != NIL]
+    work_us = s.kept_work_us.copy()
     np.add.at(work_us, alive["stream"], alive["kept_us"])
-    num_jobs = int(state.counters[Counters.NUM_ARRIVED])
-    on_nodes = int((state.nodes["job"] != NIL).sum())
+    num_jobs = int(s.counters[Counters.NUM_ARRIVED])
+    on_nodes = int((s.nodes["job"] != NIL).sum())
     return RunResult(
         experiment=experiment,
         arrived_us=np.concatenate([at_us for at_us, _ in parts]),
         stream=np.concatenate([stream for _, stream in parts]),
-        wait_us=state.wait_us[:num_jobs],
-        turnaround_us=state.turnaround_us[:num_jobs],
-        time_use_us=state.time_use_us,
+        wait_us=s.wait_us[:num_jobs],
+        turnaround_us=s.turnaround_us[:num_jobs],
+        time_use_us=s.time_use_us,
         work_us=work_us,
         unfinished=(
-            int(state.gauges[Gauge.WAITING]),
+            int(s.gauges[Gauge.WAITING]),
             on_nodes,
             int((alive["is_awaiting_requeue"] == 1).sum()),
         ),
-        events=state.events,
-        chart=state.chart,
-        digest=int(state.digest[0]),
+        events=s.events,
+        chart=s.chart,
+        digest=int(s.digest[0]),
     )

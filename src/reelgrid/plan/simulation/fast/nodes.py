@@ -41,15 +41,15 @@ _CHECKPOINT, _JOB_LEASE = int(Parameters.CHECKPOINT), int(Parameters.LEASE)
 _HAS_CHECKPOINTS = int(Parameters.HAS_CHECKPOINTS)
 
 
-def begin(state: SimulationState) -> None:
+def begin(s: SimulationState) -> None:
     """Lease all nodes at time 0."""
-    state.gauges[_LEASED] = len(state.nodes)
-    for number in range(len(state.nodes)):
-        jobs.schedule(state, state.startup_us[0, number], _READY, number, 0)
+    s.gauges[_LEASED] = len(s.nodes)
+    for number in range(len(s.nodes)):
+        jobs.schedule(s, s.startup_us[0, number], _READY, number, 0)
 
 
 def advance(
-    state: SimulationState,
+    s: SimulationState,
     until_us: int,
     index: int,
     at_us: NDArray[np.int64],
@@ -60,7 +60,7 @@ def advance(
     """Handle every event before `until_us`.
 
     Args:
-        state: The state of the run.
+        s: The state of the run.
         until_us: Simulated time at which to stop.
         index: The next arrival.
         at_us: Arrival times of the jobs.
@@ -72,44 +72,40 @@ def advance(
         Why it stopped, and the next arrival.
     """
     while True:
-        if state.counters[_NUM_EVENTS] + _MAX_NEW_EVENTS > len(state.event_heap):
+        if s.counters[_NUM_EVENTS] + _MAX_NEW_EVENTS > len(s.event_heap):
             return HEAP_IS_FULL, index
-        if state.counters[_MAX_LEASE] + 1 >= len(state.lifetime_us):
+        if s.counters[_MAX_LEASE] + 1 >= len(s.lifetime_us):
             return LEASES_ARE_SHORT, index
-        time_us, key, epoch = _next_event(state, index, at_us)
-        ledger.sample_chart_until(state, min(time_us, until_us))
+        time_us, key, epoch = _next_event(s, index, at_us)
+        ledger.sample_chart_until(s, min(time_us, until_us))
         if time_us >= until_us:
             return DONE, index
         event, subject = heaps.event_of(key), heaps.subject_of(key)
         if event == _ARRIVE:
-            number = state.counters[_NUM_ARRIVED] + index
-            jobs.admit(state, time_us, number, stream[index], work_us[index], owner[index])
+            number = s.counters[_NUM_ARRIVED] + index
+            jobs.admit(s, time_us, number, stream[index], work_us[index], owner[index])
             index += 1
         elif event == _SHARED_LOSS:
-            state.counters[_NEXT_SHARED_LOSS] += 1
-            _shared_loss(state, time_us, state.shared_loss_node[subject])
+            s.counters[_NEXT_SHARED_LOSS] += 1
+            _shared_loss(s, time_us, s.shared_loss_node[subject])
         else:
-            state.counters[_NUM_EVENTS] = heaps.pop_event(
-                state.event_heap, state.counters[_NUM_EVENTS]
-            )
-            _handle(state, time_us, event, subject, epoch)
+            s.counters[_NUM_EVENTS] = heaps.pop_event(s.event_heap, s.counters[_NUM_EVENTS])
+            _handle(s, time_us, event, subject, epoch)
 
 
-def _next_event(
-    state: SimulationState, index: int, at_us: NDArray[np.int64]
-) -> tuple[int, int, int]:
+def _next_event(s: SimulationState, index: int, at_us: NDArray[np.int64]) -> tuple[int, int, int]:
     """Return time, key and epoch of the next event: from the heap, shared losses and arrivals."""
     time_us, key, epoch = FOREVER_US, 0, 0
-    if state.counters[_NUM_EVENTS] > 0:
-        entry = state.event_heap[0]
+    if s.counters[_NUM_EVENTS] > 0:
+        entry = s.event_heap[0]
         time_us, key, epoch = entry.time_us, entry.key, entry.epoch
-    number = state.counters[_NEXT_SHARED_LOSS]
-    if number < len(state.shared_loss_us):
+    number = s.counters[_NEXT_SHARED_LOSS]
+    if number < len(s.shared_loss_us):
         other = heaps.key_of(_SHARED_LOSS, number)
-        if state.shared_loss_us[number] < time_us or (
-            state.shared_loss_us[number] == time_us and other < key
+        if s.shared_loss_us[number] < time_us or (
+            s.shared_loss_us[number] == time_us and other < key
         ):
-            time_us, key = state.shared_loss_us[number], other
+            time_us, key = s.shared_loss_us[number], other
     if index < len(at_us):
         other = heaps.key_of(_ARRIVE, index)
         if at_us[index] < time_us or (at_us[index] == time_us and other < key):
@@ -117,149 +113,147 @@ def _next_event(
     return time_us, key, epoch
 
 
-def _handle(state: SimulationState, now_us: int, event: int, subject: int, epoch: int) -> None:
+def _handle(s: SimulationState, now_us: int, event: int, subject: int, epoch: int) -> None:
     if event == _FINISH:
-        _finish(state, now_us, subject, epoch)
+        _finish(s, now_us, subject, epoch)
     elif event == _CHECKPOINTED:
-        _checkpointed(state, now_us, subject, epoch)
+        _checkpointed(s, now_us, subject, epoch)
     elif event == _READY:
-        _ready(state, now_us, subject)
+        _ready(s, now_us, subject)
     elif event == _REQUEUE:
-        _requeue(state, now_us, epoch)
+        _requeue(s, now_us, epoch)
     elif event == _NOTICE:
-        _notice(state, now_us, subject, epoch)
+        _notice(s, now_us, subject, epoch)
     elif event == _LOSS:
-        _loss(state, now_us, subject, epoch)
+        _loss(s, now_us, subject, epoch)
     else:
-        _lease(state, now_us, subject)
+        _lease(s, now_us, subject)
 
 
-def _finish(state: SimulationState, now_us: int, number: int, epoch: int) -> None:
-    node = state.nodes[number]
+def _finish(s: SimulationState, now_us: int, number: int, epoch: int) -> None:
+    node = s.nodes[number]
     if node.epoch != epoch:
         return
     slot = node.job
-    job = state.jobs[slot]
-    ledger.record(state, now_us, _FINISH, number, job.number)
-    _end_execution(state, now_us, number, node.total_us, node.total_us)
-    state.turnaround_us[job.number] = now_us - job.arrived_us
-    state.kept_work_us[job.stream] += job.work_us
-    jobs.leave(state, slot)
-    jobs.free(state, now_us, number)
+    job = s.jobs[slot]
+    ledger.record(s, now_us, _FINISH, number, job.number)
+    _end_execution(s, now_us, number, node.total_us, node.total_us)
+    s.turnaround_us[job.number] = now_us - job.arrived_us
+    s.kept_work_us[job.stream] += job.work_us
+    jobs.leave(s, slot)
+    jobs.free(s, now_us, number)
 
 
-def _checkpointed(state: SimulationState, now_us: int, number: int, epoch: int) -> None:
+def _checkpointed(s: SimulationState, now_us: int, number: int, epoch: int) -> None:
     """A preempted node has released its job, which starts on another node or joins its queue."""
-    node = state.nodes[number]
+    node = s.nodes[number]
     if node.epoch != epoch:
         return
     slot = node.job
-    ledger.record(state, now_us, _CHECKPOINTED, number, state.jobs[slot].number)
+    ledger.record(s, now_us, _CHECKPOINTED, number, s.jobs[slot].number)
     computed_us = work_time.computed_us(
-        ledger.elapsed_us(state, number, now_us),
-        node.checkpoint_every_us,
-        state.parameters[_CHECKPOINT],
+        ledger.elapsed_us(s, number, now_us), node.checkpoint_every_us, s.parameters[_CHECKPOINT]
     )
-    _end_execution(state, now_us, number, computed_us, computed_us)
+    _end_execution(s, now_us, number, computed_us, computed_us)
     if now_us < node.start_us + node.load_us:
         node.loaded = 0
-    if not jobs.start_on_idle_node(state, now_us, slot):
-        jobs.wait(state, slot)
-    jobs.free(state, now_us, number)
-    if state.jobs[slot].is_waiting:
-        jobs.preempt_for(state, now_us, slot)
+    if not jobs.start_on_idle_node(s, now_us, slot):
+        jobs.wait(s, slot)
+    jobs.free(s, now_us, number)
+    if s.jobs[slot].is_waiting:
+        jobs.preempt_for(s, now_us, slot)
 
 
 def _end_execution(
-    state: SimulationState, now_us: int, number: int, computed_us: int, kept_us: int
+    s: SimulationState, now_us: int, number: int, computed_us: int, kept_us: int
 ) -> None:
-    node = state.nodes[number]
-    jobs.remove_running(state, number)
-    ledger.end_execution(state, number, now_us, computed_us, kept_us)
-    state.gauges[_BUSY] -= 1
+    node = s.nodes[number]
+    jobs.remove_running(s, number)
+    ledger.end_execution(s, number, now_us, computed_us, kept_us)
+    s.gauges[_BUSY] -= 1
     node.epoch += 1
     node.job = NIL
 
 
-def _requeue(state: SimulationState, now_us: int, slot: int) -> None:
-    state.jobs[slot].is_awaiting_requeue = 0
-    ledger.record(state, now_us, _REQUEUE, NIL, state.jobs[slot].number)
-    jobs.dispatch(state, now_us, slot)
+def _requeue(s: SimulationState, now_us: int, slot: int) -> None:
+    s.jobs[slot].is_awaiting_requeue = 0
+    ledger.record(s, now_us, _REQUEUE, NIL, s.jobs[slot].number)
+    jobs.dispatch(s, now_us, slot)
 
 
-def _ready(state: SimulationState, now_us: int, number: int) -> None:
-    node = state.nodes[number]
-    ledger.record(state, now_us, _READY, number, NIL)
-    ledger.end_phase(state, number, now_us)
-    state.gauges[_UP] += 1
-    end_us = now_us + state.lifetime_us[node.lease, number]
-    notice_us = state.pools[node.pool].notice_us
+def _ready(s: SimulationState, now_us: int, number: int) -> None:
+    node = s.nodes[number]
+    ledger.record(s, now_us, _READY, number, NIL)
+    ledger.end_phase(s, number, now_us)
+    s.gauges[_UP] += 1
+    end_us = now_us + s.lifetime_us[node.lease, number]
+    notice_us = s.pools[node.pool].notice_us
     if end_us < FOREVER_US:
-        jobs.schedule(state, end_us, _LOSS, number, node.lease)
+        jobs.schedule(s, end_us, _LOSS, number, node.lease)
         if notice_us > 0 and end_us - notice_us <= now_us:
             node.is_draining = 1
         elif notice_us > 0:
-            jobs.schedule(state, end_us - notice_us, _NOTICE, number, node.lease)
-    jobs.free(state, now_us, number)
+            jobs.schedule(s, end_us - notice_us, _NOTICE, number, node.lease)
+    jobs.free(s, now_us, number)
 
 
-def _notice(state: SimulationState, now_us: int, number: int, lease: int) -> None:
+def _notice(s: SimulationState, now_us: int, number: int, lease: int) -> None:
     """Drain a node: it takes no more jobs, its current job continues."""
-    node = state.nodes[number]
+    node = s.nodes[number]
     if node.lease != lease or node.is_draining:
         return
-    ledger.record(state, now_us, _NOTICE, number, NIL)
-    jobs.remove_running(state, number)
-    jobs.remove_idle(state, number)
+    ledger.record(s, now_us, _NOTICE, number, NIL)
+    jobs.remove_running(s, number)
+    jobs.remove_idle(s, number)
     node.is_draining = node.is_warned = 1
 
 
-def _shared_loss(state: SimulationState, now_us: int, number: int) -> None:
+def _shared_loss(s: SimulationState, now_us: int, number: int) -> None:
     """A loss shared by the pool reaches one node."""
-    node = state.nodes[number]
+    node = s.nodes[number]
     if node.phase == ABSENT or node.phase == STARTING or node.is_draining:
         return
-    notice_us = state.pools[node.pool].notice_us
+    notice_us = s.pools[node.pool].notice_us
     if notice_us == 0:
-        _loss(state, now_us, number, node.lease)
+        _loss(s, now_us, number, node.lease)
         return
-    _notice(state, now_us, number, node.lease)
-    jobs.schedule(state, now_us + notice_us, _LOSS, number, node.lease)
+    _notice(s, now_us, number, node.lease)
+    jobs.schedule(s, now_us + notice_us, _LOSS, number, node.lease)
 
 
-def _loss(state: SimulationState, now_us: int, number: int, lease: int) -> None:
-    node = state.nodes[number]
+def _loss(s: SimulationState, now_us: int, number: int, lease: int) -> None:
+    node = s.nodes[number]
     if node.lease != lease:
         return
     slot = node.job
-    ledger.record(state, now_us, _LOSS, number, NIL if slot == NIL else state.jobs[slot].number)
+    ledger.record(s, now_us, _LOSS, number, NIL if slot == NIL else s.jobs[slot].number)
     if slot == NIL:
-        jobs.remove_idle(state, number)
-        ledger.end_phase(state, number, now_us)
+        jobs.remove_idle(s, number)
+        ledger.end_phase(s, number, now_us)
     else:
-        computed_us, kept_us = _work_at_loss(state, now_us, number)
-        _end_execution(state, now_us, number, computed_us, kept_us)
-        detected_after_us = 0 if node.is_warned else state.parameters[_JOB_LEASE]
-        state.jobs[slot].is_awaiting_requeue = 1
-        jobs.schedule(state, now_us + detected_after_us, _REQUEUE, state.jobs[slot].number, slot)
-    state.gauges[_UP] -= 1
-    state.gauges[_LEASED] -= 1
+        computed_us, kept_us = _work_at_loss(s, now_us, number)
+        _end_execution(s, now_us, number, computed_us, kept_us)
+        detected_after_us = 0 if node.is_warned else s.parameters[_JOB_LEASE]
+        s.jobs[slot].is_awaiting_requeue = 1
+        jobs.schedule(s, now_us + detected_after_us, _REQUEUE, s.jobs[slot].number, slot)
+    s.gauges[_UP] -= 1
+    s.gauges[_LEASED] -= 1
     node.phase, node.loaded = ABSENT, 0
-    absence_us = state.absence_us[node.lease, number]
+    absence_us = s.absence_us[node.lease, number]
     node.lease += 1
-    state.counters[_MAX_LEASE] = max(state.counters[_MAX_LEASE], node.lease)
+    s.counters[_MAX_LEASE] = max(s.counters[_MAX_LEASE], node.lease)
     node.is_draining = node.is_warned = 0
-    jobs.schedule(state, now_us + absence_us, _LEASE, number, 0)
+    jobs.schedule(s, now_us + absence_us, _LEASE, number, 0)
 
 
-def _work_at_loss(state: SimulationState, now_us: int, number: int) -> tuple[int, int]:
+def _work_at_loss(s: SimulationState, now_us: int, number: int) -> tuple[int, int]:
     """Return the time that a lost node computed on its job, and how much of it is checkpointed."""
-    node = state.nodes[number]
-    checkpoint_us = state.parameters[_CHECKPOINT]
-    elapsed_us = ledger.elapsed_us(state, number, now_us)
-    if not state.parameters[_HAS_CHECKPOINTS]:
+    node = s.nodes[number]
+    checkpoint_us = s.parameters[_CHECKPOINT]
+    elapsed_us = ledger.elapsed_us(s, number, now_us)
+    if not s.parameters[_HAS_CHECKPOINTS]:
         return elapsed_us, 0
-    if node.is_warned and state.pools[node.pool].notice_us >= checkpoint_us:
+    if node.is_warned and s.pools[node.pool].notice_us >= checkpoint_us:
         computed_us = work_time.computed_us(
             max(0, elapsed_us - checkpoint_us), node.checkpoint_every_us, checkpoint_us
         )
@@ -270,13 +264,13 @@ def _work_at_loss(state: SimulationState, now_us: int, number: int) -> tuple[int
     )
 
 
-def _lease(state: SimulationState, now_us: int, number: int) -> None:
-    node = state.nodes[number]
-    ledger.record(state, now_us, _LEASE, number, NIL)
-    ledger.end_phase(state, number, now_us)
-    state.gauges[_LEASED] += 1
+def _lease(s: SimulationState, now_us: int, number: int) -> None:
+    node = s.nodes[number]
+    ledger.record(s, now_us, _LEASE, number, NIL)
+    ledger.end_phase(s, number, now_us)
+    s.gauges[_LEASED] += 1
     node.phase = STARTING
-    jobs.schedule(state, now_us + state.startup_us[node.lease, number], _READY, number, 0)
+    jobs.schedule(s, now_us + s.startup_us[node.lease, number], _READY, number, 0)
 
 
 COMPILED: tuple[Callable[..., Any], ...] = (
