@@ -1,4 +1,4 @@
-"""Logging: text on stderr, or JSON lines; configured once, by a main, never on import."""
+"""Logging: text on stderr, or JSON lines; configured once by the main program, never on import."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ _PLAIN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({})))
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record, with whatever was passed as `extra`."""
+    """Formats a record as one JSON object, with the fields that were passed as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""

@@ -70,7 +70,7 @@ def test_a_file_is_flushed_at_every_commit_and_read_while_it_is_written(tmp_path
 def test_a_locked_file_is_one_clear_error_and_readers_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_S", 0.2)
     job_queue = open_job_queue(tmp_path)
     job = job_queue.submit(new_job())
     holder = sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
     job_queue = open_job_queue(tmp_path)
     with job_queue.database.read() as connection:  # the connection that the pool gives out next
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageFullError, match="its disk is full: make room"):
+    with pytest.raises(StorageFullError, match="its disk is full: free some space"):
         job_queue.submit(new_job(request={"prompt": "x" * 50_000}))
     assert job_queue.get(job.id) == job
     with job_queue.database.read() as connection:

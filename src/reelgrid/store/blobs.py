@@ -70,7 +70,7 @@ class Blobs:
 
         Raises:
             RequestError: The name will not do.
-            StorageFullError: There is no room; the store is as it was.
+            StorageFullError: There is no space; the store is unchanged.
             OSError: The store refuses for another reason; `is_transient` tells whether to try again.
         """
         path = self._path(name)
