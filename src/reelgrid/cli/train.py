@@ -1,6 +1,5 @@
 """`reelgrid train` and `reelgrid evaluate`: the embedded model, made and measured."""
 
-import json
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.output import say
+from reelgrid.cli.output import print_json, say
 from reelgrid.errors import RequestError
 
 MAX_MINUTES = 100_000
@@ -97,8 +96,8 @@ def evaluate(
         guidance_scale=guidance,
         on_clip=tell,
     )
-    if as_json:
-        sys.stdout.write(json.dumps([asdict(score) for score in scores]) + "\n")
-        return
     for score in scores:
+        if as_json:
+            print_json(asdict(score))
+            continue
         sys.stdout.write(f"{score.name:8} {score.share:.3f}  [{score.low:.3f}, {score.high:.3f}]\n")
