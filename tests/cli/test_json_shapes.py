@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +27,13 @@ NAMED = {
     "estimate": {"value": "number", "low": "number or null", "high": "number or null"},
     "error": {"code": "string", "message": "string"},
 }
-TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+TYPES: dict[str, Any] = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
 
 
 def documented():
     """The shapes on the page: by command, and by the names that they give to one another."""
-    shapes, named = {}, dict(NAMED)
+    shapes: dict[str, Any] = {}
+    named: dict[str, Any] = dict(NAMED)
     for section in re.split(r"\n### ", PAGE[PAGE.index("## JSON output") :])[1:]:
         commands = re.findall(r"`reelgrid ([^`]+)`", section.partition("\n")[0])
         first, *others = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
@@ -83,7 +85,14 @@ def test_a_wrong_key_and_a_wrong_type_are_differences():
     shape = {"a": "integer", "b": ["interval"], "c": {"*": "string or null"}}
     right = {"a": 1, "b": [{"low": 1, "likely": 2.5, "high": 3}], "c": {"x": "y", "z": None}}
     assert differences(right, shape) == []
-    for wrong in ({"a": True}, {"b": [{"low": 1}]}, {"c": {"x": 1}}, {"d": 1}, {"b": {}}):
+    wrongs: list[dict[str, object]] = [
+        {"a": True},
+        {"b": [{"low": 1}]},
+        {"c": {"x": 1}},
+        {"d": 1},
+        {"b": {}},
+    ]
+    for wrong in wrongs:
         assert len(differences(right | wrong, shape)) == 1
 
 
@@ -116,7 +125,7 @@ def test_resume(printed, model, here):
         generate_file(
             RunSpec(model="tiny", request=Request("a red ball"), output=here / "a.mp4"),
             model,
-            RunHooks(checkpoints=Settings().checkpoints, should_stop=lambda: True),
+            RunHooks(checkpoint_folder=Settings().checkpoints, should_stop=lambda: True),
         )
     check("resume --list", printed("resume", "--list"))
     check("resume", printed("resume"))
