@@ -1,9 +1,9 @@
-"""From the command to the file: `reelgrid generate` in a process of its own, again and again.
+"""Seconds from the command to the file: `reelgrid generate` in a new process each time.
 
     python benchmarks/command.py [--model embedded] [--runs 9] [--write]
 
-Each run starts Python anew, imports everything, loads the model, makes the clip and writes the
-MP4. The first run is not counted: it reads the files from the disk.
+Each run starts Python, imports everything, loads the model, generates the clip and writes the MP4.
+The first run is not counted: it reads the files from the disk.
 """
 
 import argparse
@@ -24,7 +24,7 @@ PROMPT = "a red ball rolls to the right"
 
 
 def run_once(model: str, folder: Path) -> tuple[float, dict[str, float]]:
-    """Return wall seconds, and what the command itself says of its stages."""
+    """Return wall seconds, and the seconds of the stages that the command reports."""
     command = [sys.executable, "-m", "reelgrid", "generate", PROMPT, "--model", model, "--json"]
     start = time.perf_counter()
     done = subprocess.run(
@@ -41,9 +41,9 @@ def main() -> None:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--write", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        runs = [run_once(asked.model, Path(folder)) for _ in range(asked.runs + 1)][1:]
+        runs = [run_once(options.model, Path(folder)) for _ in range(options.runs + 1)][1:]
     walls = [wall_s for wall_s, _ in runs]
     stages = {name: statistics.median(run[name] for _, run in runs) for name in runs[0][1]}
     result = {
@@ -51,7 +51,7 @@ def main() -> None:
         "machine": processor_name(),
         "reelgrid": reelgrid.__version__,
         "prompt": PROMPT,
-        "runs": asked.runs,
+        "runs": options.runs,
         "command_to_file_s": {
             "median": statistics.median(walls),
             "fastest": min(walls),
@@ -62,7 +62,7 @@ def main() -> None:
     }
     text = json.dumps(result, indent=2)
     print(text)
-    if asked.write:
+    if options.write:
         day = datetime.now(UTC).date().isoformat()
         path = RESULTS / f"{day}_command.json"
         path.write_text(text + "\n", encoding="utf-8")

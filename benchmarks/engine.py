@@ -1,17 +1,18 @@
-"""Our whole path against diffusers' own pipeline, and what saving the state costs.
+"""The engine's speed beside diffusers' own pipeline, and the cost of a checkpoint.
 
     python benchmarks/engine.py [--model embedded] [--runs 15] [--threads 2] [--write]
 
-Both sides have the same weights, steps and precision, in one process and taking turns; what counts
-is the median. `--write` files the result in `benchmarks/results/` under today's date.
+Both sides have the same weights, steps and precision and alternate in one process; the median counts.
+`--write` writes the result to `benchmarks/results/` under today's date.
 """
 
-import reelgrid.engine  # noqa: F401  # isort: skip  # before torch: how waiting threads behave
+from reelgrid.startup import prepare_process  # isort: skip
+
+prepare_process()  # before torch is imported
 
 import argparse
 import copy
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -26,6 +27,7 @@ import reelgrid
 from reelgrid.engine.generation import Generation
 from reelgrid.engine.pipeline_io import frames_of, pipeline_inputs, set_guidance
 from reelgrid.engine.stepped_pipeline import own_components
+from reelgrid.measurement import processor_name
 from reelgrid.models.loading import LoadedModel, load_model
 from reelgrid.spec import Request, Size
 
@@ -34,7 +36,7 @@ CHECKPOINT_EVERY_S = 5.0
 
 
 def run_diffusers(model: LoadedModel, vae: torch.nn.Module, request: Request) -> None:
-    """What a user of diffusers writes: one call of the pipeline, its codec as it was loaded."""
+    """One call of diffusers' pipeline, with its codec as it was loaded."""
     complete = model.card.complete(request)
     pipeline = own_components(model.pipeline)
     pipeline.vae = vae
@@ -79,20 +81,22 @@ def compare(model: LoadedModel, request: Request, num_runs: int) -> dict[str, ob
     }
 
 
-def measure_saving(model: LoadedModel, request: Request, num_saves: int = 20) -> dict[str, object]:
-    """What one save takes, and its share of a generation that saves every 5 seconds."""
+def measure_checkpoints(
+    model: LoadedModel, request: Request, num_saves: int = 20
+) -> dict[str, object]:
+    """The seconds of one checkpoint, and its share of a generation that saves one every 5 s."""
     generation = Generation(model, request)
     next(generation)
     next(generation)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state.safetensors"
+        path = Path(folder) / "checkpoint.safetensors"
         generation.save_checkpoint(path)
         took = [timed_s(lambda: generation.save_checkpoint(path)) for _ in range(num_saves)]
         num_bytes = path.stat().st_size
     save_s = statistics.median(took)
     preview_s = statistics.median(timed_s(generation.preview) for _ in range(5))
     return {
-        "state_mb": num_bytes / 1e6,
+        "checkpoint_mb": num_bytes / 1e6,
         "save_s": save_s,
         "slowest_save_s": max(took),
         "share_at_every_5_s": save_s / CHECKPOINT_EVERY_S,
@@ -103,7 +107,7 @@ def measure_saving(model: LoadedModel, request: Request, num_saves: int = 20) ->
 
 def machine(model: LoadedModel) -> dict[str, object]:
     return {
-        "processor": processor(),
+        "processor": processor_name(),
         "device": str(model.device),
         "gpu": torch.cuda.get_device_name() if model.device.type == "cuda" else None,
         "threads": torch.get_num_threads(),
@@ -112,18 +116,6 @@ def machine(model: LoadedModel) -> dict[str, object]:
         "precision": str(model.dtype),
         "offload": model.offload,
     }
-
-
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return platform.processor()
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-    named = dict(line.split(":", 1) for line in lines if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in named.items()}
-    number = sum(line.startswith("processor") for line in lines)
-    family = f"family {fields.get('cpu family')} model {fields.get('model')}"
-    return f"{number} x {fields.get('model name', platform.machine())} ({family})"
 
 
 def parse() -> argparse.Namespace:
@@ -140,17 +132,17 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = parse()
+    options = parse()
     logging.set_verbosity_error()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    model = load_model(asked.model, dtype=asked.dtype)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    model = load_model(options.model, dtype=options.dtype)
     quiet_loops(model)
     request = Request(
         "a red ball rolls to the right",
-        size=asked.size,
-        num_frames=asked.frames,
-        num_steps=asked.steps,
+        size=options.size,
+        num_frames=options.frames,
+        num_steps=options.steps,
     )
     complete = model.card.complete(request)
     result = {
@@ -158,13 +150,13 @@ def main() -> None:
         "model": model.card.name,
         "request": f"{complete.size} x {complete.num_frames}, {complete.num_steps} steps",
         "machine": machine(model),
-        "runs": asked.runs,
-        "whole": compare(model, request, asked.runs),
-        "saving": measure_saving(model, request),
+        "runs": options.runs,
+        "whole": compare(model, request, options.runs),
+        "checkpoints": measure_checkpoints(model, request),
     }
     text = json.dumps(result, indent=2)
     print(text)
-    if asked.write:
+    if options.write:
         day = datetime.now(UTC).date().isoformat()
         path = (
             RESULTS / f"{day}_engine_{model.card.name.rpartition('/')[2]}_{result_name(model)}.json"
@@ -178,7 +170,7 @@ def result_name(model: LoadedModel) -> str:
 
 
 def quiet_loops(model: LoadedModel) -> None:
-    """Draw no progress bars on diffusers' side either."""
+    """Hide the progress bars of diffusers."""
     waiting = [model.pipeline._blocks]
     while waiting:
         block = waiting.pop()

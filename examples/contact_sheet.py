@@ -1,4 +1,4 @@
-"""Lay frames of several clips out in one picture: `python contact_sheet.py sheet.png`."""
+"""Write frames of several clips to one picture: `python contact_sheet.py sheet.png`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""One clip in every format, and what each file says of itself."""
+"""Write one clip in every format, and print the provenance of each file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A prompt to a file."""
+"""Generate a clip from a prompt and write it to a file."""
 
 import reelgrid
 

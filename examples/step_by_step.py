@@ -1,4 +1,4 @@
-"""The iterator beneath: watch each step, look at a preview, stop half way, save, go on."""
+"""Iterate step by step: print progress, preview, save a checkpoint halfway, restore it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from reelgrid.engine.generation import Generation
 from reelgrid.models.loading import load_model
 
 model = load_model("embedded")
-state = Path("half_way.safetensors")
+checkpoint = Path("half_way.safetensors")
 
 with Generation(model, Request("a blue star falls", seed=7)) as generation:
     for progress in generation:
@@ -15,10 +15,10 @@ with Generation(model, Request("a blue star falls", seed=7)) as generation:
         if progress.step == progress.num_steps // 2:
             break
     print("preview", generation.preview().shape)
-    generation.save_checkpoint(state)
+    generation.save_checkpoint(checkpoint)
 
-with Generation.restore(state, model) as generation:
+with Generation.restore(checkpoint, model) as generation:
     for progress in generation:
         print(progress.stage, progress.step, "of", progress.num_steps)
     print("frames", generation.frames.shape)
-state.unlink()
+checkpoint.unlink()

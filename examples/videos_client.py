@@ -1,4 +1,4 @@
-"""Serve on this machine and ask with the openai package: a clip, a remix of it, and their origin."""
+"""Serve on this machine, and use the openai package: a clip, its remix, and their provenance."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Be told when a clip is finished, and make sure that it is the server who says so."""
+"""Receive a webhook when a clip is finished, and verify its signature."""
 
 import os
 import re
@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from openai import OpenAI
 
 warnings.simplefilter("ignore", DeprecationWarning)  # the hosted service ended; this one did not
-reelgrid, told = [sys.executable, "-m", "reelgrid"], []
+reelgrid, received = [sys.executable, "-m", "reelgrid"], []
 
 
 class Receiver(BaseHTTPRequestHandler):
     def do_POST(self):
-        told.append((self.rfile.read(int(self.headers["Content-Length"])), dict(self.headers)))
+        received.append((self.rfile.read(int(self.headers["Content-Length"])), dict(self.headers)))
         self.send_response(204)
         self.end_headers()
 
@@ -33,7 +33,7 @@ with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, env=allowed) as 
             client.videos.create(prompt="a blue star falls", extra_body={"webhook": here})
             receiver.handle_request()
         secret = subprocess.check_output([*reelgrid, "webhook-secret"], text=True).strip()
-        event = client.webhooks.unwrap(*told[0], secret=secret)
+        event = client.webhooks.unwrap(*received[0], secret=secret)
         print(event.type, event.data.id)
     finally:
         server.terminate()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.media import read_provenance, stitch, write_clip
+from reelgrid.media import concatenate, read_provenance, write_clip
 from tests.files import names
 from tests.media.clips import PROVENANCE, rolling_ball
 
@@ -25,7 +25,7 @@ def clips(tmp_path):
 
 
 def test_clips_that_were_encoded_alike_are_joined_without_changing_a_picture(clips):
-    num_frames = stitch(
+    num_frames = concatenate(
         clips / "one.mp4", clips / "two.mp4", clips / "both.mp4", provenance=PROVENANCE
     )
     shown, times = decoded(clips / "both.mp4")
@@ -39,14 +39,14 @@ def test_clips_that_were_encoded_alike_are_joined_without_changing_a_picture(cli
 
 def test_the_same_clips_give_the_same_bytes(clips):
     for name in ("a.mp4", "b.mp4"):
-        stitch(clips / "one.mp4", clips / "two.mp4", clips / name, provenance=PROVENANCE)
+        concatenate(clips / "one.mp4", clips / "two.mp4", clips / name, provenance=PROVENANCE)
     assert (clips / "a.mp4").read_bytes() == (clips / "b.mp4").read_bytes()
 
 
-def test_what_was_stitched_can_be_stitched_again(clips):
+def test_a_concatenated_clip_can_be_concatenated_again(clips):
     one, two, both = clips / "one.mp4", clips / "two.mp4", clips / "both.mp4"
-    stitch(one, two, both, provenance=PROVENANCE)
-    assert stitch(both, two, clips / "all.mp4", provenance=PROVENANCE) == 25
+    concatenate(one, two, both, provenance=PROVENANCE)
+    assert concatenate(both, two, clips / "all.mp4", provenance=PROVENANCE) == 25
     shown, times = decoded(clips / "all.mp4")
     assert np.array_equal(shown[17:], decoded(two)[0])
     assert times == [number / 8 for number in range(25)]
@@ -56,7 +56,7 @@ def test_clips_of_another_rate_or_codec_are_encoded_anew_and_look_the_same(clips
     frames = rolling_ball(8, width=128, height=64)
     for name, fps in (("two.webm", 8), ("fast.mp4", 16)):
         write_clip(frames, clips / name, fps=fps, provenance=PROVENANCE)
-        stitch(clips / "one.mp4", clips / name, clips / "both.mp4", provenance=PROVENANCE)
+        concatenate(clips / "one.mp4", clips / name, clips / "both.mp4", provenance=PROVENANCE)
         shown, times = decoded(clips / "both.mp4")
         assert len(shown) == 17
         assert np.abs(shown[9:].astype(int) - frames).mean() < 6
@@ -69,7 +69,7 @@ def test_another_size_or_no_video_is_refused_and_nothing_is_left(clips):
     (clips / "none.mp4").write_bytes(b"no video")
     before = names(clips)
     with pytest.raises(RequestError, match="of 64x64 pixels cannot follow one of 128x64"):
-        stitch(clips / "one.mp4", clips / "small.mp4", clips / "x.mp4", provenance=PROVENANCE)
-    with pytest.raises(RequestError, match="no video that can be read"):
-        stitch(clips / "one.mp4", clips / "none.mp4", clips / "x.mp4", provenance=PROVENANCE)
+        concatenate(clips / "one.mp4", clips / "small.mp4", clips / "x.mp4", provenance=PROVENANCE)
+    with pytest.raises(RequestError, match="not a video that can be read"):
+        concatenate(clips / "one.mp4", clips / "none.mp4", clips / "x.mp4", provenance=PROVENANCE)
     assert names(clips) == before

@@ -82,7 +82,7 @@ def test_the_operators_own_certificate_is_read(tmp_path, authority, algorithm):
     [
         ({"days": (-20, -10)}, "valid from .* only: renew it"),
         ({"days": (10, 20)}, "valid from .* only"),
-        ({"purpose": x509.oid.ExtendedKeyUsageOID.SERVER_AUTH}, "is not for signing claims"),
+        ({"purpose": x509.oid.ExtendedKeyUsageOID.SERVER_AUTH}, "may not sign claims"),
     ],
 )
 def test_a_certificate_that_would_make_every_file_invalid_is_refused(
@@ -95,10 +95,10 @@ def test_a_certificate_that_would_make_every_file_invalid_is_refused(
 def test_files_that_do_not_belong_together_or_are_no_pem_are_refused(tmp_path, authority):
     chain, key = authority.files(tmp_path)
     key.write_bytes(authority.signer().key_pem)
-    with pytest.raises(RequestError, match="the key is not that of the first certificate"):
+    with pytest.raises(RequestError, match="the key does not belong to the first certificate"):
         read_signer(chain, key)
     key.write_bytes(b"no key")
-    with pytest.raises(RequestError, match="no PEM that can be read"):
+    with pytest.raises(RequestError, match="cannot be read as PEM"):
         read_signer(chain, key)
     with pytest.raises(RequestError, match=r"none\.pem cannot be read"):
         read_signer(tmp_path / "none.pem", key)

@@ -1,10 +1,7 @@
-"""Frames to files and back, and what the files say of how they were made.
-
-Not here: how frames are made, and where files go.
-"""
+"""Read and write images and videos; their provenance, signatures and uploads."""
 
 from reelgrid.media.clip_writer import check_output, write_clip, write_image
-from reelgrid.media.concatenation import stitch
+from reelgrid.media.concatenation import concatenate
 from reelgrid.media.image_reader import read_image
 from reelgrid.media.manifest import Verdict, Verified, manifest_claims, sign, verify
 from reelgrid.media.media_type import MediaType, media_type_of
@@ -28,6 +25,7 @@ __all__ = [
     "Verdict",
     "Verified",
     "check_output",
+    "concatenate",
     "is_already_made",
     "last_frame",
     "manifest_claims",
@@ -43,7 +41,6 @@ __all__ = [
     "sign",
     "signer_from_settings",
     "sprite_sheet",
-    "stitch",
     "thumbnail",
     "verify",
     "write_clip",

@@ -1,7 +1,4 @@
-"""Frames to a file of any format, whole or not at all.
-
-Where a clip may be written and in which format, found out before any work is done.
-"""
+"""Write frames to a file of any format, atomically; check a path before any work is done."""
 
 import os
 import re
@@ -24,7 +21,7 @@ _FRAME_FILE = re.compile(r"frame_\d+\.png")
 
 
 class OutputFormat(Enum):
-    """What a path asks for, by its suffix; without a suffix it is a folder of frames."""
+    """The format of an output path, by its suffix; without a suffix, a folder of frames."""
 
     MP4 = ".mp4"
     WEBM = ".webm"
@@ -35,7 +32,7 @@ class OutputFormat(Enum):
 
     @classmethod
     def of(cls, path: Path) -> "OutputFormat":
-        """Return the format that `path` asks for.
+        """Return the format of an output path.
 
         Raises:
             RequestError: No format has this suffix.
@@ -54,10 +51,10 @@ class OutputFormat(Enum):
 
 
 def check_output(path: Path, num_frames: int) -> None:
-    """Refuse a place that cannot take `num_frames` frames.
+    """Refuse a path to which `num_frames` frames cannot be written.
 
     Raises:
-        RequestError: The extension, the number of frames or the folder will not do.
+        RequestError: The extension, the number of frames or the folder does not fit.
     """
     _check_name(path)
     wanted = OutputFormat.of(path)
@@ -73,10 +70,10 @@ def check_output(path: Path, num_frames: int) -> None:
 
 
 def _check_name(path: Path) -> None:
-    """Refuse what names no file and no folder of its own."""
+    """Refuse a path that names neither a file nor a new folder."""
     if path.name.lower() in {"", "..", *(each.value for each in OutputFormat)}:
         raise RequestError(
-            f"{str(path)!r} is no name for a file: give one such as clip.mp4, or a new folder's",
+            f"{str(path)!r} is not the name of a file: give one such as clip.mp4, or a new folder's",
             param="output",
         )
     try:
@@ -99,7 +96,9 @@ def _check_folder(folder: Path) -> None:
 
 def _check_only_frames(folder: Path) -> None:
     if not folder.is_dir():
-        raise RequestError(f"{folder} is there and is no folder: choose a new name", param="output")
+        raise RequestError(
+            f"{folder} exists and is not a folder: choose a new name", param="output"
+        )
     for file in folder.iterdir():
         if not _FRAME_FILE.fullmatch(file.name):
             raise RequestError(
@@ -114,23 +113,23 @@ _IMAGE_SUFFIXES: Final = (".png", ".webp", ".jpg", ".jpeg")
 def write_clip(
     frames: NDArray[np.uint8], path: Path, *, fps: float, provenance: Provenance
 ) -> None:
-    """Write frames in the format that the path's suffix names; the same input gives the same bytes.
+    """Write frames in the format that the suffix names; the same input gives the same bytes.
 
     Args:
         frames: RGB, [T, H, W, 3].
         path: `.mp4`, `.webm`, `.gif`, `.webp`, `.png` (one frame), or no suffix for a folder.
-        fps: Frames a second.
-        provenance: Goes into the file's metadata.
+        fps: Frames per second.
+        provenance: Written to the file's metadata.
 
     Raises:
-        RequestError: The path cannot take these frames.
+        RequestError: These frames cannot be written to the path.
         GenerationError: The disk is full or refuses; nothing is left behind.
     """
     assert frames.ndim == 4
     assert frames.shape[3] == 3
     assert frames.dtype == np.uint8
     check_output(path, len(frames))
-    with one_line(path):
+    with translate_write_errors(path):
         _write(frames, path, fps, provenance)
 
 
@@ -142,11 +141,11 @@ def write_image(
     Args:
         picture: RGB, [H, W, 3].
         path: `.png`, `.webp`, `.jpg` or `.jpeg`.
-        provenance: Goes into the file's metadata.
-        quality: 0 to 100, for WebP and JPEG; PNG loses nothing.
+        provenance: Written to the file's metadata.
+        quality: 0 to 100, for WebP and JPEG; PNG is lossless.
 
     Raises:
-        RequestError: The suffix names no format of images, or the quality is out of range.
+        RequestError: The suffix names no image format, or the quality is out of range.
         GenerationError: The disk is full or refuses; nothing is left behind.
     """
     if path.suffix.lower() not in _IMAGE_SUFFIXES:
@@ -157,7 +156,7 @@ def write_image(
         raise RequestError(
             f"quality {quality} is out of range: 0 to 100", param="output_compression"
         )
-    with one_line(path), atomic_write(path) as temporary:
+    with translate_write_errors(path), atomic_write(path) as temporary:
         if path.suffix.lower() == ".png":
             write_png(picture, temporary, provenance)
         else:
@@ -165,8 +164,8 @@ def write_image(
 
 
 @contextmanager
-def one_line(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write `path` into one line that says so.
+def translate_write_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` from writing `path` into a `GenerationError` of one line.
 
     Yields:
         Nothing.

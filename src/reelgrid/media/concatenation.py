@@ -1,7 +1,7 @@
-"""Two clips, one behind the other, in one MP4: what an extension hands over.
+"""Concatenate two clips in one MP4, as an extension of a clip needs it.
 
-Where both were encoded alike, their packets are copied and not a picture changes; otherwise the
-frames of both are encoded anew with the settings of `video_writer`.
+Where both have the same encoding, their packets are copied and no pixel changes; otherwise the
+frames of both are encoded again with the settings of `video_writer`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,71 +14,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelgrid.errors import RequestError
-from reelgrid.media.clip_writer import one_line
+from reelgrid.media.clip_writer import translate_write_errors
 from reelgrid.media.provenance import Provenance
 from reelgrid.media.video_reader import iterate_frames
 from reelgrid.media.video_writer import check_num_frames, encode, open_to_write
 from reelgrid.store import atomic_write
 
 
-def stitch(first: Path, second: Path, path: Path, *, provenance: Provenance) -> int:
-    """Write `first` and then `second` to an MP4.
+def concatenate(first: Path, second: Path, path: Path, *, provenance: Provenance) -> int:
+    """Write `first` followed by `second` to an MP4.
 
     Args:
-        first: A video file; its rate is that of the result.
+        first: A video file; the result has its frame rate.
         second: A video file of the same size.
         path: Ends in `.mp4`.
-        provenance: Goes into the file's metadata.
+        provenance: Written to the file's metadata.
 
     Returns:
-        How many frames it has.
+        The number of frames.
 
     Raises:
-        RequestError: One is no video, or their sizes differ.
+        RequestError: One is not a video, or their sizes differ.
         GenerationError: The disk is full or refuses; nothing is left behind.
     """
-    looks = [_look(clip) for clip in (first, second)]
-    if looks[0].size != looks[1].size:
+    streams = [_read_stream(clip) for clip in (first, second)]
+    if streams[0].size != streams[1].size:
         raise RequestError(
-            f"a clip of {looks[1].size} pixels cannot follow one of {looks[0].size}",
+            f"a clip of {streams[1].size} pixels cannot follow one of {streams[0].size}",
             param="size",
         )
-    num_frames = sum(look.num_frames for look in looks)
-    with one_line(path), atomic_write(path) as temporary:
-        if looks[0].coding == looks[1].coding and looks[0].coding[0] == "h264":
+    num_frames = sum(each.num_frames for each in streams)
+    with translate_write_errors(path), atomic_write(path) as temporary:
+        if streams[0].encoding == streams[1].encoding and streams[0].encoding[0] == "h264":
             _copy_packets((first, second), temporary, provenance)
         else:
-            _encode_again((first, second), temporary, looks[0].fps, provenance)
+            _encode_again((first, second), temporary, streams[0].fps, provenance)
         check_num_frames(temporary, num_frames)
     return num_frames
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What has to be alike for packets to be copied."""
+class _Stream:
+    """A video stream; packets can be copied between streams of one encoding."""
 
     size: str
     fps: Fraction
     num_frames: int
-    coding: tuple[object, ...]
+    encoding: tuple[object, ...]
 
 
-def _look(clip: Path) -> _Look:
+def _read_stream(clip: Path) -> _Stream:
     import av
 
     try:
         with av.open(str(clip)) as container:
             stream = container.streams.video[0]
             context = stream.codec_context
-            return _Look(
+            return _Stream(
                 size=f"{stream.width}x{stream.height}",
                 fps=Fraction(stream.average_rate),
                 num_frames=sum(packet.size > 0 for packet in container.demux(stream)),
-                coding=(context.name, context.extradata, stream.time_base, stream.average_rate),
+                encoding=(context.name, context.extradata, stream.time_base, stream.average_rate),
             )
     except (av.FFmpegError, OSError, IndexError) as error:
         raise RequestError(
-            f"{clip.name} is no video that can be read: {error}", param="video"
+            f"{clip.name} is not a video that can be read: {error}", param="video"
         ) from None
 
 

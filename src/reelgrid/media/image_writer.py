@@ -1,4 +1,4 @@
-"""PNG, WebP and JPEG, animated GIF and WebP, and folders of numbered PNGs, through Pillow."""
+"""Write images through Pillow: PNG, WebP, JPEG, animated GIF and WebP, folders of numbered PNGs."""
 
 import itertools
 from pathlib import Path
@@ -30,8 +30,8 @@ def write_lossy(
     Args:
         picture: RGB.
         path: `.webp`, `.jpg` or `.jpeg`.
-        provenance: Goes into EXIF and XMP.
-        quality: 0 (small) to 100 (good); for JPEG, 95 is the most that makes a difference.
+        provenance: Written to EXIF and XMP.
+        quality: 0 (smallest file) to 100; for JPEG, values above 95 make no difference.
     """
     options: dict[str, Any] = {"format": "WEBP", "method": 4}
     if path.suffix.lower() != ".webp":
@@ -48,7 +48,7 @@ def write_folder(frames: NDArray[np.uint8], folder: Path, provenance: Provenance
 def write_animation(
     frames: NDArray[np.uint8], path: Path, fps: float, provenance: Provenance
 ) -> None:
-    """Write frames [T, H, W, 3] as an endless animation, GIF or WebP by the path's suffix."""
+    """Write frames [T, H, W, 3] as a looping animation, GIF or WebP by the path's suffix."""
     options = _gif_options if path.suffix.lower() == ".gif" else _webp_options
     first, *others = _pictures(frames, path)
     first.save(
@@ -70,7 +70,7 @@ def _pictures(frames: NDArray[np.uint8], path: Path) -> list[Image.Image]:
 
 
 def _durations_ms(num_frames: int, fps: float, unit_ms: int) -> list[int]:
-    """Return how long each frame shows, in whole units, without the rounding adding up."""
+    """Return the duration of each frame in whole units, without accumulated rounding."""
     edges = [round(i * 1000 / fps / unit_ms) * unit_ms for i in range(num_frames + 1)]
     return [after - before for before, after in itertools.pairwise(edges)]
 

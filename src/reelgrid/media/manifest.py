@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reelgrid.errors import GenerationError, RequestError
-from reelgrid.media.clip_writer import one_line
+from reelgrid.media.clip_writer import translate_write_errors
 from reelgrid.media.media_type import MediaType, media_type_of
 from reelgrid.media.provenance import DIGITAL_SOURCE_TYPE, Provenance, read_provenance
 from reelgrid.media.signer import Signer
@@ -34,28 +34,26 @@ _MANIFEST_MARK: Final = b"jumdc2pa"  # how the box of every manifest store begin
 
 
 class Verdict(StrEnum):
-    """What a file is worth as evidence of how it was made."""
+    """The result of verifying a file."""
 
-    TRUSTED = "trusted"  # intact, and signed by somebody whom a trusted certificate vouches for
+    TRUSTED = "trusted"  # intact, and the signer's certificate is trusted
     SELF_SIGNED = "self-signed"  # intact, and signed by this machine's own certificate
-    VALID = "valid"  # intact; nobody vouches for the signer, and nobody was asked to
-    UNTRUSTED = "untrusted"  # intact; nobody who is trusted vouches for the signer
-    EXPIRED = (
-        "expired"  # intact; the certificate has expired and nothing proves the time of signing
-    )
-    TAMPERED = "tampered"  # not as it was signed
-    UNSIGNED = "unsigned"  # it says it is AI-generated, nobody signed that
-    UNMARKED = "unmarked"  # it says nothing
+    VALID = "valid"  # intact; no trusted certificates were given
+    UNTRUSTED = "untrusted"  # intact; the signer's certificate is not trusted
+    EXPIRED = "expired"  # intact; the certificate expired, and the time of signing is not proven
+    TAMPERED = "tampered"  # changed after it was signed
+    UNSIGNED = "unsigned"  # it has the plain AI-generated mark only
+    UNMARKED = "unmarked"  # it has no mark
 
     @property
     def is_good(self) -> bool:
-        """Whether the file is as its signer left it, as far as anybody asked."""
+        """Whether the file is unchanged, and trusted where trusted certificates were given."""
         return self in {Verdict.TRUSTED, Verdict.SELF_SIGNED, Verdict.VALID}
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong; `code` is C2PA's, such as `assertion.dataHash.mismatch`."""
+    """One problem of a file; `code` is C2PA's, such as `assertion.dataHash.mismatch`."""
 
     code: str
     what: str
@@ -63,14 +61,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found out about a file.
+    """The verdict on a file and what it is based on.
 
     Attributes:
-        signer: Who signed it, by the certificate.
-        problems: Why it is not as it should be.
-        claims: What the manifest says of the generation.
-        mark: What the file's plain metadata say.
-        num_sources: Files that the manifest says it was made from.
+        signer: The signer's name in the certificate.
+        problems: Reasons of a bad verdict.
+        claims: The manifest's statements about the generation.
+        mark: The plain metadata of the file.
+        num_sources: Number of files that the manifest names as sources.
     """
 
     verdict: Verdict
@@ -85,30 +83,30 @@ class Verified:
 def sign(
     path: Path, provenance: Provenance, signer: Signer, *, sources: Sequence[Path] = ()
 ) -> None:
-    """Put a signed manifest into a finished file, which is there signed or as it was.
+    """Add a signed manifest to a finished file, atomically.
 
     Args:
         path: An MP4, PNG, WebP, JPEG or GIF without a manifest.
-        provenance: What the manifest says.
-        signer: Who says it.
-        sources: Files that it was made from: a reference image, the clip that it extends.
+        provenance: The content of the manifest.
+        signer: The certificate and key that sign it.
+        sources: Files it was made from: a first frame, the clip that it extends.
 
     Raises:
-        RequestError: Its format holds no manifest, or c2pa is not installed.
-        GenerationError: The disk is full, or the certificate has expired; the file is as it was.
+        RequestError: Its format has no place for a manifest, or c2pa is not installed.
+        GenerationError: The disk is full, or the certificate has expired; the file is unchanged.
     """
     kind = media_type_of(path)
     if kind not in SIGNABLE:
-        raise RequestError(f"{path.name}: this format holds no signed manifest")
+        raise RequestError(f"{path.name}: files of this format cannot be signed")
     c2pa = _c2pa()
-    words = json.dumps(_definition(path, provenance, sources))
+    definition = json.dumps(_definition(path, provenance, sources))
     info = c2pa.C2paSignerInfo(
         signer.algorithm, signer.chain_pem, signer.key_pem, signer.timestamp_url
     )
     try:
         with (
             c2pa.Context.from_dict(_SIGNING, signer=c2pa.Signer.from_info(info)) as context,
-            c2pa.Builder(words, context=context) as builder,
+            c2pa.Builder(definition, context=context) as builder,
         ):
             for source in sources:
                 _add_source(builder, source)
@@ -119,7 +117,7 @@ def sign(
 
 def _sign_whole(builder: Any, path: Path, kind: MediaType) -> None:
     with (
-        one_line(path),
+        translate_write_errors(path),
         atomic_write(path) as temporary,
         path.open("rb") as unsigned,
         temporary.open("w+b") as signed,
@@ -130,20 +128,20 @@ def _sign_whole(builder: Any, path: Path, kind: MediaType) -> None:
 def verify(
     path: Path, *, anchors_pem: bytes | None = None, own_anchor_pem: bytes | None = None
 ) -> Verified:
-    """Find out whether a file is as it was signed, by whom, and what it says of itself.
+    """Verify whether a file is unchanged since it was signed, and by whom.
 
-    Needs no network: manifests that are elsewhere, and revocation lists, are not fetched.
+    Needs no network: remote manifests and revocation lists are not fetched.
 
     Args:
         path: An image or a video.
-        anchors_pem: Certificates that are trusted; none means that nobody is asked to vouch.
-        own_anchor_pem: The certificate of this machine's self-signed signer.
+        anchors_pem: Trusted certificates; `None` to verify the content only.
+        own_anchor_pem: The certificate authority of this machine's self-signed signer.
 
     Returns:
-        The verdict and what it rests on.
+        The verdict and what it is based on.
 
     Raises:
-        RequestError: It is no image or video that is known, or cannot be read.
+        RequestError: It is not an image or video of a known type, or cannot be read.
     """
     kind = _kind(path)
     mark = _mark(path)
@@ -172,13 +170,13 @@ def verify(
 
 
 def manifest_claims(path: Path) -> Mapping[str, Any]:
-    """Return what a file's manifest says of its generation, whether or not it is true.
+    """Return the statements of a file's manifest about its generation, without verifying them.
 
-    It holds the SHA-256 of the file before it was signed, so that two files with equal claims are
-    equal byte for byte but for the manifest.
+    They include the SHA-256 of the file before it was signed: two files with equal claims are equal
+    byte for byte except for the manifest.
 
     Raises:
-        RequestError: The file has no manifest that can be read.
+        RequestError: The file has no readable manifest.
     """
     store, failure = _read(path, _kind(path), None)
     if store is None:
@@ -235,7 +233,7 @@ def _kind(path: Path) -> MediaType:
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}", param="path") from None
     if kind is None:
-        raise RequestError(f"{path} is no image or video of a kind that is known", param="path")
+        raise RequestError(f"{path} is not an image or video of a known type", param="path")
     return kind
 
 
@@ -257,7 +255,7 @@ def _has_manifest(path: Path, kind: MediaType) -> bool:
 
 
 def _read(path: Path, kind: MediaType, anchors_pem: bytes | None) -> tuple[Any, str]:
-    """Return the manifest store as c2pa validated it, or none and why there is none."""
+    """Return the manifest store that c2pa validated, or `None` and the reason."""
     c2pa = _c2pa()
     settings: dict[str, Any] = {"verify": {"verify_trust": True, **_NO_NETWORK}}
     if anchors_pem is not None:
@@ -273,18 +271,18 @@ def _read(path: Path, kind: MediaType, anchors_pem: bytes | None) -> tuple[Any, 
         return None, str(error)
 
 
-_ABOUT_TRUST: Final = frozenset({"signingCredential.untrusted"})
-_ABOUT_TIME: Final = frozenset({"signingCredential.expired", "claimSignature.outsideValidity"})
+_TRUST_CODES: Final = frozenset({"signingCredential.untrusted"})
+_TIME_CODES: Final = frozenset({"signingCredential.expired", "claimSignature.outsideValidity"})
 
 
 def _judge(store: Mapping[str, Any], *, is_asked: bool) -> tuple[Verdict, tuple[Problem, ...]]:
-    """Return the verdict on what c2pa found, and what speaks against the file."""
+    """Return the verdict on c2pa's validation results, and the problems of the file."""
     found = store.get("validation_results", {}).get("activeManifest", {}).get("failure", ())
     problems = tuple(Problem(each["code"], _what(each)) for each in found)
     codes = {problem.code for problem in problems}
-    if codes - _ABOUT_TRUST - _ABOUT_TIME:
+    if codes - _TRUST_CODES - _TIME_CODES:
         return Verdict.TAMPERED, problems
-    if codes & _ABOUT_TIME:
+    if codes & _TIME_CODES:
         return Verdict.EXPIRED, problems
     if codes:
         return (Verdict.UNTRUSTED, problems) if is_asked else (Verdict.VALID, ())

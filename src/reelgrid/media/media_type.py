@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes; its name is never asked."""
+"""The media type of a file by its first bytes, never by its name."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ HEAD_BYTES: Final = 64
 
 
 class MediaType(StrEnum):
-    """The kinds of files that Reelgrid writes and takes; the value is the media type."""
+    """The media types that Reelgrid reads and writes."""
 
     PNG = "image/png"
     JPEG = "image/jpeg"
@@ -19,17 +19,17 @@ class MediaType(StrEnum):
 
     @property
     def is_video(self) -> bool:
-        """Whether it is a container of video."""
+        """Whether it is a video container."""
         return self.value.startswith("video/")
 
     @property
     def suffix(self) -> str:
-        """The usual end of a name."""
+        """The usual suffix of a file name."""
         return f".{self.name.lower()}"
 
 
 def media_type_of_bytes(head: bytes) -> MediaType | None:
-    """Return the kind of a file that begins with these bytes; none if it is no kind we know.
+    """Return the media type of a file that starts with these bytes, or `None` if it is unknown.
 
     Args:
         head: The first `HEAD_BYTES` or more.
@@ -47,7 +47,7 @@ def media_type_of_bytes(head: bytes) -> MediaType | None:
 
 
 def media_type_of(path: Path) -> MediaType | None:
-    """Return the kind of a file; none if it is no kind we know."""
+    """Return the media type of a file, or `None` if it is unknown."""
     with path.open("rb") as file:
         return media_type_of_bytes(file.read(HEAD_BYTES))
 

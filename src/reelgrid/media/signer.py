@@ -1,7 +1,4 @@
-"""Whose name is on the files: the operator's certificate, or one made on this machine.
-
-Signing itself needs no network. Not here: what is signed (`manifest`).
-"""
+"""Certificates that sign files: the operator's own, or a self-signed one of this machine."""
 
 import time
 from dataclasses import dataclass, field
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 SELF_SIGNED: Final = "Reelgrid, self-signed on this machine"
-# Purposes for which c2pa takes a certificate: C2PA 2.2, 14.5.1 (claim signing, e-mail protection,
+# Key usages with which c2pa accepts a certificate: C2PA 2.2, 14.5.1 (claim signing, e-mail protection,
 # document signing).
 _PURPOSES: Final = frozenset(
     {
@@ -37,9 +34,9 @@ class Signer:
     """A certificate with its private key.
 
     Attributes:
-        chain_pem: The certificate, then those above it.
-        algorithm: As c2pa calls it.
-        timestamp_url: RFC 3161 authority that is asked for the time; none needs no network.
+        chain_pem: The certificate, then its issuers.
+        algorithm: Its name in c2pa.
+        timestamp_url: RFC 3161 time stamp authority; `None` needs no network.
     """
 
     chain_pem: bytes
@@ -49,28 +46,26 @@ class Signer:
 
 
 def signer_from_settings(settings: Settings) -> Signer:
-    """Return the signer that the settings name, or the self-signed one of the data folder.
+    """Return the signer of the settings, or the self-signed one of the data folder.
 
     Raises:
-        RequestError: The files cannot be read, do not belong together or will not do.
+        RequestError: The files cannot be read, do not belong together or are not suitable.
     """
     if settings.certificate is None and settings.certificate_key is None:
         return self_signed_signer(settings.data)
     if settings.certificate is None or settings.certificate_key is None:
-        raise RequestError(
-            "REELGRID_CERTIFICATE and REELGRID_CERTIFICATE_KEY are set both or neither"
-        )
+        raise RequestError("set both REELGRID_CERTIFICATE and REELGRID_CERTIFICATE_KEY, or neither")
     return read_signer(
         settings.certificate, settings.certificate_key, timestamp_url=settings.timestamp_url
     )
 
 
 def read_signer(certificate: Path, key: Path, *, timestamp_url: str | None = None) -> Signer:
-    """Return the signer of two PEM files, checked for what would make every file invalid.
+    """Return the signer of two PEM files, after checking that its signatures will be valid.
 
     Raises:
         RequestError: They cannot be read, do not belong together, have expired, or the certificate
-            is not for signing claims.
+            may not sign claims.
     """
     try:
         chain_pem, key_pem = certificate.read_bytes(), key.read_bytes()
@@ -80,36 +75,36 @@ def read_signer(certificate: Path, key: Path, *, timestamp_url: str | None = Non
 
 
 def self_signed_signer(folder: Path) -> Signer:
-    """Return the signer of this machine, made when it is first asked for.
+    """Return the self-signed signer of this machine, created at the first call.
 
-    It lies in `folder` for its owner's eyes only, beside the certificate that vouches for it; the
-    key of the latter is thrown away, so that it vouches for nothing else.
+    Its file in `folder` is readable by the owner only. Beside it is the certificate of the authority
+    that issued it; the authority's key is thrown away, so that it can issue nothing else.
 
     Raises:
-        BusyError: Another process has been making it for half a minute.
+        BusyError: Another process has been creating it for half a minute.
     """
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + _WAIT_S
     while time.monotonic() < until:
-        signer = _read_development(folder)
+        signer = _read_self_signed(folder)
         if signer is not None:
             return signer
         try:
             with lock_file(folder / ".signer.lock"):
-                if _read_development(folder) is None:
-                    _make_development(folder)
+                if _read_self_signed(folder) is None:
+                    _create_self_signed(folder)
         except BusyError:
             time.sleep(0.05)
     raise BusyError(f"{folder} is being written to by another process: try again")
 
 
 def self_signed_anchor(folder: Path) -> bytes | None:
-    """Return the certificate that vouches for the self-signed signer of `folder`, if there is one."""
+    """Return the authority's certificate of the self-signed signer in `folder`, or `None`."""
     path = folder / "signer-ca.pem"
     return path.read_bytes() if path.is_file() else None
 
 
-def _read_development(folder: Path) -> Signer | None:
+def _read_self_signed(folder: Path) -> Signer | None:
     path = folder / "signer.pem"
     try:
         pem = path.read_bytes()
@@ -117,11 +112,11 @@ def _read_development(folder: Path) -> Signer | None:
         return None
     try:
         return _checked(pem, pem, str(path), None)
-    except RequestError:  # it has expired: make another
+    except RequestError:  # it has expired: create another
         return None
 
 
-def _make_development(folder: Path) -> None:
+def _create_self_signed(folder: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -144,7 +139,7 @@ def _certificate(
     *,
     is_authority: bool,
 ) -> "x509.Certificate":
-    """Return a certificate as C2PA 2.2, 14.5.1, wants it."""
+    """Return a certificate as C2PA 2.2, 14.5.1, requires it."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -205,10 +200,10 @@ def _usage(*, is_authority: bool) -> "x509.KeyUsage":
 
 
 def _checked(chain_pem: bytes, key_pem: bytes, name: str, timestamp_url: str | None) -> Signer:
-    """Return the signer, if it will do.
+    """Return the signer of a certificate chain and its key.
 
     Raises:
-        RequestError: It will not.
+        RequestError: It is not suitable.
     """
     try:
         from cryptography import x509
@@ -219,10 +214,10 @@ def _checked(chain_pem: bytes, key_pem: bytes, name: str, timestamp_url: str | N
         chain = x509.load_pem_x509_certificates(chain_pem)
         key: Any = serialization.load_pem_private_key(_key_of(key_pem), password=None)
     except (ValueError, TypeError) as error:
-        raise RequestError(f"{name} and its key are no PEM that can be read: {error}") from None
+        raise RequestError(f"{name} and its key cannot be read as PEM: {error}") from None
     leaf = chain[0]
     if leaf.public_key() != key.public_key():
-        raise RequestError(f"the key is not that of the first certificate in {name}")
+        raise RequestError(f"the key does not belong to the first certificate in {name}")
     if not leaf.not_valid_before_utc <= datetime.now(UTC) <= leaf.not_valid_after_utc:
         raise RequestError(
             f"{name} is valid from {leaf.not_valid_before_utc:%Y-%m-%d} to "
@@ -230,7 +225,7 @@ def _checked(chain_pem: bytes, key_pem: bytes, name: str, timestamp_url: str | N
         )
     if not _purposes(leaf) & _PURPOSES:
         raise RequestError(
-            f"{name} is not for signing claims: its extended key usage has to hold "
+            f"{name} may not sign claims: its extended key usage has to include "
             "e-mail protection, document signing or C2PA claim signing"
         )
     pems = (each.public_bytes(serialization.Encoding.PEM) for each in chain)
@@ -238,7 +233,7 @@ def _checked(chain_pem: bytes, key_pem: bytes, name: str, timestamp_url: str | N
 
 
 def _key_of(pem: bytes) -> bytes:
-    """Return the private key's part of a PEM file that may hold certificates too."""
+    """Return the private key of a PEM file that may also contain certificates."""
     start = pem.find(b"-----BEGIN", 0)
     while start >= 0 and b"PRIVATE KEY" not in pem[start : pem.find(b"\n", start)]:
         start = pem.find(b"-----BEGIN", start + 1)
@@ -257,10 +252,10 @@ def _purposes(certificate: "x509.Certificate") -> set[str]:
 
 
 def _algorithm(key: Any, name: str) -> str:
-    """Return what c2pa calls the algorithm that goes with a key: C2PA 2.2, 13.2.
+    """Return c2pa's name of the algorithm of a key: C2PA 2.2, 13.2.
 
     Raises:
-        RequestError: There is none.
+        RequestError: The key has no supported algorithm.
     """
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -272,5 +267,5 @@ def _algorithm(key: Any, name: str) -> str:
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in curves:
         return curves[key.curve.name]
     raise RequestError(
-        f"the key of {name} will not do: use P-256, P-384, P-521, Ed25519, or RSA of 2048 bits"
+        f"the key of {name} is not supported: use P-256, P-384, P-521, Ed25519, or RSA of 2048 bits"
     )

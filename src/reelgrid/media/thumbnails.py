@@ -1,4 +1,4 @@
-"""A clip at a glance: a thumbnail and a sprite sheet, from frames or from a file."""
+"""Thumbnail and sprite sheet of a clip, from its frames or from its file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ SHEET_TILES: Final = 25
 def thumbnail(
     frames: NDArray[np.uint8] | Path, side_px: int = THUMBNAIL_SIDE_PX
 ) -> NDArray[np.uint8]:
-    """Return the frame in the middle of a clip, its longer side no more than `side_px`.
+    """Return the middle frame of a clip, its longer side at most `side_px`.
 
     Args:
         frames: RGB, [T, H, W, 3], or a video file.
-        side_px: Larger frames are scaled down, smaller ones left as they are.
+        side_px: Larger frames are scaled down, smaller ones are unchanged.
     """
     (middle,) = _spread(frames, 1)
     return _within(middle, side_px)
@@ -36,12 +36,12 @@ def sprite_sheet(
     columns: int = SHEET_COLUMNS,
     side_px: int = TILE_SIDE_PX,
 ) -> NDArray[np.uint8]:
-    """Return frames spread evenly over a clip as one picture, row by row, from first to last.
+    """Return frames spread evenly over a clip as one picture, row by row.
 
     Args:
         frames: RGB, [T, H, W, 3], or a video file.
-        num_tiles: At most so many frames; a shorter clip shows each of its frames once.
-        columns: Tiles a row; what the last row lacks is black.
+        num_tiles: Number of frames at most; a shorter clip shows each of its frames once.
+        columns: Tiles per row; the last row is filled with black.
         side_px: The longer side of a tile.
     """
     tiles = [_within(frame, side_px) for frame in _spread(frames, num_tiles)]
@@ -55,19 +55,19 @@ def sprite_sheet(
     return sheet
 
 
-def spread_indices(num_frames: int, num_wanted: int) -> list[int]:
-    """Return evenly spread indices; one is the middle, several hold the first and the last."""
-    if num_wanted == 1:
+def spread_indices(num_frames: int, num_tiles: int) -> list[int]:
+    """Return evenly spread indices: one is the middle, several include the first and the last."""
+    if num_tiles == 1:
         return [num_frames // 2]
-    if num_frames <= num_wanted:
+    if num_frames <= num_tiles:
         return list(range(num_frames))
-    return [round(i * (num_frames - 1) / (num_wanted - 1)) for i in range(num_wanted)]
+    return [round(i * (num_frames - 1) / (num_tiles - 1)) for i in range(num_tiles)]
 
 
-def _spread(frames: NDArray[np.uint8] | Path, num_wanted: int) -> Sequence[NDArray[np.uint8]]:
+def _spread(frames: NDArray[np.uint8] | Path, num_tiles: int) -> Sequence[NDArray[np.uint8]]:
     if isinstance(frames, Path):
-        return read_frames_at(frames, lambda num_frames: spread_indices(num_frames, num_wanted))
-    return [frames[index] for index in spread_indices(len(frames), num_wanted)]
+        return read_frames_at(frames, lambda num_frames: spread_indices(num_frames, num_tiles))
+    return [frames[index] for index in spread_indices(len(frames), num_tiles)]
 
 
 def _within(frame: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:

@@ -1,8 +1,8 @@
-"""Files that strangers send: what they are is told by their content, in a process of its own.
+"""Read untrusted uploads in a sandbox: a process with limited memory and processor time.
 
-The process may use so much memory and so much time and no more, so that a decompression bomb, a
-file made to crash a decoder, or one that never ends costs a refusal and nothing else. An image is
-handed on as a PNG without metadata, upright and in sRGB; a video only as facts and its last frame.
+A decompression bomb, a file made to crash a decoder, or one that never ends is refused and does no
+other harm. An image comes out as a new PNG without metadata, upright and in sRGB; a video as its
+facts and its last frame.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ VIDEO_KINDS: Final = frozenset({MediaType.MP4, MediaType.WEBM})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLimits:
-    """What an upload may cost.
+    """Limits of an upload.
 
     Attributes:
-        max_bytes: Of the file.
-        max_pixels: Width times height of one picture, known before it is decoded.
-        max_frames: Of a video.
-        max_streams: Of a video, with sound and subtitles.
+        max_bytes: Size of the file.
+        max_pixels: Width times height of one picture, checked before it is decoded.
+        max_frames: Frames of a video.
+        max_streams: Streams of a video, audio and subtitles included.
         memory_bytes: Address space of the process that reads it.
-        cpu_s: Seconds of work that reading may take; twice that by the clock on the wall.
+        cpu_s: Processor seconds of that process; it may run twice as long by the clock.
     """
 
     max_bytes: int = 64 << 20
@@ -44,12 +44,12 @@ class UploadLimits:
 
     def __post_init__(self) -> None:
         if min(asdict(self).values()) <= 0:
-            raise ValueError(f"limits are above zero: {self}")
+            raise ValueError(f"every limit has to be above zero: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedImage:
-    """An image that was read whole. Sizes in pixels, after it was turned upright."""
+    """An image that was read whole; its size in pixels, upright."""
 
     width: int
     height: int
@@ -57,7 +57,7 @@ class UploadedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedVideo:
-    """A video of which every frame was decoded. Sizes in pixels."""
+    """A video whose every frame was decoded; its size in pixels."""
 
     width: int
     height: int
@@ -72,23 +72,23 @@ def read_uploaded_image(
     limits: UploadLimits | None = None,
     param: str = "first_frame",
 ) -> UploadedImage:
-    """Read an uploaded image and write it to `target` as a PNG that is safe to read anywhere.
+    """Read an uploaded image and write it to `target` as a PNG that is safe to read.
 
     Args:
-        source: What was sent; PNG, JPEG or WebP by its content.
-        target: Where the PNG goes: RGB, upright, sRGB, transparency on black, no metadata.
-        limits: What it may cost.
+        source: The upload; PNG, JPEG or WebP by its content.
+        target: The PNG to write: pixels as `image_reader` reads them, no metadata.
+        limits: Limits of the upload.
         param: The request's parameter that a refusal names.
 
     Returns:
         Its size.
 
     Raises:
-        RequestError: It is something else, broken, animated, too large or takes too long.
-        StorageFullError: There is no room for the PNG.
+        RequestError: It has another type, is damaged, animated or too large, or takes too long.
+        StorageFullError: The disk is full.
     """
-    said = _examine(source, target, IMAGE_KINDS, limits or UploadLimits(), param)
-    return UploadedImage(**said)
+    answer = _examine(source, target, IMAGE_KINDS, limits or UploadLimits(), param)
+    return UploadedImage(**answer)
 
 
 def read_uploaded_video(
@@ -98,23 +98,23 @@ def read_uploaded_video(
     limits: UploadLimits | None = None,
     param: str = "video",
 ) -> UploadedVideo:
-    """Read an uploaded video from its first frame to its last, and write the last as a PNG.
+    """Decode every frame of an uploaded video, and write the last as a PNG.
 
     Args:
-        source: What was sent; MP4 or WebM by its content.
-        last_frame: Where the PNG goes.
-        limits: What it may cost.
+        source: The upload; MP4 or WebM by its content.
+        last_frame: The PNG to write.
+        limits: Limits of the upload.
         param: The request's parameter that a refusal names.
 
     Returns:
-        What it holds.
+        Its size, frames and rate.
 
     Raises:
-        RequestError: It is something else, broken, too large or takes too long.
-        StorageFullError: There is no room for the PNG.
+        RequestError: It has another type, is damaged or too large, or takes too long.
+        StorageFullError: The disk is full.
     """
-    said = _examine(source, last_frame, VIDEO_KINDS, limits or UploadLimits(), param)
-    return UploadedVideo(**said)
+    answer = _examine(source, last_frame, VIDEO_KINDS, limits or UploadLimits(), param)
+    return UploadedVideo(**answer)
 
 
 def _examine(
@@ -128,24 +128,24 @@ def _examine(
         )
     kind = media_type_of(source)
     if kind not in kinds:
-        found = f"it is {kind.name}" if kind else "it is none of those that are known"
+        found = f"it is {kind.name}" if kind else "it is of no known type"
         raise RequestError(f"the file's content is not one of {names}: {found}", param=param)
     try:
-        said = _run(source, target, kind, limits)
+        answer = _run(source, target, kind, limits)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    if "width" in said:
-        return said
+    if "width" in answer:
+        return answer
     target.unlink(missing_ok=True)
-    if "full" in said:
-        raise StorageFullError(f"the upload could not be stored: {said['full']}")
-    raise RequestError(str(said["refusal"]), param=param)
+    if "full" in answer:
+        raise StorageFullError(f"the upload could not be stored: {answer['full']}")
+    raise RequestError(str(answer["refusal"]), param=param)
 
 
 def _run(source: Path, target: Path, kind: MediaType, limits: UploadLimits) -> dict[str, Any]:
-    """Return what the examining process says, or the refusal that its end amounts to."""
-    words = [
+    """Return the answer of the sandbox process, or the refusal that its exit code means."""
+    command = [
         sys.executable,
         "-m",
         "reelgrid.media.upload_sandbox",
@@ -154,7 +154,7 @@ def _run(source: Path, target: Path, kind: MediaType, limits: UploadLimits) -> d
         kind.name,
     ]
     with subprocess.Popen(  # noqa: S603  # our own program, and paths that we chose
-        [*words, json.dumps(asdict(limits))],
+        [*command, json.dumps(asdict(limits))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -170,14 +170,14 @@ def _run(source: Path, target: Path, kind: MediaType, limits: UploadLimits) -> d
     if process.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
         return {"refusal": f"the {kind.name} takes too long to read"}
     with contextlib.suppress(ValueError):
-        said = json.loads(out)
-        if process.returncode == 0 and isinstance(said, dict):
-            return said
+        answer = json.loads(out)
+        if process.returncode == 0 and isinstance(answer, dict):
+            return answer
     return {"refusal": f"the {kind.name} is broken or needs too much memory to read"}
 
 
 def _environment() -> dict[str, str]:
-    """Return what the process needs to import this package, and nothing secret."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
+    """Return the variables that the process needs to import this package, and no secrets."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return {**kept, **one_thread, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -1,6 +1,6 @@
-"""The process that reads an upload, see `upload`: limits itself, reads, prints one line of JSON.
+"""The sandbox process of `upload`: limits itself, reads an upload, prints one line of JSON.
 
-Not to be imported: whatever goes wrong here is a refusal there, so nothing is caught.
+It is run, not imported: any error here ends the process and is a refusal there.
 """
 
 import errno
@@ -20,11 +20,11 @@ from reelgrid.store.blobs import DISK_FULL
 
 
 class UploadRefused(Exception):  # noqa: N818  # an answer, not an error
-    """The upload can be read and is not wanted; the message is for its sender."""
+    """The upload can be read but is not accepted; the message is for its sender."""
 
 
 def main() -> None:
-    """Examine the file that the command line names."""
+    """Read the file that the command line names."""
     source, target, kind_name, limits_json = sys.argv[1:]
     kind, limits = MediaType[kind_name], UploadLimits(**json.loads(limits_json))
     if kind.is_video:
@@ -32,14 +32,14 @@ def main() -> None:
     _limit_self(limits)
     examine = _examine_video if kind.is_video else _examine_image
     try:
-        said = examine(Path(source), Path(target), kind, limits)
+        answer = examine(Path(source), Path(target), kind, limits)
     except UploadRefused as refusal:
-        said = {"refusal": str(refusal)}
+        answer = {"refusal": str(refusal)}
     except OSError as error:
         if error.errno not in {*DISK_FULL, errno.EFBIG}:  # the picture's fault, not the disk's
             raise
-        said = {"full": error.strerror}
-    sys.stdout.write(json.dumps(said))
+        answer = {"full": error.strerror}
+    sys.stdout.write(json.dumps(answer))
 
 
 def _limit_self(limits: UploadLimits) -> None:
@@ -81,7 +81,7 @@ def _examine_video(
                 f"the video has {len(container.streams)} streams, {limits.max_streams} are allowed"
             )
         if not container.streams.video:
-            raise UploadRefused("the file holds no video")
+            raise UploadRefused("the file has no video stream")
         stream = container.streams.video[0]
         _check_pixels(stream.width, stream.height, limits)
         stream.codec_context.thread_count = 1
@@ -96,7 +96,7 @@ def _read_to_the_end(container: Any, stream: Any, limits: UploadLimits) -> tuple
     for frame in _checked(container.decode(stream), limits):
         num_frames, last = num_frames + 1, frame
     if last is None:
-        raise UploadRefused("the video holds no frame")
+        raise UploadRefused("the video has no frame")
     if num_frames < stream.frames:  # as its index has it
         raise UploadRefused(f"the video breaks off after {num_frames} of {stream.frames} frames")
     return num_frames, last
@@ -106,7 +106,7 @@ _DEMUXERS = {MediaType.MP4: "mov", MediaType.WEBM: "matroska"}
 
 
 def _checked(frames: Iterator[Any], limits: UploadLimits) -> Iterator[Any]:
-    """Yield frames as long as they are not too many, nor change their size."""
+    """Yield frames while they are within the limit and keep their size."""
     size = None
     for number, frame in enumerate(frames):
         if number >= limits.max_frames:

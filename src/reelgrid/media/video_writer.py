@@ -1,4 +1,4 @@
-"""H.264 in MP4 and VP9 in WebM, through PyAV.
+"""Encode videos through PyAV: H.264 in MP4, VP9 in WebM.
 
 The encoders run with a fixed number of threads and in ffmpeg's bit-exact mode, so that the same
 frames give the same bytes.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 # Codec, its options, the container's options. Quality: visually lossless at these sizes.
-_KINDS: Final[dict[str, tuple[str, dict[str, str], dict[str, str]]]] = {
+_CODECS: Final[dict[str, tuple[str, dict[str, str], dict[str, str]]]] = {
     ".mp4": ("libx264", {"crf": "16", "preset": "medium"}, {"movflags": "+faststart"}),
     ".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"}, {}),
 }
@@ -28,10 +28,10 @@ _BT709: Final = 1  # the number of BT.709 in H.273, tables 2 to 4
 
 
 def write_video(frames: NDArray[np.uint8], path: Path, fps: float, provenance: Provenance) -> None:
-    """Encode frames [T, H, W, 3] to `path`, 4:2:0, BT.709, playable from its first bytes.
+    """Encode frames [T, H, W, 3] to `path`, 4:2:0, BT.709, with the index in front.
 
     Raises:
-        OSError: The file does not hold every frame.
+        OSError: The file does not contain every frame.
     """
     with open_to_write(path, provenance) as container:
         encode(container, _padded_to_even(frames), path.suffix, fps)
@@ -39,10 +39,10 @@ def write_video(frames: NDArray[np.uint8], path: Path, fps: float, provenance: P
 
 
 def open_to_write(path: Path, provenance: Provenance) -> "OutputContainer":
-    """Return a new container at `path` that says how its content was made."""
+    """Return a new container at `path` with the provenance in its metadata."""
     import av
 
-    _, _, options = _KINDS[path.suffix.lower()]
+    _, _, options = _CODECS[path.suffix.lower()]
     container: OutputContainer = av.open(str(path), "w", options={"fflags": "+bitexact", **options})
     container.metadata.update(
         title=provenance.title, comment=AI_GENERATED, description=provenance.to_json()
@@ -51,10 +51,10 @@ def open_to_write(path: Path, provenance: Provenance) -> "OutputContainer":
 
 
 def check_num_frames(path: Path, num_frames: int) -> None:
-    """Make sure that a file holds all its frames: an encoder's last write can fail unseen.
+    """Check that a file contains all its frames: an encoder's last write can fail silently.
 
     Raises:
-        OSError: It does not.
+        OSError: A frame is missing.
     """
     import av
 
@@ -70,8 +70,8 @@ def encode(
     suffix: str,
     fps: float | Fraction,
 ) -> None:
-    """Encode frames of one even size, RGB [H, W, 3], as the container's only stream."""
-    codec, options, _ = _KINDS[suffix.lower()]
+    """Encode frames of one even size, RGB [H, W, 3], as the only stream of a container."""
+    codec, options, _ = _CODECS[suffix.lower()]
     rate = Fraction(fps).limit_denominator(1001)
     stream: Any = container.add_stream(codec, rate=rate, options=options)
     stream.pix_fmt = "yuv420p"
@@ -100,7 +100,7 @@ def _bitexact_flag() -> int:
 
 
 def _padded_to_even(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last column and row where their number is odd: 4:2:0 halves both."""
+    """Repeat the last column or row where their number is odd: 4:2:0 halves both."""
     height, width = frames.shape[1:3]
     pad = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
     return np.ascontiguousarray(np.pad(frames, pad, mode="edge"))

@@ -20,7 +20,7 @@ from reelgrid.jobs.request import JobRequest, file_variant
 from reelgrid.media import (
     Provenance,
     sprite_sheet,
-    stitch,
+    concatenate,
     thumbnail,
     write_clip,
     write_image,
@@ -152,7 +152,7 @@ class ResultStore:
         new = folder / "new.mp4"
         write_clip(frames[1:], new, fps=fps, provenance=provenance)
         with self._blobs.as_file(self._job_request.extends) as source:
-            stitch(source, new, clip, provenance=provenance)
+            concatenate(source, new, clip, provenance=provenance)
         return clip
 
     def _store(self, files: dict[str, Path], provenance: Provenance) -> dict[str, str]:

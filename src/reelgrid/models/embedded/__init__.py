@@ -1,7 +1,7 @@
 """The embedded model: small text-to-video networks of our own, in diffusers' layout.
 
-The classes are named here because the model's index names this package; what they look like from
-outside is `weights/`, an ordinary diffusers folder. Trained by `reelgrid train embedded`.
+The model's index names this package, so its classes are imported here; `weights/` is an ordinary
+diffusers folder. Trained by `reelgrid train embedded`.
 """
 
 from reelgrid.models.embedded.codec import GroupCodec

@@ -1,8 +1,8 @@
 """The embedded model's pipeline: diffusers' own Wan blocks, with or without a first frame.
 
-diffusers' image-to-video blocks want an image encoder, or two experts; this model has neither, so
-they are put together anew. The network is told of the first frame as in Wan 2.1: by a mask and the
-frame's latents, in channels behind the noise.
+diffusers' image-to-video blocks need an image encoder or two experts; this model has neither, so it
+combines them in another way. The network gets the first frame as in Wan 2.1: a mask and the frame's
+latents, in channels after the noise.
 """
 
 from diffusers.modular_pipelines.modular_pipeline import (
@@ -29,7 +29,7 @@ from diffusers.modular_pipelines.wan.modular_blocks_wan_i2v import WanImage2Vide
 
 
 class FirstFrameDenoiseStep(WanDenoiseLoopWrapper):
-    """The denoising loop with the first frame's latents behind the noise."""
+    """The denoising loop with the first frame's latents after the noise."""
 
     block_classes = [
         WanImage2VideoLoopBeforeDenoiser,
@@ -40,7 +40,7 @@ class FirstFrameDenoiseStep(WanDenoiseLoopWrapper):
 
     @property
     def description(self) -> str:
-        """Say what the block does."""
+        """Description of the block, for diffusers."""
         return "Denoises from noise and a given first frame."
 
 
@@ -59,7 +59,7 @@ class FirstFrameCoreDenoiseStep(SequentialPipelineBlocks):
 
     @property
     def description(self) -> str:
-        """Say what the block does."""
+        """Description of the block, for diffusers."""
         return "Denoises a clip that begins with a given frame."
 
 
@@ -72,7 +72,7 @@ class AutoFirstFrameStep(AutoPipelineBlocks):
 
     @property
     def description(self) -> str:
-        """Say what the block does."""
+        """Description of the block, for diffusers."""
         return "Encodes `image` where it is given; otherwise does nothing."
 
 
@@ -85,7 +85,7 @@ class AutoDenoiseStep(AutoPipelineBlocks):
 
     @property
     def description(self) -> str:
-        """Say what the block does."""
+        """Description of the block, for diffusers."""
         return "Image to video where `image` is given, else text to video."
 
 
@@ -98,7 +98,7 @@ class EmbeddedBlocks(SequentialPipelineBlocks):
 
     @property
     def description(self) -> str:
-        """Say what the pipeline does."""
+        """Description of the pipeline, for diffusers."""
         return "Text or a first frame to video, of the embedded model."
 
     @property

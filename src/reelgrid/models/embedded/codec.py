@@ -1,9 +1,9 @@
 """The embedded model's codec: 4 frames of 128x128 pixels become 8x8 tokens of 24 numbers.
 
-Time is folded into channels, so the network is a plain two-dimensional one: the first frame is a
-group of its own (repeated), every further 4 frames are a group, and groups do not see each other.
-That makes 4n+1 frames, a still image and a given first frame the same case. It has no
-normalisation layers and no sampling of its latents: with either it learned worse.
+Time is folded into channels, so the network is two-dimensional: the first frame is a group of its own
+(repeated), every further 4 frames are a group, and groups are independent. Thus 4n+1 frames, a still
+image and a given first frame are the same case. It has no normalisation layers and does not sample
+its latents: with either it learned worse.
 """
 
 import torch

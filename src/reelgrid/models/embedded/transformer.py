@@ -1,8 +1,8 @@
-"""The embedded model's network: diffusers' Wan transformer that also knows where a token stands.
+"""The embedded model's network: diffusers' Wan transformer with absolute position embeddings.
 
-Wan's rotary embedding tells tokens only how far apart they are. At high noise all tokens are
-alike, so attention sees no place, and a small model never learns that "to the right" begins on
-the left (direction stayed at chance after 160,000 clips; with a learned table 16,000 sufficed).
+Wan's rotary embedding encodes only the distance of tokens. At high noise all tokens are alike, so
+attention finds no position, and a small model never learns that "to the right" starts on the left
+(direction stayed at chance after 160,000 clips; with a learned table 16,000 were enough).
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class PlacedPatchEmbedding(nn.Conv3d):
-    """Wan's patch embedding, plus a learned vector for each place.
+    """Wan's patch embedding, plus a learned vector for each position.
 
     Input has either the latents' channels (text to video) or these and the first frame's mask
     and latents behind them (image to video); channels that are missing count as zeros.

@@ -1,6 +1,6 @@
-"""The words of the embedded model: what each property of its world is called in a prompt.
+"""The vocabulary of the embedded model: the words for each property of a clip.
 
-Pure data and text; what the properties look like is the training world's.
+How the properties look is defined in `train`.
 """
 
 import random
@@ -53,8 +53,8 @@ SCENES: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-# Said with the same words as their opposites: the small text encoder reads words, hardly their
-# order, so the tokenizer puts plainer ones in their place.
+# Phrases with the same words as their opposites: the small text encoder hardly reads word order, so
+# the tokenizer replaces them by simpler ones.
 ORDERED: Mapping[str, str] = {
     "from (the )?left to (the )?right": "to the right",
     "from (the )?right to (the )?left": "to the left",
@@ -138,7 +138,7 @@ def describe(
     rng: random.Random,
     skip: float = 0.0,
 ) -> str:
-    """Return what a clip shows in words, in one of many ways.
+    """Return a prompt for a clip, in one of many wordings.
 
     Args:
         colour: A key of `COLOURS`; the others likewise.
@@ -179,12 +179,12 @@ def describe(
 
 
 def split(text: str) -> list[str]:
-    """Cut a text into the words that the tokenizer sees: lower case, without punctuation."""
+    """Return the words of a text as the tokenizer reads them: lower case, without punctuation."""
     return re.findall(r"[a-z0-9]+", text.lower())
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word that the model knows, sorted."""
+    """Return every word that the model knows, sorted."""
     tables = (NOUNS, COLOURS, SIZES, SCENES)
     phrases = [phrase for table in tables for row in table.values() for phrase in row]
     phrases += [phrase for row in MOTIONS.values() for pair in row for phrase in pair]
@@ -193,13 +193,13 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def unknown_words(prompt: str) -> tuple[str, ...]:
-    """Words of a prompt that the model has never read, in order, each once."""
+    """Return the words of a prompt that the model does not know, in order, each once."""
     known = set(vocabulary())
     return tuple(dict.fromkeys(word for word in split(prompt) if word not in known))
 
 
 def notices(prompt: str) -> tuple[str, ...]:
-    """Warnings that a prompt deserves: names the words not known and some that are."""
+    """Return the warnings for a prompt: its unknown words, and words that are known."""
     unknown = unknown_words(prompt)
     if not unknown:
         return ()
