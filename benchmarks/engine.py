@@ -1,14 +1,11 @@
 """The engine's speed beside diffusers' own pipeline, and the cost of a checkpoint.
 
-    python benchmarks/engine.py [--model embedded] [--runs 15] [--threads 2] [--write]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/engine.py [--runs 15] [--threads 2] [--write]
 
-Both sides have the same weights, steps and precision and alternate in one process; the median counts.
-`--write` writes the result to `benchmarks/results/` under today's date.
+The variable is the one that the `reelgrid` command sets. Both sides have the same weights, steps and
+precision and alternate in one process; the median counts. `--write` writes the result to
+`benchmarks/results/` under today's date.
 """
-
-from reelgrid.startup import prepare_process  # isort: skip
-
-prepare_process()  # before torch is imported
 
 import argparse
 import copy

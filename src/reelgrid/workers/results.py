@@ -19,8 +19,8 @@ from reelgrid.jobs.messages import Claim
 from reelgrid.jobs.request import JobRequest, file_variant
 from reelgrid.media import (
     Provenance,
-    sprite_sheet,
     concatenate,
+    sprite_sheet,
     thumbnail,
     write_clip,
     write_image,
