@@ -221,7 +221,7 @@ def case(model, gpu="H100 SXM", **stack):
     return Case(work, Stack(gpu=read_hardware()[gpu], kernel="portable", **stack))
 
 
-def test_more_gpus_streamed_weights_and_images_have_more_doubt():
+def test_more_gpus_streamed_weights_and_images_have_wider_intervals():
     calibration = read_calibration()
     alone, eight = (
         calibration.time(case("wan2.1-t2v-14b", software="xdit", num_gpus=n))[1] for n in (1, 8)

@@ -225,12 +225,12 @@ def test_a_measurement_beats_a_published_row():
     assert predict(workload, gpu, measurements=[mine]).basis[0].startswith("measured")
 
 
-def test_a_measurement_is_carried_over_by_the_formula_with_more_doubt():
+def test_a_measurement_is_scaled_by_the_formula_with_a_wider_interval():
     half = workload_of(WAN, size=Size(832, 480), num_steps=25)
     answer = predict(half, L40S, measurements=[record()])
     ratio = formula_s(half, L40S) / formula_s(SMALL, L40S)
     assert answer.seconds.likely == pytest.approx(2000.0 * ratio, rel=1e-6)
-    assert "carried over" in answer.basis[0]
+    assert "scaled by the formula" in answer.basis[0]
     assert predict(SMALL, L40S, measurements=[record()]).sigma < answer.sigma
 
 
