@@ -10,8 +10,11 @@ from reelgrid.cli.app import run
 from reelgrid.measurement import append_records
 from reelgrid.plan.facts.architectures import read_architectures
 from reelgrid.plan.facts.hardware import read_hardware
+from reelgrid.plan.prediction import calibrate
+from reelgrid.plan.prediction.fit import training_set
 from tests.plan.test_facts import MINE
 from tests.plan.test_predict import record
+from tests.plan.test_recalibration import RECORDS
 
 CLIP = ("--model", "wan2.1-t2v-14b", "--size", "832x480", "--frames", "81", "--steps", "50")
 
@@ -59,7 +62,7 @@ def test_models_are_a_table_and_json(plan):
 def test_predict_prints_everything_that_was_asked_for(plan):
     code, out, _ = plan("predict", *CLIP, "--gpu", "4090")
     assert code == 0
-    for word in ("time", "GPU-hour", "peak", "energy", "cost", "memory", "Rests on", "80 %"):
+    for word in ("time", "GPU-hour", "peak", "energy", "cost", "memory", "Sources", "80 %"):
         assert word in out
 
 
@@ -199,3 +202,38 @@ def test_prices_and_churn_of_ones_own_are_printed(plan, tmp_path):
     (folder / "churn.csv").write_text("name,hazard_per_h,date\ncellar,0.5,2026-12\n")
     assert "a cellar" in plan("hardware", "--prices")[1]
     assert "cellar" in plan("hardware", "--churn")[1]
+
+
+def test_calibrate_prints_the_errors_and_keeps_the_refit_where_predict_reads_it(
+    plan, tmp_path, monkeypatch
+):
+    few = [each for each in training_set() if each.source_name in {"Wan2.1", "CogVideo"}]
+    monkeypatch.setattr(calibrate, "training_set", lambda: few)
+    append_records(tmp_path / "data" / "bench.jsonl", RECORDS)
+    code, out, err = plan("calibrate", "--dry-run")
+    assert (code, "wrote" in err) == (0, False)
+    assert "your measurements, before" in out
+    assert not (tmp_path / "data" / "facts").exists()
+    code, out, err = plan("calibrate", "--json")
+    answer = json.loads(out)
+    path = tmp_path / "data" / "facts" / "calibration.json"
+    assert (code, answer["file"]) == (0, str(path))
+    errors = answer["errors"]
+    assert (
+        errors["your measurements, after"]["median"] < errors["your measurements, before"]["median"]
+    )
+    assert len(answer["observations"]) == len(RECORDS)
+    assert answer["observations"][0]["relative_error_before"] < -0.2
+    (tmp_path / "data" / "bench.jsonl").unlink()
+    words = ("--model", "wan2.1-t2v-1.3b", "--frames", "49", "--gpu", "3090", "--json")
+    refitted = json.loads(plan("predict", *words)[1])
+    assert "refitted with your measurements" in refitted["basis"][0]
+    path.unlink()
+    shipped = json.loads(plan("predict", *words)[1])
+    assert shipped["seconds"]["likely"] < refitted["seconds"]["likely"]
+
+
+def test_calibrate_without_usable_measurements_is_refused_in_one_line(plan):
+    code, out, err = plan("calibrate")
+    assert (code, out) == (2, "")
+    assert "got none among 0 records" in err

@@ -1,64 +1,83 @@
-"""What the service asks before it admits a request."""
+"""An estimate rests on measured times, then on the planner's prediction, then on a marked guess."""
+
+import math
+from dataclasses import dataclass
 
 import pytest
 
 from reelgrid import catalog
-from reelgrid.errors import RequestError
-from reelgrid.plan.prediction.estimate import estimate
+from reelgrid.plan.facts.architectures import find_architecture
+from reelgrid.plan.facts.hardware import read_hardware
+from reelgrid.plan.prediction.estimate import ServerJob, estimate, sigma_of
+from reelgrid.plan.prediction.predict import predict
+from reelgrid.plan.prediction.workload import workload_of
+from reelgrid.plan.uncertainty import Z_80
 from reelgrid.spec import Request, Size
-from tests.plan.test_predict import record
 
 CARDS = {card.name: card for card in catalog.all_models()}
 WAN, EMBEDDED = CARDS["wan2.1-t2v-1.3b"], CARDS["embedded"]
-ASKED = Request(prompt="a red ball")
-CPU = "2 x AMD EPYC, 2 threads"
+L40S = read_hardware()["L40S"]
 
 
-def mine(**changes):
-    size = {"model": "embedded", "machine": CPU, "width": 128, "height": 128, "num_frames": 17}
-    return record(**size, num_steps=6, encode_s=0.1, denoise_s=0.6, decode_s=0.1, **changes)
+@dataclass(frozen=True)
+class Times:
+    workload: str
+    part: str
+    num: int
+    mean_log: float
+    sigma: float = 0.1
 
 
-def seconds_of(*asked):
-    answer = estimate(*asked)
-    assert answer is not None
-    return answer.seconds.likely
+def measured(workload, num=4, **seconds):
+    return [Times(workload, part, num, math.log(each)) for part, each in seconds.items()]
 
 
-def test_a_known_model_on_a_known_gpu_is_predicted():
-    answer = estimate(WAN, ASKED, "NVIDIA L40S")
-    assert answer is not None
-    assert answer.basis.startswith("formula")
-    assert answer.seconds.low < answer.seconds.likely < answer.seconds.high
+def job(card=WAN, **changes):
+    request = card.complete(Request(prompt="a red ball", **changes))
+    return ServerJob(card=card, request=request, workload=f"{request.size}x{request.num_frames}")
 
 
-def test_without_guidance_it_takes_half_the_forwards():
-    guided = seconds_of(WAN, ASKED, "L40S")
-    plain = seconds_of(WAN, ASKED.with_(guidance_scale=1.0), "L40S")
-    assert 0.45 < plain / guided < 0.65
+def test_times_of_the_same_size_are_added_up():
+    times = measured("832x480x81", step=2.0, encode=3.0, decode=4.0, write=5.0, load=99.0)
+    found = estimate(job(num_steps=10), times, L40S)
+    assert found.seconds == pytest.approx(10 * 2 + 3 + 4 + 5)
+    assert found.basis.startswith("measured on this server")
+    assert not found.is_guess
 
 
-def test_nothing_is_known_of_the_embedded_model_on_a_processor():
-    assert estimate(EMBEDDED, ASKED, CPU) is None
-    assert estimate(EMBEDDED, ASKED, "NVIDIA H200") is None
+def test_times_of_two_machines_are_averaged_by_their_jobs():
+    times = [*measured("832x480x81", num=1, step=1.0), *measured("832x480x81", num=3, step=16.0)]
+    assert estimate(job(num_steps=1), times).seconds == pytest.approx(8.0)
 
 
-def test_a_measurement_tells_of_the_embedded_model():
-    answer = estimate(EMBEDDED, ASKED, CPU, [mine(), mine(run=1)])
-    assert answer is not None
-    assert answer.seconds.likely == pytest.approx(0.8)
-    assert answer.basis.startswith("measured")
+def test_times_of_another_size_are_scaled_by_pixels_and_frames():
+    times = measured("416x240x81", step=2.0)
+    found = estimate(job(num_steps=10), times, L40S)
+    assert found.seconds == pytest.approx(4 * 10 * 2)
+    assert found.sigma > estimate(job(), measured("832x480x81", step=2.0)).sigma
+    assert found.basis.startswith("scaled")
 
 
-def test_more_steps_are_scaled_from_the_measured_ones():
-    twice = seconds_of(EMBEDDED, ASKED.with_(num_steps=12), CPU, [mine()])
-    assert twice == pytest.approx(0.1 + 1.2 + 0.1)
+def test_without_times_the_planner_predicts_for_the_gpu():
+    found = estimate(job(num_steps=20), gpu=L40S)
+    work = workload_of(find_architecture(WAN.name), num_steps=20, forwards_per_step=2)
+    assert found.seconds == pytest.approx(predict(work, L40S).seconds.likely)
+    assert found.basis.startswith("predicted for L40S: formula")
 
 
-def test_another_machine_tells_nothing():
-    assert estimate(EMBEDDED, ASKED, "8 x Xeon, 8 threads", [mine()]) is None
+def test_where_nothing_is_known_it_is_a_guess_with_a_wide_interval():
+    for found in (estimate(job()), estimate(job(EMBEDDED), gpu=L40S)):
+        assert found.is_guess
+        assert found.spread == pytest.approx(math.exp(Z_80 * 1.5))
 
 
-def test_what_the_model_cannot_do_is_refused():
-    with pytest.raises(RequestError, match="multiples of 16"):
-        estimate(WAN, ASKED.with_(size=Size(833, 480)), "L40S")
+def test_the_memory_is_the_cards_and_more_for_a_larger_clip():
+    assert estimate(job()).memory_gib == WAN.memory_gib
+    assert estimate(job(size=Size(416, 240))).memory_gib == WAN.memory_gib
+    assert estimate(job(size=Size(1280, 720))).memory_gib > WAN.memory_gib + 1
+
+
+def test_one_measured_time_has_a_wide_interval_and_many_have_their_own_spread():
+    assert sigma_of(measured("832x480x81", num=1, step=2.0)) == pytest.approx(0.3)
+    many = sigma_of(measured("832x480x81", num=10_000, step=2.0))
+    assert many == pytest.approx(0.1, abs=0.001)

@@ -160,10 +160,10 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 def test_the_users_data_folder_is_looked_into(tmp_path):
-    assert user_files(tmp_path, "gpus.csv") == ()
+    assert user_files(tmp_path, "gpus.csv", None) == ()
     (tmp_path / "facts").mkdir()
     (tmp_path / "facts" / "gpus.csv").write_text("name,tdp_w\nL4,70\n")
-    assert read_hardware(user_files(tmp_path, "gpus.csv"))["L4"].tdp_w == 70
+    assert read_hardware(user_files(tmp_path, "gpus.csv", None))["L4"].tdp_w == 70
 
 
 def test_every_model_of_the_catalogue_but_the_embedded_one_has_an_architecture():

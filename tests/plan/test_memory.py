@@ -29,11 +29,11 @@ def test_activations_and_decoder_by_hand():
     assert decoder_gib(CLIP) == pytest.approx(832 * 480 * 4 * 2048 / GIB)
 
 
-def test_parts_take_turns_before_weights_are_streamed():
+def test_parts_are_loaded_one_after_the_other_before_weights_are_streamed():
     assert need("L40S")[1] == ""
     assert need("A100 40GB")[1] == "once"
     assert need("4090")[1] == "steps"
-    assert "turns" in need("A100 40GB")[0].offload
+    assert "one after the other" in need("A100 40GB")[0].offload
     assert "every step" in need("4090")[0].offload
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from reelgrid.api.auth import Caller
 from reelgrid.api.errors import ApiError, UnsupportedError
-from reelgrid.api.estimates import Estimate
 from reelgrid.api.fields import ExtensionFields, Fields, ImageFields, Upload, VideoFields
 from reelgrid.api.first_frame import is_given
 from reelgrid.api.responses import seconds_text
@@ -28,6 +27,7 @@ from reelgrid.jobs.job import Job, JobKind, NewJob
 from reelgrid.jobs.policy import Priority
 from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.safe_post import ForbiddenAddressError, PostTarget, is_public
+from reelgrid.plan.prediction.estimate import Estimate
 from reelgrid.spec import CompleteRequest, Request, Size
 
 DEFAULT_IMAGE_QUALITY = 90

@@ -100,6 +100,8 @@ def _service(
     from reelgrid.jobs.retention import retain_s
     from reelgrid.jobs.webhooks import read_master_key
     from reelgrid.measurement import read_records
+    from reelgrid.plan.facts import user_file
+    from reelgrid.plan.prediction.calibration import read_calibration
 
     master = read_master_key(settings.data)
     measured = settings.measurements
@@ -109,7 +111,11 @@ def _service(
         models=ServedModels(cards),
         authenticator=Authenticator(keys, may_be_open=config.may_be_open),
         limits=ServerLimits(**config.limits),  # type: ignore[arg-type]  # by name
-        estimator=Estimator(job_queue, read_records(measured) if measured.exists() else ()),
+        estimator=Estimator(
+            job_queue,
+            read_records(measured) if measured.exists() else (),
+            read_calibration(user_file(settings.data, "calibration.json")),
+        ),
         broadcaster=JobBroadcaster(job_queue.get_many),
         metrics=ServerMetrics(job_queue),
         link_signer=LinkSigner(hmac.digest(master, b"reelgrid image links", "sha256")),

@@ -2,7 +2,7 @@
 
 import typer
 
-from reelgrid.cli.plan import demand, hardware, models, offers, predict, sora_report
+from reelgrid.cli.plan import calibrate, demand, hardware, models, offers, predict, sora_report
 
 plan = typer.Typer(
     name="plan",
@@ -14,6 +14,7 @@ plan = typer.Typer(
 hardware.register(plan)
 models.register(plan)
 predict.register(plan)
+calibrate.register(plan)
 demand.register(plan)
 sora_report.register(plan)
 offers.register(plan)

@@ -37,10 +37,10 @@ def hardware(
     data = read_settings().data
     rows: list[Gpu] | list[Price] | list[Churn]
     if prices:
-        rows = list(read_prices(user_files(data, "prices.csv")))
+        rows = list(read_prices(user_files(data, "prices.csv", None)))
         table = _price_table(rows)
     elif churn:
-        rows = list(read_churn(user_files(data, "churn.csv")).values())
+        rows = list(read_churn(user_files(data, "churn.csv", None)).values())
         table = _churn_table(rows)
     else:
         rows = list(read_facts(hardware_files, None).hardware.values())

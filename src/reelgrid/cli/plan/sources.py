@@ -1,4 +1,4 @@
-"""Facts that commands of `plan` share: the package's, the user's own files, his measurements."""
+"""Options and facts shared by the commands of `plan`: the package's facts and the user's own."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,29 +18,42 @@ ModelFiles = Annotated[
     list[Path] | None,
     typer.Option("--models-file", help="TOML of models that override or add to the table."),
 ]
+Measurements = Annotated[
+    Path | None, typer.Option(help="Records of reelgrid bench. By default the user's own.")
+]
 Html = Annotated[
-    Path | None, typer.Option("--html", help="Write a page with charts; opens without network.")
+    Path | None,
+    typer.Option("--html", help="Write a page with charts that opens without a network."),
 ]
 
 
-def read_facts(hardware_files: list[Path] | None, model_files: list[Path] | None) -> "Facts":
-    """Return what is known: the package's facts, the user's on top, and his measurements.
+def read_facts(
+    hardware_files: list[Path] | None,
+    model_files: list[Path] | None,
+    measurements: Path | None = None,
+) -> "Facts":
+    """Return the package's facts, overridden by the user's, and the user's measurements.
+
+    Args:
+        hardware_files: CSV files of GPUs, beside that of the data folder.
+        model_files: TOML files of models, beside that of the data folder.
+        measurements: Records of `reelgrid bench`; by default those of the data folder.
 
     Raises:
-        RequestError: A file cannot be read.
+        RequestError: A file cannot be read, or has a mistake.
     """
     from reelgrid.measurement import read_records
-    from reelgrid.plan import facts
+    from reelgrid.plan.facts import user_file, user_files
     from reelgrid.plan.facts.architectures import read_architectures
     from reelgrid.plan.facts.hardware import read_hardware
     from reelgrid.plan.facts.known import Facts
 
     settings = read_settings()
-    hardware = (*facts.user_files(settings.data, "gpus.csv"), *(hardware_files or ()))
-    models = (*facts.user_files(settings.data, "models.toml"), *(model_files or ()))
-    records = settings.measurements
+    records = measurements or settings.measurements
+    is_read = measurements is not None or records.is_file()
     return Facts(
-        hardware=read_hardware(hardware),
-        architectures=read_architectures(models),
-        measurements=read_records(records) if records.is_file() else (),
+        hardware=read_hardware(user_files(settings.data, "gpus.csv", hardware_files)),
+        architectures=read_architectures(user_files(settings.data, "models.toml", model_files)),
+        measurements=read_records(records) if is_read else (),
+        calibration_file=user_file(settings.data, "calibration.json"),
     )

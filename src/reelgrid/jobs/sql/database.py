@@ -186,7 +186,9 @@ class Database:
         if error.connection_invalidated:
             return BusyError(f"the connection to the database {self} was lost: try again")
         if state in _FULL_STATES or "disk is full" in text:
-            return StorageFullError(f"the database {self} cannot grow, its disk is full: free some space")
+            return StorageFullError(
+                f"the database {self} cannot grow, its disk is full: free some space"
+            )
         return JobQueueError(f"the database {self} refused: {text}")
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from reelgrid.errors import RequestError
 from reelgrid.plan.facts.architectures import Architecture, find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
+from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.predict import Prediction, predict
 from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.scenario import Clip, Hardware, Platform, Scenario, Speed
@@ -250,6 +251,7 @@ class _Case:
             num_gpus=self.hardware.gpus_per_clip,
             kernel=self.hardware.kernel,
             measurements=self.facts.measurements,
+            calibration=read_calibration(self.facts.calibration_file),
         )
 
 

@@ -29,10 +29,16 @@ def read_text(name: str) -> str:
     return resources.files("reelgrid.plan.facts").joinpath(name).read_text(encoding="utf-8")
 
 
-def user_files(data: Path, name: str) -> tuple[Path, ...]:
+def user_file(data: Path, name: str) -> Path | None:
     """Return the user's own file of a name, in the folder `facts` of the user's data, if any."""
     path = data / "facts" / name
-    return (path,) if path.is_file() else ()
+    return path if path.is_file() else None
+
+
+def user_files(data: Path, name: str, given: Sequence[Path] | None) -> tuple[Path, ...]:
+    """Return the user's own file of a name, if any, and after it the files given as options."""
+    own = user_file(data, name)
+    return (*([] if own is None else [own]), *(given or ()))
 
 
 def read_table(kind: type[T], name: str, extra: Sequence[Path] = ()) -> dict[str, T]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.facts.architectures import Architecture, read_architectures
@@ -16,11 +17,13 @@ class Facts:
         hardware: From `read_hardware`.
         architectures: From `read_architectures`.
         measurements: The user's own.
+        calibration_file: The user's own refit of the formula; `None` means the package's.
     """
 
     hardware: Mapping[str, Gpu]
     architectures: Mapping[str, Architecture]
     measurements: Sequence[BenchRecord] = ()
+    calibration_file: Path | None = None
 
 
 def shipped_facts() -> Facts:

@@ -13,6 +13,7 @@ from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.offers.demand import LeaseDemand, PeakWorkload
 from reelgrid.plan.offers.offer import Offer
+from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.predict import Prediction, predict
 from reelgrid.plan.prediction.workload import Workload, workload_of
 from reelgrid.units import SECONDS_PER_HOUR
@@ -140,7 +141,13 @@ def clip_work_of(workload: PeakWorkload, facts: Facts) -> Workload:
 
 
 def _ask(clip_work: Workload, facts: Facts, gpu: Gpu, num_gpus: int) -> Prediction:
-    return predict(clip_work, gpu, num_gpus=num_gpus, measurements=facts.measurements)
+    return predict(
+        clip_work,
+        gpu,
+        num_gpus=num_gpus,
+        measurements=facts.measurements,
+        calibration=read_calibration(facts.calibration_file),
+    )
 
 
 def _measured(clip_work: Workload, gpu: Gpu, minutes_per_gpu_hour: float) -> OfferSpeed:

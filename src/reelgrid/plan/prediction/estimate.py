@@ -1,109 +1,270 @@
-"""What the service asks before it admits a request: seconds on one of its devices, or nothing.
+"""Estimate of a request on a server: seconds, memory and cost, before anything runs.
 
-Not here: the queue in front of the device (`jobs`), and what a whole demand takes (`model`).
+The time comes from the server's measured times of the same size, else from those of another size,
+else from the planner's prediction for the worker's GPU, else from a rule of thumb, which is marked
+as a guess.
 """
 
+import functools
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import RequestError
 from reelgrid.measurement import BenchRecord
-from reelgrid.plan.facts.hardware import Gpu, find_gpu, read_hardware
+from reelgrid.plan.facts.architectures import Architecture, find_architecture
+from reelgrid.plan.facts.hardware import Gpu
+from reelgrid.plan.prediction.calibration import Calibration
+from reelgrid.plan.prediction.memory import activations_gib, decoder_gib
 from reelgrid.plan.prediction.predict import predict
-from reelgrid.plan.prediction.workload import workload_of_request
-from reelgrid.plan.uncertainty import Z_80, Interval
-from reelgrid.spec import CompleteRequest, Request
+from reelgrid.plan.prediction.workload import Workload
+from reelgrid.plan.uncertainty import Z_80
+from reelgrid.spec import CompleteRequest
 
-_CARRIED_SIGMA = 0.25  # a measurement scaled by pixels and steps, no architecture known
 _LEAST_SIGMA = 0.05
+_ONE_MEASUREMENT_SIGMA = 0.3
+_SCALED_SIGMA = 0.4
+_GUESS_SIGMA = 1.5
+_GUESS_FLOPS_PER_S = 5e9  # of an ordinary processor: a rule of thumb, not a measurement
+
+UNKNOWN_SPREAD = math.exp(Z_80 * _SCALED_SIGMA)
+"""Factor from the likely time to the ends of its 80 % interval where no time was measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Seconds of a generation, the model loaded.
+class MeasuredTime(Protocol):
+    """Measured times of one part of the work on one machine, modelled as log-normal."""
+
+    @property
+    def workload(self) -> str:
+        """Size and frames, such as `832x480x81` or `832x480x81 unguided`."""
+        ...
+
+    @property
+    def part(self) -> str:
+        """One of step, load, encode, decode and write."""
+        ...
+
+    @property
+    def num(self) -> int:
+        """Number of jobs measured."""
+        ...
+
+    @property
+    def mean_log(self) -> float:
+        """Mean of the logarithms of the seconds."""
+        ...
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the logarithms of the seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerJob:
+    """A job to estimate.
 
     Attributes:
-        seconds: With an 80 % interval.
-        sigma: Standard deviation of their logarithm.
-        basis: What it rests on, in words.
+        card: The model.
+        request: Completed by the card.
+        workload: Size and frames, as in `MeasuredTime.workload`.
+        num_images: Images of the job; 1 for a video.
     """
 
-    seconds: Interval
+    card: ModelCard
+    request: CompleteRequest
+    workload: str
+    num_images: int = 1
+
+    @property
+    def num_steps(self) -> int:
+        """Denoising steps of all images together."""
+        return self.request.num_steps * self.num_images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Time and memory of a job on one worker of a server.
+
+    Attributes:
+        seconds: The likely time, the model loaded.
+        sigma: Standard deviation of the logarithm of `seconds`.
+        memory_gib: Device memory.
+        basis: The sources in words.
+        is_guess: Whether nothing was measured, so that nothing is refused because of it.
+        load_s: Seconds to load the model, where no worker has it in memory.
+    """
+
+    seconds: float
     sigma: float
+    memory_gib: float
     basis: str
+    is_guess: bool = False
+    load_s: float = 0.0
+
+    @property
+    def spread(self) -> float:
+        """Factor from the likely value to the ends of the 80 % interval."""
+        return math.exp(Z_80 * self.sigma)
 
 
 def estimate(
-    card: ModelCard,
-    request: Request,
-    device: str,
+    job: ServerJob,
+    times: Sequence[MeasuredTime] = (),
+    gpu: Gpu | None = None,
+    *,
     measurements: Sequence[BenchRecord] = (),
-    hardware: Mapping[str, Gpu] | None = None,
-) -> Estimate | None:
-    """Return what a request takes on a device, or none where nothing is known.
+    calibration: Calibration | None = None,
+) -> Estimate:
+    """Return time and memory of a job.
 
     Args:
-        card: The model.
-        request: What is wanted; the card's defaults are filled in.
-        device: A GPU or machine by the name that records of it have, such as `NVIDIA H200`.
-        measurements: Of any models and machines; the device's own of the same model count.
-        hardware: Of `read_hardware`; the package's where none is given.
-
-    Raises:
-        RequestError: The card refuses the request.
+        job: The job.
+        times: The server's measured times of the job's model.
+        gpu: The GPU of the workers; `None` where it is unknown.
+        measurements: The user's own records of `reelgrid bench`.
+        calibration: Coefficients of the formula; by default the package's.
     """
-    whole = card.complete(request)
-    gpu = _gpu(device, read_hardware() if hardware is None else hardware)
-    if gpu is not None and (foreseen := _foreseen(card, whole, gpu, measurements)) is not None:
-        return foreseen
-    return _scaled(card, whole, device, measurements)
+    workload = _workload(job, job.request)
+    known = (
+        _measured(job, times)
+        or _scaled(job, times)
+        or _predicted(workload, gpu, measurements, calibration)
+    )
+    seconds, sigma, basis = known or _guessed(job, workload)
+    return Estimate(
+        seconds=seconds,
+        sigma=sigma,
+        memory_gib=_memory_gib(job),
+        basis=basis,
+        is_guess=known is None,
+    )
 
 
-def _foreseen(
-    card: ModelCard, whole: CompleteRequest, gpu: Gpu, measurements: Sequence[BenchRecord]
-) -> Estimate | None:
-    try:
-        workload = workload_of_request(card, whole)
-    except RequestError:  # no architecture is known: only a measurement can tell
+def sigma_of(times: Sequence[MeasuredTime]) -> float:
+    """Return the standard deviation of the logarithm of the next time.
+
+    It joins the spread of the measured times and the uncertainty of their mean.
+    """
+    num = sum(each.num for each in times)
+    if num < 2:
+        return _ONE_MEASUREMENT_SIGMA
+    variance = sum(each.num * each.sigma**2 for each in times) / num
+    prior = _ONE_MEASUREMENT_SIGMA**2 / num
+    return max(_LEAST_SIGMA, math.sqrt(variance * (1 + 1 / num) + prior))
+
+
+_Time = tuple[float, float, str]
+"""Seconds, standard deviation of their logarithm, and what they rest on."""
+
+
+def _measured(job: ServerJob, times: Sequence[MeasuredTime]) -> _Time | None:
+    """Return the time by the server's times of the same model, size and frames."""
+    alike = [each for each in times if each.workload == job.workload]
+    steps = [each for each in alike if each.part == "step"]
+    if not steps:
         return None
-    answer = predict(workload, gpu, measurements=measurements)
-    return Estimate(answer.seconds, answer.sigma, answer.basis[0])
+    seconds = job.num_steps * _mean_s(steps) + _seconds_around(job, alike)
+    num = sum(each.num for each in steps)
+    return seconds, sigma_of(steps), f"measured on this server, {num} jobs of the same size"
 
 
-def _scaled(
-    card: ModelCard, whole: CompleteRequest, device: str, measurements: Sequence[BenchRecord]
-) -> Estimate | None:
-    """Return a measurement of the same model and machine, scaled by pixels and steps."""
-    pixels = whole.size.width * whole.size.height * whole.num_frames
-    own = [
-        record
-        for record in measurements
-        if record.model == card.name
-        and device in {record.machine, record.machine.split(",")[0]}
-        and not (record.run == 1 and record.num_runs > 1)
-    ]
-    if not own:
+def _scaled(job: ServerJob, times: Sequence[MeasuredTime]) -> _Time | None:
+    """Return the time by those of the nearest other size, scaled by pixels and frames."""
+    steps = [each for each in times if each.part == "step"]
+    if not steps:
         return None
-    logs = [math.log(_scaled_s(record, pixels, whole.num_steps)) for record in own]
-    same = all(record.width * record.height * record.num_frames == pixels for record in own)
-    spread = statistics.pstdev(logs)
-    sigma = max(_LEAST_SIGMA, math.hypot(spread, 0.0 if same else _CARRIED_SIGMA))
-    likely, factor = math.exp(statistics.median(logs)), math.exp(Z_80 * sigma)
-    words = f"measured on {device}, {len(own)} runs" + ("" if same else ", scaled by pixels")
-    return Estimate(Interval(likely / factor, likely, likely * factor), sigma, words)
+    ratios = {each.workload: _volume(job.workload) / _volume(each.workload) for each in steps}
+    nearest = min(steps, key=lambda each: abs(math.log(ratios[each.workload])))
+    around_s = _seconds_around(job, [each for each in times if each.workload == nearest.workload])
+    seconds = ratios[nearest.workload] * (job.num_steps * math.exp(nearest.mean_log) + around_s)
+    sigma = math.hypot(sigma_of([nearest]), _SCALED_SIGMA)
+    return seconds, sigma, f"scaled by pixels and frames from {nearest.workload}, measured here"
 
 
-def _scaled_s(record: BenchRecord, pixels: int, num_steps: int) -> float:
-    share = pixels / (record.width * record.height * record.num_frames)
-    step_s = record.denoise_s / record.num_steps
-    return record.encode_s + share * (step_s * num_steps + record.decode_s)
+def _predicted(
+    workload: Workload | None,
+    gpu: Gpu | None,
+    measurements: Sequence[BenchRecord],
+    calibration: Calibration | None,
+) -> _Time | None:
+    """Return the planner's prediction, where GPU and architecture are known."""
+    if gpu is None or workload is None:
+        return None
+    found = predict(workload, gpu, measurements=measurements, calibration=calibration)
+    basis = f"predicted for {gpu.name}: {'; '.join(found.basis)}"
+    return found.seconds.likely, found.sigma, basis
 
 
-def _gpu(device: str, hardware: Mapping[str, Gpu]) -> Gpu | None:
+def _guessed(job: ServerJob, workload: Workload | None) -> _Time:
+    """Return a rule of thumb: the FLOPs at the rate of an ordinary processor."""
+    if workload is None:
+        tokens = _volume(job.workload) / 4 / job.card.size_multiple**2
+        forwards = 2 if job.request.guidance_scale > 1 else 1
+        flops = 2e9 * job.card.params_b * tokens * job.num_steps * forwards
+    else:
+        flops = workload.flops
+    return flops / _GUESS_FLOPS_PER_S, _GUESS_SIGMA, "a guess: nothing was measured here yet"
+
+
+def _seconds_around(job: ServerJob, times: Sequence[MeasuredTime]) -> float:
+    """Return the seconds before and after the steps."""
+    seconds = {
+        part: _mean_s([each for each in times if each.part == part])
+        for part in ("encode", "decode", "write")
+        if any(each.part == part for each in times)
+    }
+    per_image = seconds.get("decode", 0.0) + seconds.get("write", 0.0)
+    return seconds.get("encode", 0.0) + job.num_images * per_image
+
+
+def _mean_s(times: Sequence[MeasuredTime]) -> float:
+    """Return the geometric mean over machines, each weighted by its jobs."""
+    num = sum(each.num for each in times)
+    return math.exp(sum(each.num * each.mean_log for each in times) / num)
+
+
+def _volume(workload: str) -> float:
+    """Return pixels times frames times passes of `832x480x81` or `832x480x81 unguided`."""
+    shape, _, words = workload.partition(" ")
+    volume = math.prod(int(side) for side in shape.split("x"))
+    return volume * (0.5 if words == "unguided" else 1.0)
+
+
+def _memory_gib(job: ServerJob) -> float:
+    """Return the card's memory, plus what a larger clip needs beyond the card's default size."""
+    default = job.request.with_(size=job.card.default.size, num_frames=job.card.default.num_frames)
+    asked, usual = _workload(job, job.request), _workload(job, default)
+    if asked is None or usual is None:
+        return job.card.memory_gib
+    return job.card.memory_gib + max(0.0, _working_gib(asked) - _working_gib(usual))
+
+
+def _working_gib(workload: Workload) -> float:
+    return activations_gib(workload) + decoder_gib(workload)
+
+
+def _workload(job: ServerJob, request: CompleteRequest) -> Workload | None:
+    """Return the workload of a request; `None` where the model's architecture is unknown."""
+    architecture = _architecture(job.card.name)
+    if architecture is None:
+        return None
+    return Workload(
+        model=architecture,
+        size=request.size,
+        num_frames=request.num_frames,
+        num_steps=request.num_steps,
+        forwards_per_step=2 if request.guidance_scale > 1 else 1,
+        fps=request.fps,
+        num_images=job.num_images,
+    )
+
+
+@functools.cache
+def _architecture(name: str) -> Architecture | None:
     try:
-        return find_gpu(device.split(",")[0], hardware)
+        return find_architecture(name)
     except RequestError:
         return None

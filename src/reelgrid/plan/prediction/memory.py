@@ -1,4 +1,4 @@
-"""Device memory of a generation by formula: weights, activations, decoder, and what to do if short.
+"""Device memory of a generation by formula, and which kind of offloading it needs.
 
     weights      2 bytes a parameter
     activations  tokens * 2 bytes * (8 width + 2 feed-forward width): the residual stream and its
@@ -6,8 +6,8 @@
                  sides; attention itself keeps nothing (arXiv:2205.14135)
     decoder      pixels of a chunk of frames * 2 KiB: four maps of 256 numbers of 16 bits
 
-What stands beside it (CUDA's context, fragments) is the share of the card that `USABLE` leaves out.
-Not here: what a model needed when it was measured (`measurement`, the catalogue's `memory_gib`).
+CUDA's context and fragments are in the share of the card that `USABLE` leaves out. The measured need
+of a model is in the catalogue (`memory_gib`).
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ _DECODER_BYTES_PER_PIXEL = 2_048
 
 HOW: dict[Offload, str] = {
     "": "",
-    "once": "parts take turns on the GPU (model offload)",
+    "once": "parts are loaded one after the other (model offload)",
     "steps": "weights are read from the host at every step (layer offload)",
 }
-"""What is done when memory is short, in words."""
+"""The kinds of offloading in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,12 @@ class MemoryNeed:
     """Device memory of a generation in GiB, on each GPU.
 
     Attributes:
-        weights_gib: Of the parts that are on the device at the same time.
-        activations_gib: Of the denoising network at work.
-        decoder_gib: Of decoding the latents.
+        weights_gib: Weights that are on the device at the same time.
+        activations_gib: Activations of the denoising network.
+        decoder_gib: Memory for decoding the latents.
         total_gib: The largest sum that is needed at once.
-        usable_gib: What the GPU has for it.
-        offload: What has to leave the device for it to fit, in words; empty if nothing.
+        usable_gib: Memory of the GPU that can be used.
+        offload: How it is made to fit, in words; empty if everything stays on the device.
         fits: Whether it fits at all.
     """
 
@@ -60,13 +60,13 @@ class MemoryNeed:
 def memory_need(workload: Workload, gpu: Gpu, num_gpus: int = 1) -> tuple[MemoryNeed, Offload]:
     """Return the memory that a generation needs on each of its GPUs, and how it is made to fit.
 
-    Tried in order: everything on the device; parts taking turns; on several GPUs the weights shared
-    out among them; weights read from the host at every step. What fits in none of these is told
-    with the last and `fits` false.
+    Tried in order: everything on the device; on several GPUs the weights sharded over them; parts
+    loaded one after the other; weights read from the host at every step. If nothing fits, the last
+    is returned with `fits` false.
 
     Args:
-        workload: What is made.
-        gpu: On which GPU.
+        workload: What is generated.
+        gpu: The kind of GPU.
         num_gpus: GPUs that work on it together, each on its share of the tokens.
     """
     model, usable = workload.model, gpu.memory_gb * USABLE
@@ -81,7 +81,7 @@ def memory_need(workload: Workload, gpu: Gpu, num_gpus: int = 1) -> tuple[Memory
     def need(
         weights: float, total: float, how: Offload, words: str = ""
     ) -> tuple[MemoryNeed, Offload]:
-        told = MemoryNeed(
+        found = MemoryNeed(
             weights_gib=weights,
             activations_gib=activations,
             decoder_gib=decoder,
@@ -90,7 +90,7 @@ def memory_need(workload: Workload, gpu: Gpu, num_gpus: int = 1) -> tuple[Memory
             offload=words or HOW[how],
             fits=total <= usable,
         )
-        return told, how
+        return found, how
 
     shared = everything / num_gpus
     ways = [
@@ -100,7 +100,7 @@ def memory_need(workload: Workload, gpu: Gpu, num_gpus: int = 1) -> tuple[Memory
     ]
     if num_gpus > 1:
         total = shared + max(activations, decoder)
-        ways.insert(1, need(shared, total, "", "weights are shared out over the GPUs (FSDP)"))
+        ways.insert(1, need(shared, total, "", "weights are sharded over the GPUs (FSDP)"))
     return next((way for way in ways if way[0].fits), ways[-1])
 
 
@@ -120,5 +120,5 @@ def decoder_gib(workload: Workload) -> float:
 
 
 def frames_at_once(model: Architecture) -> int:
-    """Return the frames of a chunk of latents, which the codec decodes at once."""
+    """Return the frames of a chunk of latents, which the codec decodes together."""
     return model.vae_time // model.latents_per_chunk

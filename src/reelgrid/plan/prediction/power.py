@@ -1,8 +1,8 @@
-"""Energy of a generation from the power limit of the GPUs and how busy they are.
+"""Energy of a generation, from the power limit of the GPUs and the share of time they are busy.
 
 A board draws a share of its limit that grows with the share of time in which it computes at full
-load. Two numbers, fitted on the 483 ML.ENERGY measurements (H100 only: other boards are assumed to
-do likewise, with more doubt). Not here: host, cooling and idle machines.
+load. The two coefficients are fitted to the 483 ML.ENERGY measurements, all on H100s; other boards
+are assumed to be alike, with a larger uncertainty. Host, cooling and idle machines are not counted.
 """
 
 import functools
@@ -17,7 +17,7 @@ from reelgrid.plan import facts
 from reelgrid.plan.prediction.observations import Observation
 
 OTHER_BOARD_SIGMA = 0.1
-"""Doubt of the power of a board that was never measured, of its logarithm: an assumption."""
+"""Standard deviation of the logarithm of the power of a board that was never measured: an assumption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Power:
     """Share of the power limit that is drawn: `idle + (busy - idle) * load`.
 
     Attributes:
-        idle: With the GPU in use but nothing to multiply, as while decoding.
-        busy: With the denoising network at work all the time on one GPU.
-        sigma: Standard deviation of the logarithm of what is left.
-        boards: Names of the boards that it was fitted on.
+        idle: Share with the GPU in use but without matrix products, as while decoding.
+        busy: Share with the denoising network at work all the time on one GPU.
+        sigma: Standard deviation of the residuals, of the logarithm of the power.
+        boards: Names of the fitted boards.
     """
 
     idle: float
@@ -40,8 +40,8 @@ class Power:
         """Return the mean power of all boards.
 
         Args:
-            tdp_w: Power limit of one.
-            num_gpus: How many.
+            tdp_w: Power limit of one board.
+            num_gpus: Number of boards.
             load: Share of the time in which a GPU computes at full load, 0 to 1.
         """
         return tdp_w * num_gpus * (self.idle + (self.busy - self.idle) * load)
@@ -53,19 +53,19 @@ class Power:
 
 @functools.cache
 def read_power() -> Power:
-    """Return the fit that is filed with the package."""
+    """Return the fit of the package."""
     filed = json.loads(facts.read_text("calibration.json"))["power"]
     return Power(**{**filed, "boards": tuple(filed["boards"])})
 
 
 def fit_power(observations: Sequence[Observation]) -> Power:
-    """Return what observations with energy give, by least squares of the share of the limit.
+    """Return the fit to observations with energy, by least squares of the share of the limit.
 
-    The load of several GPUs is the time of one GPU over theirs: what they wait for each other they
+    The load of several GPUs is the time of one GPU over theirs: while they wait for each other they
     do not compute.
 
     Args:
-        observations: Those without energy are left out.
+        observations: Measured batches; those without energy are left out.
     """
     alone = {
         (each.workload.model.name, each.workload.num_images): each.seconds

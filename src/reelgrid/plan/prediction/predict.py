@@ -285,6 +285,22 @@ def predict(
     )
 
 
+def check_fits(workload: Workload, gpu: Gpu, prediction: Prediction) -> None:
+    """Refuse a generation that does not fit into the memory of the GPU in any way.
+
+    Raises:
+        RequestError: It does not fit; the message says how much is missing.
+    """
+    memory = prediction.memory
+    if not memory.fits:
+        raise RequestError(
+            f"{workload.model.name} at {workload.size} x {workload.num_frames} does not fit on "
+            f"{gpu.name}: {memory.total_gib:.1f} GiB needed even with weights on the host, "
+            f"{memory.usable_gib:.1f} usable; take a larger GPU or fewer pixels or frames",
+            param="gpu",
+        )
+
+
 def _interval(evidence: Evidence, floor_s: float) -> Interval:
     """Return the 80 % interval, cut off below the time at 100 % of the peak."""
     likely = max(math.exp(evidence.log_s), floor_s)

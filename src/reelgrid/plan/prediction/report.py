@@ -1,17 +1,12 @@
-"""Predictions as a page that a manager can read: the answer, the doubt, the arithmetic.
-
-Not here: how the page is drawn (`page`), and the tables (`report`).
-
-Predictions as tables: one in full, several side by side.
-
-Not here: the predictions (`predict`), and how tables are drawn.
-"""
+"""Reports of predictions and of refits: tables, JSON, and a page with charts."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from reelgrid.plan.facts.hardware import Gpu
+from reelgrid.plan.prediction.calibrate import Recalibration
 from reelgrid.plan.prediction.predict import Prediction
 from reelgrid.plan.prediction.workload import Workload
 from reelgrid.plan.uncertainty import Interval
@@ -20,7 +15,7 @@ from reelgrid.report.table import Cell, Column, Table, show
 
 
 def prediction_table(workload: Workload, gpu: Gpu, num_gpus: int, answer: Prediction) -> Table:
-    """Return everything that one prediction says, and what it rests on."""
+    """Return one prediction in full, with its sources."""
     memory = answer.memory
     rows: list[tuple[Cell, ...]] = [
         _row("time", "s", answer.seconds),
@@ -28,7 +23,7 @@ def prediction_table(workload: Workload, gpu: Gpu, num_gpus: int, answer: Predic
         ("share of 16-bit peak", "", answer.share_of_peak, None),
         _row("energy of the GPUs", "Wh", answer.wh),
         _row("cost", "$", answer.usd),
-        ("memory a GPU", "GiB", memory.total_gib, None),
+        ("memory per GPU", "GiB", memory.total_gib, None),
         ("  of weights", "GiB", memory.weights_gib, None),
         ("  of activations", "GiB", memory.activations_gib, None),
         ("  of the decoder", "GiB", memory.decoder_gib, None),
@@ -40,7 +35,7 @@ def prediction_table(workload: Workload, gpu: Gpu, num_gpus: int, answer: Predic
         f"about {_duration(answer.seconds.likely)}",
         columns=("what", "unit", "likely", "80 % interval"),
         rows=rows,
-        note="Rests on: " + "\n          ".join(answer.basis),
+        note="Sources: " + "\n         ".join(answer.basis),
     )
 
 
@@ -53,15 +48,15 @@ def _row(what: str, unit: str, interval: Interval | None) -> tuple[Cell, ...]:
 def comparison_table(
     workload: Workload, num_gpus: int, answers: Sequence[tuple[Gpu, Prediction]]
 ) -> Table:
-    """Return predictions of one workload on several kinds of GPU, a line each."""
+    """Return predictions of one workload on several kinds of GPU, one line each."""
     columns = (
         "GPU", Column(title="time", unit="s"), Column(title="80 %", unit="s"),
         Column(title="minutes per GPU-hour"), Column(title="of peak"),
         Column(title="memory", unit="GiB"), "fits", Column(title="energy", unit="Wh"),
-        Column(title="cost", unit="$"), Column(title="80 %", unit="$"), "rests on",
+        Column(title="cost", unit="$"), Column(title="80 %", unit="$"), "source",
     )  # fmt: skip
     rows = [_cells(gpu, answer) for gpu, answer in answers]
-    note = "Everything that each line rests on: --json."
+    note = "All sources of each line: --json."
     title = f"{title_of(workload)}, {num_gpus} GPUs each" if num_gpus > 1 else title_of(workload)
     return Table(title=title, columns=columns, rows=rows, note=note)
 
@@ -78,8 +73,76 @@ def _cells(gpu: Gpu, answer: Prediction) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
+def as_json(workload: Workload, gpu: Gpu, num_gpus: int, answer: Prediction) -> dict[str, Any]:
+    """Return one prediction as JSON: the workload, the GPU, and the fields of `Prediction`."""
+    return {
+        "model": workload.model.name,
+        "size": str(workload.size),
+        "num_frames": workload.num_frames,
+        "num_steps": workload.num_steps,
+        "forwards_per_step": workload.forwards_per_step,
+        "num_images": workload.num_images,
+        "gpu": gpu.name,
+        "num_gpus": num_gpus,
+        "flops": workload.flops,
+        **asdict(answer),
+    }
+
+
+def recalibration_table(found: Recalibration) -> Table:
+    """Return the cross-validated errors of a refit, before and after."""
+    columns = (
+        "observations",
+        "number",
+        "median error",
+        "90th percentile",
+        "within 80 % interval",
+        "bias",
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (name, each.count, *map(_percent, (each.median, each.p90, each.coverage, each.bias)))
+        for name, each in found.errors_by_case.items()
+    ]
+    note = (
+        "Relative errors of the likely time. Before: a fit without your measurements. After: a fit "
+        "without your measurements of the same model on the same GPU."
+    )
+    if not found.after:
+        note += " For an error after, measure a second model or GPU."
+    return Table(
+        title=f"Refit with {len(found.own)} own observations", columns=columns, rows=rows, note=note
+    )
+
+
+def recalibration_as_json(found: Recalibration, path: Path | None) -> dict[str, Any]:
+    """Return a refit as JSON: `errors` by group, `observations` of the user, and the `file`."""
+    after = {guess.observation.name: guess.relative_error for guess in found.after}
+    return {
+        "date": found.calibration.date,
+        "file": None if path is None else str(path),
+        "errors": {name: asdict(each) for name, each in found.errors_by_case.items()},
+        "observations": [
+            {
+                "model": guess.observation.workload.model.name,
+                "gpu": guess.observation.stack.gpu.name,
+                "size": str(guess.observation.workload.size),
+                "num_frames": guess.observation.workload.num_frames,
+                "num_steps": guess.observation.workload.num_steps,
+                "seconds": guess.observation.seconds,
+                "relative_error_before": guess.relative_error,
+                "relative_error_after": after.get(guess.observation.name),
+            }
+            for guess in found.before
+        ],
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
 def title_of(workload: Workload) -> str:
-    """Return what is made, in words."""
+    """Return the workload in words."""
     frames = f" x {workload.num_frames}" if workload.model.kind == "video" else ""
     batch = f", batch {workload.num_images}" if workload.num_images > 1 else ""
     return (
@@ -89,7 +152,7 @@ def title_of(workload: Workload) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time span as people write it."""
+    """Return a time in the unit that suits it."""
     if seconds < 100:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
@@ -110,10 +173,10 @@ def write_prediction_page(
 
     Args:
         path: The file, overwritten.
-        workload: What is made.
+        workload: What is generated.
         num_gpus: GPUs that share one generation.
-        answers: The kinds of GPU and what was predicted of each, at least one.
-        origin: The command that made it.
+        answers: The kinds of GPU with their predictions, at least one.
+        origin: The command that wrote it.
 
     Raises:
         RequestError: The folder is not there, or Plotly is not installed.
@@ -125,7 +188,7 @@ def write_prediction_page(
         answer=_sentence(gpu, num_gpus, best),
         key_figures=_key_figures(best),
         sections=(
-            Section(title="How sure", parts=(_chart(answers), *_doubts(answers))),
+            Section(title="Uncertainty", parts=(_chart(answers), *_sources(answers))),
             Section(
                 title="The figures",
                 parts=(
@@ -146,7 +209,7 @@ def _sentence(gpu: Gpu, num_gpus: int, best: Prediction) -> str:
         f"It takes about {show(seconds.likely)} s on {num_gpus} x {gpu.name}; "
         f"with 80 % confidence {show(seconds.low)} to {show(seconds.high)} s."
     )
-    return f"{first} This rests on: {best.basis[0]}."
+    return f"{first} Source: {best.basis[0]}."
 
 
 def _key_figures(best: Prediction) -> tuple[KeyFigure, ...]:
@@ -197,6 +260,6 @@ def _chart(answers: GpuPredictions) -> Chart:
     )
 
 
-def _doubts(answers: GpuPredictions) -> tuple[str, ...]:
-    """Return what each prediction rests on, in words."""
+def _sources(answers: GpuPredictions) -> tuple[str, ...]:
+    """Return the sources of each prediction in words."""
     return tuple(f"{gpu.name}: {'; '.join(answer.basis)}." for gpu, answer in answers)

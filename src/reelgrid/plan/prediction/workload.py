@@ -1,10 +1,6 @@
-"""What is made: a model, a size, frames and steps, with the model's defaults filled in.
+"""Workload of one generation (model, size, frames, steps, passes), and its FLOPs by formula.
 
-Not here: on what it is made (`hardware`) and what that takes (`predict`).
-
-FLOPs of a generation by formula, a multiply-add counted as two, as GPUs' peak rates are.
-
-One forward of `N` layers of width `d` over `L` tokens of video and `m` of text, with `P` weights
+A multiply-add counts as two FLOPs, as in the peak rates of GPUs. One forward of `N` layers of width `d` over `L` tokens of video and `m` of text, with `P` weights
 that each token is multiplied with:
 
     joint    2 P (L + m) + 4 (L + m)^2 d N
@@ -12,17 +8,16 @@ that each token is multiplied with:
     linear   2 P L + 4 L d^2 N / heads + 4 L m d N     (linear attention, arXiv:2410.10629)
 
 Two matrix products of `2 L^2 d` each make an attention, as in arXiv:2001.08361 section 2.1 for the
-causal case. Left out: codec, text encoder, modulation, normalisation; they count below about four
-steps. Not here: how fast it goes (`calibration`).
+causal case. Codec, text encoder, modulation and normalisation are left out; they matter below about
+four steps.
 """
 
 import math
 from dataclasses import dataclass
 
-from reelgrid.catalog import ModelCard
 from reelgrid.errors import RequestError
-from reelgrid.plan.facts.architectures import Architecture, find_architecture
-from reelgrid.spec import MAX_FPS, MAX_STEPS, Request, Size
+from reelgrid.plan.facts.architectures import Architecture
+from reelgrid.spec import MAX_FPS, MAX_STEPS, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +25,8 @@ class ForwardFlops:
     """FLOPs of one forward of one clip.
 
     Attributes:
-        linear: Of matrix products with weights.
-        attention: Of attention, the products of activations with each other.
+        linear: FLOPs of matrix products with weights.
+        attention: FLOPs of attention, the products of activations with each other.
     """
 
     linear: float
@@ -39,7 +34,7 @@ class ForwardFlops:
 
     @property
     def total(self) -> float:
-        """All of them."""
+        """FLOPs of both."""
         return self.linear + self.attention
 
 
@@ -64,16 +59,16 @@ MAX_IMAGES = 1_024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One generation: what is made, by which model, in how many passes.
+    """One generation: the model, the size and number of frames, and the number of passes.
 
     Attributes:
         model: The model's architecture.
         size: Width and height in pixels.
         num_frames: Frames of the clip; 1 for an image.
         num_steps: Denoising steps, 1 to 1,000.
-        forwards_per_step: Passes through the network a step; 2 with guidance.
-        fps: Frames a second of the finished clip.
-        num_images: Clips or images made in one batch.
+        forwards_per_step: Passes through the network per step; 2 with guidance.
+        fps: Frames per second of the finished clip.
+        num_images: Clips or images in one batch.
     """
 
     model: Architecture
@@ -98,7 +93,7 @@ class Workload:
 
     @property
     def clip_s(self) -> float:
-        """Seconds of video that are made, all clips of the batch together; 0 for images."""
+        """Seconds of video, all clips of the batch together; 0 for images."""
         return 0.0 if self.model.kind == "image" else self.num_frames / self.fps * self.num_images
 
     @property
@@ -147,29 +142,6 @@ def check_supported(workload: Workload) -> None:
     """
     _check_size(workload.model, workload.size)
     _check_frames(workload.model, workload.num_frames)
-
-
-def workload_of_request(card: ModelCard, request: Request) -> Workload:
-    """Return the workload of a request to a model of the catalogue.
-
-    Args:
-        card: The model; its architecture has to be known.
-        request: What is wanted; the card's defaults are filled in.
-
-    Raises:
-        RequestError: The architecture is unknown, or the card refuses the request.
-    """
-    model = find_architecture(card.name)
-    whole = card.complete(request)
-    forwards = model.forwards_per_step if whole.guidance_scale > 1 else 1
-    return Workload(
-        model=model,
-        size=whole.size,
-        num_frames=whole.num_frames,
-        num_steps=whole.num_steps,
-        forwards_per_step=forwards,
-        fps=whole.fps,
-    )
 
 
 def _check_size(model: Architecture, size: Size) -> None:

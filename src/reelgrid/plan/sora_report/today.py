@@ -12,6 +12,7 @@ from reelgrid.plan.demand.pools import gpus_needed
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
+from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.predict import predict
 from reelgrid.plan.prediction.workload import workload_of
 from reelgrid.plan.sora_report import calculation
@@ -81,7 +82,12 @@ def predicted(
 def _predicted(name: str, gpu: Gpu, facts: Facts) -> ModelToday:
     model = find_architecture(name, facts.architectures)
     workload = workload_of(model)
-    prediction = predict(workload, gpu, measurements=facts.measurements)
+    prediction = predict(
+        workload,
+        gpu,
+        measurements=facts.measurements,
+        calibration=read_calibration(facts.calibration_file),
+    )
     assert prediction.minutes_per_gpu_hour is not None  # the models are of video
     return _today(
         model.name,
