@@ -26,12 +26,12 @@ PLACES = [("p", "a"), ("p", "b"), ("q", "a")]
 
 offers_drawn = st.lists(
     st.builds(
-        lambda gpu, place, count, cents, hazard, lease, trusted: Offer(
+        lambda gpu, provider_zone, count, cents, hazard, lease, trusted: Offer(
             gpu=gpu,
             count=count * lease,
             usd_per_h=cents / 100,
-            provider=place[0],
-            zone=place[1],
+            provider=provider_zone[0],
+            zone=provider_zone[1],
             startup_s=600.0,
             hazard_per_h=hazard,
             is_trusted=trusted,
@@ -151,8 +151,8 @@ def test_two_workloads_cost_what_trying_all_choices_finds(offers, limits, first,
         return all(rest <= 1e-9 for rest in wanted)
 
     workloads = [
-        workload(name, minutes, {gpu: pair[place] for gpu, pair in rates.items()})
-        for place, (name, minutes) in enumerate([("drafts", first), ("finals", second)])
+        workload(name, minutes, {gpu: pair[provider_zone] for gpu, pair in rates.items()})
+        for provider_zone, (name, minutes) in enumerate([("drafts", first), ("finals", second)])
     ]
     posed = problem(offers, *workloads, limits=limits, lease=LEASE)
     agree(cheapest_leases(posed, EXACT), cheapest_by_trying_all(offers, limits, is_enough))
@@ -187,7 +187,7 @@ def test_more_is_never_dearer_and_stricter_never_cheaper(offers, limits, minutes
     asked = workload(minutes_per_h=minutes, trusted_share=0.3)
     now = cost(problem(offers, asked, limits=limits))
     more = data.draw(offers_drawn)
-    groups = {(each.gpu, each.place) for each in offers}
+    groups = {(each.gpu, each.provider_zone) for each in offers}
     # A new group brings the duty to survive its own loss, which not taking it fulfils.
     assert cost(problem([*offers, *more], asked, limits=limits)) <= now * (1 + 1e-9), groups
     index = data.draw(st.integers(0, len(offers) - 1))

@@ -1,11 +1,7 @@
-"""What GPUs are wanted for: workloads at peak, promises, trust, limits; one TOML or JSON file.
+"""What leased GPUs are for: workloads at peak, promises, trust and limits; a TOML or JSON file.
 
-Not here: what is on offer (`offer`), and how a demand of platforms becomes a peak (`model`).
-
-A scenario's demand, its likely values, as an order for GPUs: so that offers can be taken for it.
-
-Promises, trust, caps and the loss of a zone are the order's own (`demand`): what a scenario does not
-say, the order's defaults do. Not here: intervals of the demand (`model`).
+A scenario of `plan demand` is such a file too: its likely values at peak, with the defaults for
+promises, trust and limits, which a scenario does not have.
 """
 
 from collections.abc import Mapping
@@ -21,6 +17,7 @@ from reelgrid.plan.facts.hardware import find_gpu
 from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario import Platform, Scenario, read_scenario
 from reelgrid.spec import Size
+from reelgrid.units import HOURS_PER_DAY
 from reelgrid.user_files import FieldError, Location, find_at, parse, read_json, read_toml
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -43,7 +40,7 @@ class PeakWorkload:
         fps: Frames a second; the model's own where none are given.
         num_steps: Denoising steps; the model's own where none are given.
         forwards_per_step: Passes through the network a step; 2 with guidance.
-        within_s: A clip is made within this time once begun; none is no promise.
+        within_s: A clip is made within this time once begun; `None` is no promise.
         trusted_share: Of the minutes, made on trusted GPUs.
         gpus_per_clip: How many GPUs of one lease may work on one clip.
         minutes_per_gpu_hour: What the user has measured, by kind of GPU, in place of predictions.
@@ -75,8 +72,8 @@ class LeaseTerms:
     Attributes:
         hours: How long they are wanted; what begins a lease is spread over it.
         load_s: To load the model on a machine that is ready.
-        checkpoint_every_s: Work between two saves is lost with a GPU that goes without notice.
-        checkpoint_s: A notice at least this long suffices to save.
+        checkpoint_every_s: Work since the last checkpoint is lost with a GPU that goes without notice.
+        checkpoint_s: A notice at least this long suffices for a checkpoint.
         utilisation: Busy share of the GPUs at peak: the rest keeps queues short.
     """
 
@@ -108,12 +105,12 @@ class LeaseLimits:
     spare_share: Annotated[float, Field(ge=0, le=10)] = 0.0
 
     def provider_cap(self, provider: str) -> int | None:
-        """Return how many GPUs may be of a provider; none is any number."""
+        """Return how many GPUs may be of a provider; `None` is no limit."""
         return self.providers.get(provider, self.gpus_per_provider)
 
-    def zone_cap(self, place: str) -> int | None:
-        """Return how many GPUs may be in a zone, named `provider/zone`; none is any number."""
-        return self.zones.get(place, self.gpus_per_zone)
+    def zone_cap(self, provider_zone: str) -> int | None:
+        """Return how many GPUs may be in a zone, named `provider/zone`; `None` is no limit."""
+        return self.zones.get(provider_zone, self.gpus_per_zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,20 +154,17 @@ def read_lease_demand(path: Path, facts: Facts | None = None) -> LeaseDemand:
     return demand
 
 
-def _check_names(demand: LeaseDemand, place: Location, facts: Facts) -> None:
+def _check_names(demand: LeaseDemand, location: Location, facts: Facts) -> None:
     """Refuse a model or GPU that is not known."""
     for index, workload in enumerate(demand.workloads):
-        find_at(place / index / "model", find_architecture, workload.model, facts.architectures)
+        find_at(location / index / "model", find_architecture, workload.model, facts.architectures)
         for gpu in workload.minutes_per_gpu_hour:
-            rate = place / index / "minutes_per_gpu_hour" / gpu
+            rate = location / index / "minutes_per_gpu_hour" / gpu
             find_at(rate, find_gpu, gpu, facts.hardware)
 
 
-HOURS_A_DAY = 24
-
-
 def read_demand(path: Path, facts: Facts) -> LeaseDemand:
-    """Return the order of a file: an order of its own, or a scenario, told by `[[platforms]]`.
+    """Return the demand of a file: of its own kind, or a scenario, recognised by `[[platforms]]`.
 
     Raises:
         RequestError: It is neither, or a model of it has no known architecture.
@@ -181,14 +175,14 @@ def read_demand(path: Path, facts: Facts) -> LeaseDemand:
 
 
 def lease_demand_of(scenario: Scenario, facts: Facts) -> LeaseDemand:
-    """Return what a scenario wants at its peak, all inputs at their likely values.
+    """Return the demand of a scenario at its peak, all inputs at their likely values.
 
     Raises:
         RequestError: A model has no known architecture: its need of memory has to be known.
     """
     served = throughputs(scenario, facts)
     workloads = [
-        _job(scenario, (i, j), facts, _rates_given(scenario, (i, j), served))
+        _workload(scenario, (i, j), facts, _rates_given(scenario, (i, j), served))
         for i, platform in enumerate(scenario.platforms)
         for j in range(len(platform.clips))
     ]
@@ -203,13 +197,13 @@ def _rates_given(
     return {one.gpu.name: one.likely_rate for one in each if isinstance(one.speed, GivenSpeed)}
 
 
-def _job(
+def _workload(
     scenario: Scenario, which: tuple[int, int], facts: Facts, rates_given: dict[str, float]
 ) -> PeakWorkload:
     i, j = which
     platform, clip = scenario.platforms[i], scenario.platforms[i].clips[j]
-    place = scenario.location / "platforms" / i / "clips" / j / "model"
-    model = find_at(place, find_architecture, clip.model, facts.architectures)
+    location = scenario.location / "platforms" / i / "clips" / j / "model"
+    model = find_at(location, find_architecture, clip.model, facts.architectures)
     fps = clip.fps or model.fps
     shares = sum(each.share.likely for each in platform.clips)
     peak = peak_to_mean(platform)
@@ -223,7 +217,7 @@ def _job(
     return PeakWorkload(
         name=f"{platform.name} {j + 1}: {clip.model}",
         model=clip.model,
-        minutes_per_h=minutes_per_day * peak / HOURS_A_DAY,
+        minutes_per_h=minutes_per_day * peak / HOURS_PER_DAY,
         mean_to_peak=1 / peak,
         size=clip.size,
         num_frames=max(2, round(clip.clip_s.likely * fps)) if clip.clip_s else None,

@@ -1,14 +1,14 @@
-"""What an hour of a lease yields and costs: start-up, loading, losses and lost work included.
+"""What an hour of a lease yields and costs, with start-ups, loading, losses and lost work.
 
 A slot is a GPU that is leased, lost, leased again and so on. A lease starts for `s`, loads for `l`
-and lives for an exponential time with hazard `h`. Work is saved every `τ`; what is not saved is
-lost with the GPU, unless a notice leaves time to save. So one cycle of a slot lasts `1/h + s` and
-keeps the work
+and lives for an exponential time with hazard `h`. A checkpoint is saved every `τ`; later work is
+lost with the GPU, unless a notice leaves time for one more. So one cycle of a slot lasts `1/h + s`
+and keeps the work
 
-    without notice   e^(-h l) τ / (e^(hτ) - 1)      as whole intervals between saves
+    without notice   e^(-h l) τ / (e^(hτ) - 1)      as whole intervals between checkpoints
     with notice      e^(-h l) / h
 
-of which the first is about `1/h - l - τ/2` where losses are rare. Not here: which to take (`solve`).
+of which the first is about `1/h - l - τ/2` where losses are rare.
 """
 
 import math
@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 from reelgrid.plan.offers.demand import LeaseTerms
 from reelgrid.plan.offers.offer import Offer
-
-HOUR_S = 3600.0
+from reelgrid.units import SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Yield:
-    """One GPU of an offer, held for the time that the order wants it.
+    """One GPU of an offer, held for the time that the demand states.
 
     Attributes:
         working_share: Of the time, spent on work that counts.
@@ -40,7 +39,7 @@ class Yield:
 
 def lease_yield(offer: Offer, lease: LeaseTerms) -> Yield:
     """Return what one GPU of an offer yields and costs; the formula is in the module's docstring."""
-    start_h, load_h = offer.startup_s / HOUR_S, lease.load_s / HOUR_S
+    start_h, load_h = offer.startup_s / SECONDS_PER_HOUR, lease.load_s / SECONDS_PER_HOUR
     hazard = offer.hazard_per_h
     billed_start_h = start_h if offer.is_startup_billed else 0.0
     cycle = 1 + hazard * start_h  # of a slot, in mean lifetimes
@@ -59,8 +58,8 @@ def _kept_share(offer: Offer, lease: LeaseTerms) -> float:
     hazard = offer.hazard_per_h
     if hazard == 0:
         return 1.0
-    loaded = math.exp(-min(700.0, hazard * lease.load_s / HOUR_S))
-    losses_per_save = hazard * lease.checkpoint_every_s / HOUR_S
-    if offer.notice_s >= lease.checkpoint_s or losses_per_save < 1e-12:
+    loaded = math.exp(-min(700.0, hazard * lease.load_s / SECONDS_PER_HOUR))
+    losses_per_interval = hazard * lease.checkpoint_every_s / SECONDS_PER_HOUR
+    if offer.notice_s >= lease.checkpoint_s or losses_per_interval < 1e-12:
         return loaded
-    return loaded * losses_per_save / math.expm1(min(700.0, losses_per_save))
+    return loaded * losses_per_interval / math.expm1(min(700.0, losses_per_interval))

@@ -91,7 +91,7 @@ class Problem:
 
 def failure_group(offer: Offer) -> FailureGroup:
     """Return the group that an offer fails with."""
-    return FailureGroup(offer.gpu, offer.place)
+    return FailureGroup(offer.gpu, offer.provider_zone)
 
 
 class LeaseColumn(NamedTuple):
@@ -235,9 +235,15 @@ def _add_caps(rows: MilpRows, problem: Problem) -> None:
         cap = limits.provider_cap(provider)
         own = [i for i, offer in enumerate(problem.offers) if offer.provider == provider]
         _add_cap(rows, problem.offers, Constraint("provider", provider), own, cap)
-    for place in dict.fromkeys(offer.place for offer in problem.offers):
-        own = [i for i, offer in enumerate(problem.offers) if offer.place == place]
-        _add_cap(rows, problem.offers, Constraint("zone", place), own, limits.zone_cap(place))
+    for provider_zone in dict.fromkeys(offer.provider_zone for offer in problem.offers):
+        own = [i for i, offer in enumerate(problem.offers) if offer.provider_zone == provider_zone]
+        _add_cap(
+            rows,
+            problem.offers,
+            Constraint("zone", provider_zone),
+            own,
+            limits.zone_cap(provider_zone),
+        )
 
 
 def _add_cap(

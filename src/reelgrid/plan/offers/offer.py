@@ -73,14 +73,14 @@ class Offer:
         return self.count // self.gpus_per_lease
 
     @property
-    def place(self) -> str:
+    def provider_zone(self) -> str:
         """Provider and zone, as limits name them: `akash/us-west`."""
         return f"{self.provider}/{self.zone}"
 
     @property
     def name(self) -> str:
         """Kind, provider and zone."""
-        return f"{self.gpu} at {self.place}"
+        return f"{self.gpu} at {self.provider_zone}"
 
 
 def read_offers(path: Path, hardware: Mapping[str, Gpu] | None = None) -> tuple[Offer, ...]:

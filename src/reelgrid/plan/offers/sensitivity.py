@@ -133,7 +133,7 @@ def _relaxations(problem: Problem, plan: LeasePlan) -> Iterator[_Relaxation]:
         yield from _of_workload(problem, workload)
     yield from _of_shares(problem, demand.limits)
     yield from _of_caps(problem, "provider", [offer.provider for offer in problem.offers])
-    yield from _of_caps(problem, "zone", [offer.place for offer in problem.offers])
+    yield from _of_caps(problem, "zone", [offer.provider_zone for offer in problem.offers])
     yield from _of_counts(problem, plan)
 
 

@@ -306,11 +306,11 @@ class _Greedy:
             for each, count in zip(self.problem.offers, self.leases, strict=True)
         ]
         of_provider = sum(gpus for each, gpus in held if each.provider == offer.provider)
-        of_zone = sum(gpus for each, gpus in held if each.place == offer.place)
+        of_zone = sum(gpus for each, gpus in held if each.provider_zone == offer.provider_zone)
         return (
             self.leases[index] < offer.num_leases
             and _fits(of_provider + offer.gpus_per_lease, limits.provider_cap(offer.provider))
-            and _fits(of_zone + offer.gpus_per_lease, limits.zone_cap(offer.place))
+            and _fits(of_zone + offer.gpus_per_lease, limits.zone_cap(offer.provider_zone))
         )
 
 
