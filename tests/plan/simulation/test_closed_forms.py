@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reelgrid.plan.demand import queueing as planned
+from reelgrid.plan.demand.queueing import mgc_mean_wait_s, mgc_wait_exceeds
 from reelgrid.plan.simulation.experiment import FOREVER_US, US
 from reelgrid.plan.simulation.run import compare
 from reelgrid.plan.simulation.statistics import over_runs, summarize
@@ -42,7 +42,7 @@ def test_exponential_jobs_wait_as_erlang_says(num_servers, share, hours, engine)
 def test_constant_jobs_on_one_node_wait_as_pollaczek_and_khinchine_say(share):
     found = figures(queueing(1, share, work="constant", hours=2_000))
     assert found["wait_mean_s"].contains(oracles.mg1_mean_wait_s(share, 60, 0))
-    assert found["wait_mean_s"].contains(planned.md1_mean_wait_s(share / 60, 60.0))
+    assert found["wait_mean_s"].contains(mgc_mean_wait_s(1, share / 60, 60.0, 0.0))
 
 
 def test_log_normal_jobs_on_one_node_wait_as_pollaczek_and_khinchine_say():
@@ -55,8 +55,12 @@ def test_log_normal_jobs_on_one_node_wait_as_pollaczek_and_khinchine_say():
 def test_the_planner_s_queueing_formulas_agree_with_the_simulation():
     found = figures(queueing(20, 0.9, hours=100))
     rate = 20 * 0.9 / 60
-    assert found["wait_mean_s"].contains(planned.mmc_mean_wait_s(20, rate, 60.0))
-    assert found["wait_p95_s"].contains(planned.mmc_wait_quantile(0.95, 20, rate, 60.0))
+    assert found["wait_mean_s"].contains(mgc_mean_wait_s(20, rate, 60.0, 1.0))
+    p95 = found["wait_p95_s"]
+    assert p95.low is not None
+    assert p95.high is not None
+    sooner, later = (mgc_wait_exceeds(s, 20, rate, 60.0, 1.0) for s in (p95.low, p95.high))
+    assert later <= 0.05 <= sooner
 
 
 def test_the_intervals_of_batches_hold_the_truth_about_as_often_as_they_say():

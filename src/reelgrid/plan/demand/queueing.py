@@ -1,12 +1,11 @@
-"""Waiting before many alike servers: closed forms, and approximations for jobs of unlike sizes.
+"""Waiting times in a queue with many equal servers (M/G/c), and the servers that a promise takes.
 
-Jobs arrive at random (Poisson) and are served in their order by whichever server is free. All
-functions take numbers or arrays, and stay exact to about ten digits up to millions of servers.
-Not here: fleets that lose nodes, classes of priority and demand that changes within the hour,
-which `simulation` plays through.
+Jobs arrive at random (Poisson) and are served first come, first served. All functions take numbers
+or arrays, and keep about ten digits up to millions of servers. Lost nodes, priorities and demand
+that changes within the hour need `simulation`.
 
 `num_servers` is c, `rate_per_s` the arrivals a second, `mean_s` the mean time of a job on a
-server, `cv2` the squared coefficient of variation of that time: 0 for alike jobs, 1 for
+server, `cv2` the squared coefficient of variation of that time: 0 for equal jobs, 1 for
 exponential ones. `load` is their product in servers: rate_per_s * mean_s, below c.
 """
 
@@ -49,55 +48,20 @@ def erlang_c(num_servers: Numbers, load: Numbers) -> Numbers:
     return _number(np.where(spare > 0, waiting, 1.0))
 
 
-def mmc_mean_wait_s(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) -> Numbers:
-    """Return the mean wait in M/M/c, of all jobs: C / (c/S - rate); infinite where it grows."""
-    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
-    return _number(_mmc_mean_wait_s(waiting, num_servers, rate_per_s, mean_s))
-
-
-def mmc_wait_quantile(
-    share: float, num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers
-) -> Numbers:
-    """Return the wait in seconds that `share` of the jobs stay below, in M/M/c.
-
-    P(W > t) = C exp(-(c/S - rate) t): exact.
-    """
-    waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
-    return _exponential_quantile(share, waiting, mmc_mean_wait_s(num_servers, rate_per_s, mean_s))
-
-
-def md1_mean_wait_s(rate_per_s: Numbers, mean_s: Numbers) -> Numbers:
-    """Return the mean wait before one server and alike jobs: rho S / 2(1 - rho).
-
-    Pollaczek 1930, Khinchin 1932, with cv2 = 0.
-    """
-    rho = np.multiply(rate_per_s, mean_s)
-    with np.errstate(divide="ignore"):
-        wait_s = rho * mean_s / (2 * (1 - rho))
-    return _number(np.where(rho < 1, wait_s, np.inf))
-
-
-def mdc_mean_wait_s(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) -> Numbers:
-    """Return about the mean wait before c servers and alike jobs (M/D/c).
-
-    Cosmetatos 1976, "Some approximate equilibrium results for the multi-server queue (M/G/r)":
-    half the wait in M/M/c, times 1 + gamma; gamma capped at 0.24 as in Whitt 1993,
-    "Approximations for the GI/G/m queue", equation 2.17. Exact for one server.
-    """
-    exponential_s = mmc_mean_wait_s(num_servers, rate_per_s, mean_s)
-    return _number(_alike_share(num_servers, rate_per_s, mean_s) * exponential_s)
-
-
 def mgc_mean_wait_s(
     num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers
 ) -> Numbers:
-    """Return about the mean wait before c servers and jobs of unlike sizes (M/G/c).
+    """Return approximately the mean wait in M/G/c; infinite where the queue grows.
 
     For cv2 up to 1 the interpolation of Kimura 1986, "A two-moment approximation for the mean
     waiting time in the GI/G/s queue", between M/D/c and M/M/c:
     (1 + cv2) / (2 cv2 / W(M/M/c) + (1 - cv2) / W(M/D/c)); beyond, where it does not hold, Lee and
     Longton 1959 (Allen and Cunneen's with random arrivals): (1 + cv2) / 2 * W(M/M/c). Exact for
     one server, for exponential jobs, and as the servers fill up.
+
+    W(M/M/c) = C / (c/S - rate), C from `erlang_c`. W(M/D/c) is half of that times 1 + gamma
+    (Cosmetatos 1976, "Some approximate equilibrium results for the multi-server queue (M/G/r)"),
+    gamma capped at 0.24 as in Whitt 1993, "Approximations for the GI/G/m queue", equation 2.17.
     """
     return _number(_waits(num_servers, rate_per_s, mean_s, cv2)[1])
 
@@ -105,7 +69,7 @@ def mgc_mean_wait_s(
 def mgc_wait_exceeds(
     wait_s: Numbers, num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers
 ) -> Numbers:
-    """Return about the share of jobs that wait longer than `wait_s`, in M/G/c.
+    """Return approximately the share of jobs that wait longer than `wait_s`, in M/G/c.
 
     Erlang's C wait at all, whatever the sizes (Whitt 1993, section 4, "nearly insensitive"), and
     those wait an exponential time whose mean makes `mgc_mean_wait_s` come out.
@@ -115,17 +79,6 @@ def mgc_wait_exceeds(
         exceeding = waiting * np.exp(-np.multiply(wait_s, waiting) / mean_wait_s)
     exceeding = np.where(np.isinf(mean_wait_s), 1.0, exceeding)
     return _number(np.where(np.equal(mean_wait_s, 0.0), 0.0, exceeding))
-
-
-def mgc_wait_quantile(
-    share: float, num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers, cv2: Numbers
-) -> Numbers:
-    """Return about the wait in seconds that `share` of the jobs stay below, in M/G/c.
-
-    From `mgc_wait_exceeds`; with cv2 = 1 it is `mmc_wait_quantile`.
-    """
-    waiting, mean_wait_s = _waits(num_servers, rate_per_s, mean_s, cv2)
-    return _exponential_quantile(share, waiting, mean_wait_s)
 
 
 def servers_for_promise(
@@ -176,10 +129,10 @@ def _waits(
     """Return the share of jobs that wait, and the mean wait of all."""
     waiting = erlang_c(num_servers, np.multiply(rate_per_s, mean_s))
     exponential_s = _mmc_mean_wait_s(waiting, num_servers, rate_per_s, mean_s)
-    alike_s = _alike_share(num_servers, rate_per_s, mean_s) * exponential_s
+    equal_s = _equal_jobs_share(num_servers, rate_per_s, mean_s) * exponential_s
     cv2 = np.asarray(cv2, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        between_s = (1 + cv2) / (2 * cv2 / exponential_s + (1 - cv2) / alike_s)
+        between_s = (1 + cv2) / (2 * cv2 / exponential_s + (1 - cv2) / equal_s)
     beyond_s = (1 + cv2) / 2 * exponential_s
     wait_s = np.where(cv2 < 1, between_s, beyond_s)
     return waiting, np.where(exponential_s == 0, 0.0, wait_s)
@@ -194,20 +147,14 @@ def _mmc_mean_wait_s(
     return np.where(spare > 0, wait_s, np.inf)
 
 
-def _alike_share(num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers) -> NDArray[np.float64]:
-    """Return the mean wait of alike jobs over that of exponential ones."""
+def _equal_jobs_share(
+    num_servers: Numbers, rate_per_s: Numbers, mean_s: Numbers
+) -> NDArray[np.float64]:
+    """Return the mean wait of equal jobs over that of exponential ones."""
     servers = np.asarray(num_servers, dtype=np.float64)
     rho = np.multiply(rate_per_s, mean_s) / servers
     gamma = (1 - rho) * (servers - 1) * (np.sqrt(4 + 5 * servers) - 2) / (16 * rho * servers)
     return np.asarray((1 + np.clip(gamma, 0, _MAX_GAMMA)) / 2)
-
-
-def _exponential_quantile(share: float, waiting: Numbers, mean_wait_s: Numbers) -> Numbers:
-    """Return the quantile where `waiting` wait at all, an exponential time each."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        wait_s = np.asarray(mean_wait_s) / waiting * np.log(np.asarray(waiting) / (1 - share))
-    wait_s = np.where(np.isinf(mean_wait_s), np.inf, wait_s)
-    return _number(np.where(np.asarray(waiting) <= 1 - share, 0.0, wait_s))
 
 
 def _poisson_pmf(count: Numbers, mean: Numbers) -> Numbers:
@@ -243,6 +190,6 @@ def _stirling_error(count: Numbers) -> NDArray[np.float64]:
 
 
 def _number(values: NDArray[np.float64] | np.float64 | float) -> Numbers:
-    """Return a plain number where there is only one."""
+    """Return a float where the array has no dimensions."""
     array = np.asarray(values, dtype=np.float64)
     return float(array) if array.ndim == 0 else array
