@@ -1,4 +1,4 @@
-"""What the tests of the queue are given: jobs, workers, and a clock that is a row of the database."""
+"""Builders for tests of the queue: jobs, workers, and a clock that is a row of the database."""
 
 from pathlib import Path
 from typing import Any

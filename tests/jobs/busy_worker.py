@@ -1,4 +1,4 @@
-"""A process that works on a queue for a test: some of its jobs stall for longer than the lease.
+"""A worker process for a test: some of its jobs stall for longer than the lease.
 
 Not a test: `test_processes` starts it, and kills it. Each job that it finished is a line on stdout.
 """

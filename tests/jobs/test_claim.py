@@ -1,4 +1,4 @@
-"""What the statement claims is what the policy chooses, for any jobs and any worker."""
+"""The claim statement chooses what the policy chooses, for any jobs and any worker."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

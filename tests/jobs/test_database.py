@@ -1,4 +1,4 @@
-"""What becomes of a queue whose database is locked, read-only, full, gone, or killed half way."""
+"""The queue when its database is locked, read-only, full, missing, or killed half way."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What the queue counts: GPU-seconds exactly once, times, histograms; what it keeps and lets go."""
+"""Metering: GPU-seconds exactly once, counters, histograms, profiles; and what is removed when."""
 
 import math
 import statistics

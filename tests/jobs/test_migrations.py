@@ -1,4 +1,4 @@
-"""A database comes to this version from any earlier one, once, whoever starts at the same time."""
+"""Migrations: from any earlier version, once, whichever processes start at the same time."""
 
 import multiprocessing
 import sqlite3

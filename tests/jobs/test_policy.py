@@ -44,7 +44,7 @@ small_jobs = st.builds(
 
 @st.composite
 def running_jobs(draw):
-    """A job with plenty left on a worker that can run any model; whether it gives way is open."""
+    """A job with plenty left on a worker that can run any model; it may or may not yield."""
     model = draw(models)
     worker = draw(workers)
     return RunningJob(
@@ -90,7 +90,7 @@ def test_of_two_jobs_sent_together_the_shorter_goes_first(submitted_s, one_s, ot
 
 @settings(deadline=None)
 @given(lengths, lengths)
-def test_a_long_job_lets_a_short_one_pass_for_a_stretch_of_the_difference_only(short_s, more_s):
+def test_a_short_job_passes_a_long_one_within_a_multiple_of_the_difference_only(short_s, more_s):
     long_s = short_s + more_s
     long_rank = policy.rank(submitted_s=0, fair_start_s=0, estimate_s=long_s)
     head_start_s = policy.LENGTH_WEIGHT * more_s
@@ -104,7 +104,7 @@ def test_a_long_job_lets_a_short_one_pass_for_a_stretch_of_the_difference_only(s
 
 @settings(deadline=None)
 @given(seconds, lengths)
-def test_a_higher_class_goes_first_until_the_patience_of_the_lower_is_over(submitted_s, estimate_s):
+def test_a_higher_class_goes_first_until_the_delay_of_the_lower_is_over(submitted_s, estimate_s):
     for low, high in ((Priority.LOW, Priority.NORMAL), (Priority.NORMAL, Priority.HIGH)):
         waited_s = low.delay_s - high.delay_s
 
@@ -132,7 +132,7 @@ def test_a_deadline_only_ever_brings_a_job_forward(submitted_s, estimate_s, due_
     assert with_deadline <= policy.rank(**values)
 
 
-def test_a_deadline_puts_a_patient_job_to_twice_its_length_before_it():
+def test_a_deadline_moves_a_low_priority_job_to_twice_its_length_before_it():
     rank = policy.rank(
         submitted_s=0, fair_start_s=0, estimate_s=100, priority=Priority.LOW, deadline_s=1000
     )
@@ -233,7 +233,7 @@ def test_an_owner_who_sends_many_jobs_does_not_delay_one_who_sends_few(many, few
 @settings(deadline=None)
 @given(st.floats(10, 100), st.floats(1, 10))
 def test_owners_share_the_time_evenly_however_long_their_jobs_are(long_s, short_s):
-    """Until they meet on the clock of turns, a short job's lead is its stretch."""
+    """Until they meet on the fair-start clock, a short job leads by the weighted difference in length."""
     sent = [(0.0, 0, long_s, Priority.NORMAL, "wan")] * 40
     sent += [(0.0, 1, short_s, Priority.NORMAL, "wan")] * 400
     given_s = [0.0, 0.0]
@@ -289,7 +289,7 @@ def test_a_warm_model_is_worth_the_time_to_load_it_and_no_more(load_s, warm_rank
 
 @settings(deadline=None)
 @given(running_jobs(), small_jobs)
-def test_a_job_gives_way_only_if_that_costs_less_than_half_of_what_it_still_needs(running, waiting):
+def test_a_job_yields_only_if_that_costs_less_than_half_of_what_it_still_needs(running, waiting):
     if policy.should_yield(running, waiting):
         is_warm = waiting.model in running.worker.warm_models
         loading_s = 0 if is_warm else 2 * running.worker.load_s
@@ -299,7 +299,7 @@ def test_a_job_gives_way_only_if_that_costs_less_than_half_of_what_it_still_need
 
 @settings(deadline=None)
 @given(running_jobs(), small_jobs)
-def test_a_worker_whose_job_gave_way_takes_the_waiting_one_and_not_the_same_again(running, waiting):
+def test_a_worker_whose_job_yielded_takes_the_waiting_one_and_not_the_same_again(running, waiting):
     if policy.should_yield(running, waiting):
         back = WaitingJob(
             id=running.id,
@@ -313,7 +313,7 @@ def test_a_worker_whose_job_gave_way_takes_the_waiting_one_and_not_the_same_agai
 
 @settings(deadline=None)
 @given(running_jobs(), small_jobs)
-def test_no_two_jobs_give_way_to_each_other(running, waiting):
+def test_no_two_jobs_yield_to_each_other(running, waiting):
     if policy.should_yield(running, waiting):
         other = RunningJob(
             id=waiting.id,
@@ -332,7 +332,7 @@ def test_no_two_jobs_give_way_to_each_other(running, waiting):
 
 @settings(deadline=None)
 @given(st.lists(running_jobs(), max_size=20, unique_by=lambda job: job.id), small_jobs)
-def test_the_job_with_the_largest_rank_gives_way(running, waiting):
+def test_the_job_with_the_highest_rank_yields(running, waiting):
     victim = policy.choose_victim(running, waiting)
     willing = [job for job in running if policy.should_yield(job, waiting)]
     assert (victim is None) == (not willing)
@@ -350,7 +350,7 @@ def test_the_job_with_the_largest_rank_gives_way(running, waiting):
         ({"model": "ltx", "remaining_s": 600.0}, False),
     ],
 )
-def test_giving_way_by_example(changes, should_yield):
+def test_preemption_by_example(changes, should_yield):
     values = {"id": "a", "rank": 200.0, "remaining_s": 900.0, "model": "wan"} | changes
     warm = frozenset([str(values["model"])])
     worker = WorkerCapacity(memory_gib=24, warm_models=warm, load_s=100.0)

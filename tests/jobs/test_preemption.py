@@ -1,4 +1,4 @@
-"""Which running job gives way: one for each waiting job, and only when it helps."""
+"""Preemption: one running job yields for each waiting one, and only when it is worthwhile."""
 
 from reelgrid.jobs.job import Phase, StatusDetail
 from reelgrid.jobs.messages import Claim, Command, JobProgress, WorkerInfo
@@ -50,7 +50,7 @@ def test_one_short_job_makes_one_worker_yield(job_queue: SqlJobQueue) -> None:
     assert job_queue.get(short_job.id).phase is Phase.WAITING
 
 
-def test_nobody_yields_while_a_worker_is_idle(job_queue: SqlJobQueue, clock: Clock) -> None:
+def test_no_job_yields_while_a_worker_is_idle(job_queue: SqlJobQueue, clock: Clock) -> None:
     long_job = begin(job_queue, new_worker())
     assert job_queue.claim(new_worker("idle")) is None
     job_queue.submit(new_job(owner="bob"))
@@ -59,7 +59,7 @@ def test_nobody_yields_while_a_worker_is_idle(job_queue: SqlJobQueue, clock: Clo
     assert job_queue.heartbeat(long_job, JobProgress(stage="denoise", step=4)) is Command.YIELD
 
 
-def test_an_idle_worker_that_does_not_fit_helps_nobody(job_queue: SqlJobQueue) -> None:
+def test_an_idle_worker_that_does_not_fit_does_not_count(job_queue: SqlJobQueue) -> None:
     long_job = begin(job_queue, new_worker())
     assert job_queue.claim(new_worker("small", memory_gib=0.5)) is None
     job_queue.submit(new_job(owner="bob"))
@@ -79,7 +79,7 @@ def test_a_job_near_its_end_is_left_alone(job_queue: SqlJobQueue) -> None:
     assert job_queue.heartbeat(long_job, JobProgress(stage="denoise", step=391)) is Command.CONTINUE
 
 
-def test_the_mark_goes_when_the_waiting_job_does_not_wait_any_more(job_queue: SqlJobQueue) -> None:
+def test_the_mark_is_cleared_when_the_waiting_job_no_longer_waits(job_queue: SqlJobQueue) -> None:
     long_job = begin(job_queue, new_worker())
     for act in (job_queue.cancel, job_queue.delete, job_queue.pause):
         short_job = job_queue.submit(new_job(owner="bob"))

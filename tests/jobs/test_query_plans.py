@@ -1,4 +1,4 @@
-"""No statement of the daily work searches through all jobs, however many there are."""
+"""Query plans: no frequent statement scans all jobs, however many there are."""
 
 from pathlib import Path
 from typing import Any

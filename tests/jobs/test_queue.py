@@ -129,7 +129,9 @@ def _write(job_queue: SqlJobQueue, zombie: Claim, act: str) -> None:
             job_queue.release(zombie, "late")
 
 
-def test_a_late_worker_keeps_the_job_that_nobody_took(job_queue: SqlJobQueue, clock: Clock) -> None:
+def test_a_late_worker_keeps_a_job_that_was_not_claimed_meanwhile(
+    job_queue: SqlJobQueue, clock: Clock
+) -> None:
     job_queue.submit(new_job())
     taken = claim(job_queue)
     clock.move(1_000)
@@ -149,7 +151,7 @@ def test_a_clock_that_jumps_ends_leases_and_nothing_else(
     assert job_queue.finish(again, FILES).phase is Phase.COMPLETED
 
 
-def test_saving_keeps_two_states_and_names_what_may_go(job_queue: SqlJobQueue) -> None:
+def test_two_checkpoints_are_kept_and_the_blobs_of_others_are_named(job_queue: SqlJobQueue) -> None:
     job_queue.submit(new_job())
     taken = claim(job_queue)
     assert job_queue.save_checkpoint(taken, "a", 1) == ()
@@ -266,7 +268,7 @@ def test_a_job_whose_worker_dies_while_it_is_to_pause_is_paused(
     assert job_queue.get(taken.id).phase is Phase.PAUSED
 
 
-def test_a_pause_is_taken_back_before_it_is_obeyed(job_queue: SqlJobQueue) -> None:
+def test_a_pause_can_be_withdrawn_before_it_is_obeyed(job_queue: SqlJobQueue) -> None:
     job_queue.submit(new_job())
     taken = claim(job_queue)
     job_queue.pause(taken.id)
@@ -303,7 +305,7 @@ def test_a_deleted_job_is_gone(job_queue: SqlJobQueue) -> None:
 
 
 @pytest.mark.parametrize("act", ["finish", "give back", "die"])
-def test_a_running_job_that_is_deleted_is_cancelled_and_goes_with_its_worker(
+def test_a_running_job_that_is_deleted_is_cancelled_and_removed_when_its_worker_stops(
     job_queue: SqlJobQueue, clock: Clock, act: str
 ) -> None:
     job_queue.submit(new_job(webhook="https://a.b/"))
@@ -415,7 +417,7 @@ def test_an_owner_has_no_more_seconds_a_day_than_the_limit(
     job_queue.submit(new_job(estimate_s=15.0), limits=limits)
 
 
-def test_a_job_that_loses_three_workers_at_the_same_place_is_given_up(
+def test_a_job_that_loses_three_workers_at_the_same_step_fails(
     job_queue: SqlJobQueue, clock: Clock
 ) -> None:
     job_queue.submit(new_job(webhook="https://a.b/"))
@@ -432,7 +434,7 @@ def test_a_job_that_loses_three_workers_at_the_same_place_is_given_up(
     assert [entry.event for entry in job_queue.claim_outbox()] == ["video.failed"]
 
 
-def test_a_job_that_gets_further_each_time_is_never_given_up(
+def test_a_job_that_makes_progress_each_time_never_fails_for_lost_workers(
     job_queue: SqlJobQueue, clock: Clock
 ) -> None:
     job_queue.submit(new_job())
@@ -444,7 +446,7 @@ def test_a_job_that_gets_further_each_time_is_never_given_up(
     assert claim(job_queue).job.losses == 1
 
 
-def test_a_job_that_dies_in_different_places_is_given_more_chances(
+def test_a_job_that_loses_workers_at_different_steps_gets_more_attempts(
     job_queue: SqlJobQueue, clock: Clock
 ) -> None:
     job_queue.submit(new_job())
@@ -498,7 +500,7 @@ def test_out_of_memory_ends_a_job_that_no_known_worker_has_memory_for(
     assert (job.phase, job.error_code) == (Phase.FAILED, "out_of_memory")
 
 
-def test_owners_take_turns_however_many_jobs_one_of_them_sends(job_queue: SqlJobQueue) -> None:
+def test_owners_alternate_however_many_jobs_one_of_them_submits(job_queue: SqlJobQueue) -> None:
     for _ in range(5):
         job_queue.submit(new_job(owner="ann"))
     for _ in range(2):

@@ -38,7 +38,7 @@ POLICIES = st.builds(
 
 
 @given(POLICIES, SPACES)
-def test_there_is_room_exactly_if_quota_and_disk_allow_it(policy, space):
+def test_there_is_space_exactly_if_quota_and_disk_allow_it(policy, space):
     fits = space.used_bytes <= policy.quota_bytes and (
         space.free_bytes is None or space.free_bytes >= policy.min_free_bytes
     )
@@ -47,7 +47,7 @@ def test_there_is_room_exactly_if_quota_and_disk_allow_it(policy, space):
 
 
 @given(POLICIES, SPACES)
-def test_when_the_shortage_is_gone_there_is_room(policy, space):
+def test_when_the_shortage_is_freed_there_is_space(policy, space):
     freed = math.ceil(shortage_bytes(policy, space))
     used = space.used_bytes - freed
     free = None if space.free_bytes is None else space.free_bytes + freed
@@ -77,7 +77,7 @@ def test_only_old_blobs_of_no_row_and_no_live_job_are_orphans(referred, live, be
 
 
 @given(st.lists(st.integers(0, 100), max_size=20), st.integers(0, 1_000))
-def test_the_fewest_of_the_oldest_give_way(in_order, needed):
+def test_the_fewest_of_the_oldest_are_evicted(in_order, needed):
     jobs: list[Any] = [SimpleNamespace(files={"video": str(i)}) for i in range(len(in_order))]
     sizes = {str(i): size for i, size in enumerate(in_order)}
     chosen = choose_evictions(jobs, sizes, needed)
@@ -274,7 +274,7 @@ def test_jobs_without_files_are_forgotten_in_time(job_queue, clock, blobs, maint
     assert [each.id for each in job_queue.list().jobs] == [kept.id]
 
 
-def test_without_room_new_work_is_refused_with_the_reason_and_nothing_is_removed(job_queue, blobs):
+def test_without_space_new_work_is_refused_with_the_reason_and_nothing_is_removed(job_queue, blobs):
     maintenance = Maintenance(job_queue, blobs, replace(POLICY, quota_bytes=150.0))
     finished(job_queue, blobs)
     maintenance.run_once()
@@ -291,7 +291,7 @@ def test_without_room_new_work_is_refused_with_the_reason_and_nothing_is_removed
     maintenance.check_space()
 
 
-def test_a_nearly_full_disk_refuses_at_once_and_takes_again_when_it_has_room(job_queue, blobs):
+def test_a_nearly_full_disk_refuses_at_once_and_accepts_again_when_it_has_space(job_queue, blobs):
     maintenance = Maintenance(job_queue, blobs, replace(POLICY, min_free_bytes=1e9))
     free = [10**10]
     maintenance._blobs.free_bytes = lambda: free[0]  # type: ignore[method-assign]
@@ -303,7 +303,7 @@ def test_a_nearly_full_disk_refuses_at_once_and_takes_again_when_it_has_room(job
     maintenance.check_space()
 
 
-def test_the_oldest_give_way_only_where_the_operator_allows_it(job_queue, clock, blobs):
+def test_the_oldest_are_evicted_only_if_the_operator_allows_it(job_queue, clock, blobs):
     jobs = []
     for _ in range(3):
         jobs.append(finished(job_queue, blobs))

@@ -88,7 +88,7 @@ def test_a_name_that_leads_to_a_private_address_is_forbidden(monkeypatch):
         post("http://innocent.example/", b"", {})
 
 
-def test_a_name_that_changes_its_mind_is_asked_once_and_the_answer_is_what_is_used(monkeypatch):
+def test_a_name_is_resolved_once_and_that_answer_is_used(monkeypatch):
     """DNS rebinding: the second answer would be another."""
     asked = []
     with receiving() as receiver:
@@ -191,7 +191,7 @@ def test_a_server_that_answers_drop_by_drop_is_cut_off():
         thread.join()
 
 
-def test_nobody_there_is_a_failure_that_can_be_tried_again():
+def test_a_refused_connection_is_a_failure_that_can_be_retried():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(PostError) as caught:

@@ -1,7 +1,7 @@
-"""No job is lost, doubled or starved, whatever happens in whatever order: the queue against a model.
+"""Transitions: the queue against a model; no job is lost, doubled or starved in any order of events.
 
-The model is told what the queue was asked and keeps only what follows from the legal moves: the phase
-of every job, and which claim of it is the living one.
+The model is told what the queue was asked and keeps only what follows from the legal transitions: the phase
+of every job, and which claim of it is valid.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Known:
     saved: str | None = None
 
 
-class DeskMachine(RuleBasedStateMachine):
+class QueueMachine(RuleBasedStateMachine):
     job_queue: SqlJobQueue
     clock: Clock
     claims: Bundle[Claim] = Bundle("claims")
@@ -54,7 +54,7 @@ class DeskMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        empty(self.job_queue, max_losses=1_000)  # giving up is another test's
+        empty(self.job_queue, max_losses=1_000)  # the limit of losses has tests of its own
         self.known: dict[str, Known] = {}
         self.num_blobs = 0
         self.now_s = self.clock.now_s
@@ -239,7 +239,7 @@ class DeskMachine(RuleBasedStateMachine):
             del self.known[job_id]
 
     def _lose_silent_workers(self, also: set[str] | None = None) -> None:
-        """Take back what the queue takes back: running jobs whose lease has run out."""
+        """Take back what the queue takes back: running jobs whose lease has expired."""
         for job_id, each in list(self.known.items()):
             is_silent = each.lease_until < self.now_s or job_id in (also or set())
             if each.phase is not Phase.RUNNING or not is_silent:
@@ -289,7 +289,7 @@ class DeskMachine(RuleBasedStateMachine):
 
 
 def test_no_job_is_lost_doubled_or_starved(job_queue: SqlJobQueue, clock: Clock) -> None:
-    class Bound(DeskMachine):
+    class Bound(QueueMachine):
         pass
 
     Bound.job_queue, Bound.clock = job_queue, clock

@@ -58,7 +58,7 @@ def unwrap(received, owner="ann"):
     return client.webhooks.unwrap(body, headers, secret=webhooks.webhook_secret(MASTER, owner))
 
 
-def test_a_finished_job_is_told_once_and_the_openai_package_reads_it(job_queue, receiver, sender):
+def test_a_finished_job_is_sent_once_and_the_openai_package_reads_it(job_queue, receiver, sender):
     job = completed(job_queue, receiver.url)
     assert send_due(sender) == 1
     assert send_due(sender) == 0
@@ -70,7 +70,7 @@ def test_a_finished_job_is_told_once_and_the_openai_package_reads_it(job_queue, 
     assert event.data.id == job.id
 
 
-def test_a_failed_job_is_told_too(job_queue, receiver, sender):
+def test_a_failed_job_is_sent_too(job_queue, receiver, sender):
     job = job_queue.submit(new_job(webhook=receiver.url))
     job_queue.cancel(job.id)
     send_due(sender)
@@ -103,7 +103,7 @@ def test_the_signature_is_that_of_the_specification():
     assert headers["webhook-timestamp"] == "1614265330"
 
 
-def test_what_is_not_taken_comes_again_by_the_schedule_and_with_the_same_id(
+def test_a_refused_webhook_is_retried_by_the_schedule_with_the_same_id(
     job_queue, clock, receiver, sender
 ):
     receiver.answers = [500]
@@ -177,7 +177,7 @@ def test_an_address_that_is_not_public_is_given_up_and_nothing_is_sent(job_queue
 
 
 def test_a_slow_receiver_holds_one_sender_and_the_others_go_on(job_queue, receiver, monkeypatch):
-    """One attempt hangs until it is told to end; three times as many as there are senders pass it."""
+    """One attempt hangs until the test ends it; meanwhile three times as many as senders are delivered."""
     stop, hung = threading.Event(), threading.Event()
     sender = WebhookSender(job_queue, MASTER, allows_private=True)
     really_attempt = sender._attempt

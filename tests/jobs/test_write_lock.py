@@ -1,4 +1,4 @@
-"""Processes that write one SQLite file take turns, and nobody's death or absence stops the others."""
+"""The write lock: processes alternate, and the death or absence of one does not stop the others."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from tests.jobs.builders import new_job
 TIMEOUT_S = 20.0
 
 
-def test_one_at_a_time_goes_through_of_all_threads_and_all_openers(tmp_path: Path) -> None:
+def test_one_thread_of_all_processes_holds_the_lock_at_a_time(tmp_path: Path) -> None:
     openers = [WriteLock(tmp_path / "lock") for _ in range(3)]
     inside = most = passed = 0
     guard = threading.Lock()
@@ -45,7 +45,7 @@ def test_one_at_a_time_goes_through_of_all_threads_and_all_openers(tmp_path: Pat
         each.close()
 
 
-def test_a_turn_ends_with_the_process_that_had_it(tmp_path: Path) -> None:
+def test_the_lock_is_dropped_with_the_process_that_held_it(tmp_path: Path) -> None:
     script = f"""
 import fcntl, sys, time
 file = open({str(tmp_path / "lock")!r}, "w")
@@ -65,7 +65,7 @@ time.sleep(60)
     lock.close()
 
 
-def test_a_turn_ends_with_an_error_inside(tmp_path: Path) -> None:
+def test_the_lock_is_dropped_after_an_error(tmp_path: Path) -> None:
     lock, other = WriteLock(tmp_path / "lock"), WriteLock(tmp_path / "lock")
     with pytest.raises(ZeroDivisionError), lock.hold(TIMEOUT_S):
         raise ZeroDivisionError
@@ -75,7 +75,7 @@ def test_a_turn_ends_with_an_error_inside(tmp_path: Path) -> None:
         each.close()
 
 
-def test_where_no_queue_can_be_kept_nobody_waits(tmp_path: Path) -> None:
+def test_without_a_lock_file_the_lock_is_free(tmp_path: Path) -> None:
     lock = WriteLock(tmp_path / "nowhere" / "queue")
     with lock.hold(TIMEOUT_S):
         pass
@@ -83,7 +83,7 @@ def test_where_no_queue_can_be_kept_nobody_waits(tmp_path: Path) -> None:
     lock.close()
 
 
-def test_who_gets_no_turn_is_told_in_one_line_and_readers_go_on(
+def test_a_lock_that_is_not_free_is_one_line_and_readers_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_queue = open_job_queue(tmp_path)

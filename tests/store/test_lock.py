@@ -33,8 +33,8 @@ def test_a_lock_is_seen_while_its_process_lives_and_gone_when_it_is_killed(tmp_p
         assert is_locked(path)
 
 
-def test_looking_at_a_lock_never_stands_in_the_way_of_taking_it(tmp_path, monkeypatch):
-    """The looker is stopped where it has looked and has not let go of the file yet."""
+def test_looking_at_a_lock_never_prevents_taking_it(tmp_path, monkeypatch):
+    """The reader is interrupted after it has looked and before it has closed the file."""
     path = tmp_path / "lock"
     path.touch()
     taken: list[object] = []
