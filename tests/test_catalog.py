@@ -48,7 +48,7 @@ def test_a_model_is_found_by_hub_id_in_any_case():
     assert catalog.find("") is None
 
 
-def test_names_that_are_nearly_right_are_known():
+def test_similar_names_are_suggested():
     assert catalog.similar_names("wan2.1-t2v")[0] == WAN
     assert catalog.similar_names("Embeddedd") == ["embedded"]
     assert catalog.similar_names("") == []
@@ -102,12 +102,12 @@ def test_a_length_becomes_the_nearest_possible_frame_count(clip_s, num_frames):
 
 
 @pytest.mark.parametrize("clip_s", [-1.0, 0.0, math.nan, math.inf, 1e9])
-def test_a_length_that_is_none_is_refused(clip_s):
+def test_an_impossible_length_is_refused(clip_s):
     with pytest.raises(RequestError, match="out of range"):
         card(WAN).frames_for(clip_s)
 
 
-def test_a_length_that_the_model_cannot_reach_is_refused_with_the_nearest():
+def test_a_length_that_the_model_cannot_make_is_refused_with_the_nearest():
     with pytest.raises(RequestError, match=r"nearest: 2\.12 s \(17 frames\)"):
         card("embedded").frames_for(10.0)
 
@@ -131,5 +131,5 @@ def test_the_catalogue_does_not_look_at_the_disk():
     assert card("embedded").complete(Request("x", first_frame=Path("none.png"))).num_frames == 17
 
 
-def test_guidance_of_zero_is_not_taken_for_a_missing_one():
+def test_a_guidance_scale_of_zero_is_not_a_missing_one():
     assert card(WAN).complete(Request("x", guidance_scale=0.0)).guidance_scale == 0.0

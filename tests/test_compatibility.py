@@ -1,4 +1,4 @@
-"""The page that says what is compatible says what the server does."""
+"""The page on compatibility agrees with the server."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def fields_of(table_start: str) -> set[str]:
     return {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
 
 
-def test_the_page_names_every_field_of_a_video_that_is_honoured():
+def test_the_page_names_every_supported_field_of_a_video():
     assert fields_of("| field | openai | SGLang") == set(VideoFields.model_fields)
 
 

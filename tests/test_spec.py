@@ -8,7 +8,7 @@ from reelgrid.spec import Request, Size
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "x" * 10_000, "nul \x00"])
-def test_a_prompt_that_says_nothing_or_too_much_is_refused(prompt):
+def test_an_empty_or_too_long_prompt_is_refused(prompt):
     with pytest.raises(RequestError, match="prompt"):
         Request(prompt)
 
@@ -35,13 +35,13 @@ def test_values_out_of_range_are_refused_with_the_range(values):
     "values",
     [{"num_steps": 2.5}, {"seed": 1.5}, {"num_frames": "17"}, {"fps": "8"}, {"prompt": None}],
 )
-def test_values_of_another_kind_are_refused(values):
+def test_values_of_another_type_are_refused(values):
     with pytest.raises(RequestError, match=r"is not (a whole number|a number|text)"):
         Request(**{"prompt": "x", **values})
 
 
 @pytest.mark.parametrize("text", ["-8x8", "0x8", "99999x8", "8", "8x", "x", "8x8x8", "1e3x8"])
-def test_a_size_that_is_none_is_refused(text):
+def test_a_text_that_is_not_a_size_is_refused(text):
     with pytest.raises(RequestError, match="size"):
         Size.parse(text)
 

@@ -1,4 +1,4 @@
-"""A service over a real desk and real blobs, and a worker that makes grey clips at once."""
+"""An API over a real job queue and a real blob store, and a fake worker that makes grey clips at once."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -28,14 +28,14 @@ from reelgrid.store.blobs import Blobs
 
 EMBEDDED = catalog.find("embedded")
 assert EMBEDDED is not None
-MAKER = WorkerInfo(
-    id="maker", machine="a test", memory_gib=4.0, warm_models=frozenset({"embedded"})
+WORKER = WorkerInfo(
+    id="fake", machine="a test", memory_gib=4.0, warm_models=frozenset({"embedded"})
 )
 ORIGIN = Provenance(prompt="a test", seed=0, model="none", software="test")
 
 
 @dataclass
-class Maker:
+class FakeWorker:
     """A worker without an engine: every step is one call."""
 
     job_queue: SqlJobQueue
@@ -43,7 +43,7 @@ class Maker:
     folder: Path
 
     def take(self) -> Claim | None:
-        return self.job_queue.claim(MAKER)
+        return self.job_queue.claim(WORKER)
 
     def step(self, claim: Claim, step: int) -> None:
         preview = self.picture(f"previews/{claim.id}/{step}.webp")
@@ -68,7 +68,7 @@ class Maker:
         return self.job_queue.finish(claim, files, timing=timing)
 
     def work_off(self) -> int:
-        """Finish all that waits; return how many jobs that were."""
+        """Finish all waiting jobs; return how many there were."""
         num = 0
         while (claim := self.take()) is not None:
             self.finish(claim)
@@ -77,7 +77,7 @@ class Maker:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Finish whatever comes while the block runs, in a thread."""
+        """Finish every job in a thread while the block runs."""
         is_over = threading.Event()
 
         def work() -> None:
@@ -107,13 +107,13 @@ class Maker:
 
 
 @dataclass
-class House:
-    """The service with all that stands behind it."""
+class ApiServer:
+    """The service with its parts at hand."""
 
     service: Service
     job_queue: SqlJobQueue
     keys: ApiKeys
-    maker: Maker
+    worker: FakeWorker
     woken: list[None] = field(default_factory=list)
 
     def client(self, **headers: str) -> TestClient:
@@ -125,17 +125,17 @@ class House:
         )
 
 
-Build = Callable[..., House]
+Build = Callable[..., ApiServer]
 
 
 @pytest.fixture
 def build(tmp_path: Path) -> Iterator[Build]:
-    """Make a house; keyword arguments change its service, `limits` and `open` its door."""
+    """Make an API; keyword arguments change its service, `is_open=False` makes it require a key."""
     job_queue = open_job_queue(tmp_path / "jobs.sqlite")
     blobs = Blobs(tmp_path / "blobs")
     (tmp_path / "making").mkdir()
 
-    def make(*, is_open: bool = True, **changes: Any) -> House:
+    def make(*, is_open: bool = True, **changes: Any) -> ApiServer:
         keys = ApiKeys(job_queue.database)
         woken: list[None] = []
         parts: dict[str, Any] = {
@@ -152,20 +152,22 @@ def build(tmp_path: Path) -> Iterator[Build]:
             "wake": lambda: woken.append(None),
         }
         service = Service(**{**parts, **changes})
-        return House(service, job_queue, keys, Maker(job_queue, blobs, tmp_path / "making"), woken)
+        return ApiServer(
+            service, job_queue, keys, FakeWorker(job_queue, blobs, tmp_path / "making"), woken
+        )
 
     yield make
     job_queue.close()
 
 
 @pytest.fixture
-def house(build: Build) -> House:
-    """A house that needs no key."""
+def api(build: Build) -> ApiServer:
+    """An API that needs no key."""
     return build()
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[TestClient]:
-    """A client of it."""
-    with house.client() as client:
+def client(api: ApiServer) -> Iterator[TestClient]:
+    """A client of the API."""
+    with api.client() as client:
         yield client

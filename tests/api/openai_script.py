@@ -1,4 +1,4 @@
-"""What a user of the unmodified openai package does, against a real server. Run as a script.
+"""The calls of a user of the unmodified openai package, against a real server; a script.
 
     python openai_script.py BASE_URL KEY OTHER_KEY
 

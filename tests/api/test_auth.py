@@ -1,4 +1,4 @@
-"""Who gets in: keys, their jobs, this machine without keys, signed links; and what logs never hold."""
+"""Authentication: keys, their own jobs, this machine without keys, signed links; and no secrets in logs."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from reelgrid.api.auth import REMEMBERED_S, Authenticator, LinkSigner
 from reelgrid.jobs.sql.keys import ApiKeys
-from tests.api.conftest import Build, House
+from tests.api.conftest import ApiServer, Build
 
 ROUTES = [
     ("POST", "/v1/videos"),
@@ -27,12 +27,12 @@ ROUTES = [
 @pytest.mark.parametrize(
     "given", [None, "Bearer", "Bearer rg_" + 43 * "x", "Basic eDp5", "Bearer \xff"]
 )
-def test_without_a_known_key_nothing_is_told(
+def test_without_a_known_key_every_request_is_refused(
     build: Build, method: str, path: str, given: str | None
 ) -> None:
-    house = build(is_open=False)
+    api = build(is_open=False)
     headers = {} if given is None else {"authorization": given.encode("latin-1")}
-    with house.client() as client:
+    with api.client() as client:
         answer = client.request(method, path, headers=headers)  # type: ignore[arg-type]
     assert answer.status_code == 401, answer.text
     assert answer.json()["error"]["code"] == "invalid_api_key"
@@ -42,16 +42,16 @@ def test_without_a_known_key_nothing_is_told(
 def test_health_and_readiness_need_no_key(build: Build) -> None:
     with build(is_open=False).client() as client:
         assert client.get("/health").json()["status"] == "ok"
-        assert client.get("/ready").status_code == 503  # no worker has been heard of
+        assert client.get("/ready").status_code == 503  # no worker has reported
 
 
 def test_each_key_sees_its_own_jobs_only(build: Build) -> None:
-    house = build(is_open=False)
-    keys = [house.keys.create(name)[1] for name in ("one", "other")]
-    one, other = (house.client(Authorization=f"Bearer {key}") for key in keys)
+    api = build(is_open=False)
+    keys = [api.keys.create(name)[1] for name in ("one", "other")]
+    one, other = (api.client(Authorization=f"Bearer {key}") for key in keys)
     with one, other:
         job = one.post("/v1/videos", json={"prompt": "x"}).json()["id"]
-        house.maker.work_off()
+        api.worker.work_off()
         path = f"/v1/videos/{job}"
         tries: list[tuple[str, str, dict[str, Any]]] = [
             ("GET", path, {}),
@@ -78,31 +78,31 @@ def test_each_key_sees_its_own_jobs_only(build: Build) -> None:
 
 
 def test_a_revoked_key_works_for_seconds_at_most(build: Build) -> None:
-    house = build()
+    api = build()
     now = [0.0]
-    door = Authenticator(house.keys, may_be_open=False, clock=lambda: now[0])
-    key, secret = house.keys.create("x")
-    assert door.find(secret) is not None
-    house.keys.revoke(key.name)
-    assert door.known(secret) is not None
+    authenticator = Authenticator(api.keys, may_be_open=False, clock=lambda: now[0])
+    key, secret = api.keys.create("x")
+    assert authenticator.find(secret) is not None
+    api.keys.revoke(key.name)
+    assert authenticator.known(secret) is not None
     now[0] += REMEMBERED_S
-    assert door.known(secret) is None
-    assert door.find(secret) is None
+    assert authenticator.known(secret) is None
+    assert authenticator.find(secret) is None
 
 
-def test_an_open_door_closes_when_the_first_key_is_made(build: Build) -> None:
-    house = build()
+def test_a_key_is_needed_from_the_first_one_that_is_made(build: Build) -> None:
+    api = build()
     now = [0.0]
-    door = Authenticator(house.keys, may_be_open=True, clock=lambda: now[0])
-    assert door.was_open is None
-    assert door.is_open()
-    assert door.was_open
-    key, _ = house.keys.create("x")
+    authenticator = Authenticator(api.keys, may_be_open=True, clock=lambda: now[0])
+    assert authenticator.was_open is None
+    assert authenticator.is_open()
+    assert authenticator.was_open
+    key, _ = api.keys.create("x")
     now[0] += REMEMBERED_S
-    assert door.was_open is None
-    assert not door.is_open()
-    house.keys.revoke(key.name)
-    assert door.was_open is False
+    assert authenticator.was_open is None
+    assert not authenticator.is_open()
+    api.keys.revoke(key.name)
+    assert authenticator.was_open is False
 
 
 @pytest.mark.parametrize(
@@ -117,42 +117,44 @@ def test_an_open_door_closes_when_the_first_key_is_made(build: Build) -> None:
         {"host": "127.0.0.1.evil.example"},
     ],
 )
-def test_without_keys_no_web_page_gets_in(client: TestClient, headers: dict[str, str]) -> None:
+def test_without_keys_requests_of_web_pages_are_refused(
+    client: TestClient, headers: dict[str, str]
+) -> None:
     answer = client.post("/v1/videos", json={"prompt": "x"}, headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_local")
     local = {"host": "localhost:8000", "origin": "http://127.0.0.1:3000"}
     assert client.post("/v1/videos", json={"prompt": "x"}, headers=local).status_code == 200
 
 
-def test_a_link_lets_in_at_its_path_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    links = LinkSigner(b"0123456789abcdef")
+def test_a_link_is_valid_for_its_path_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = LinkSigner(b"0123456789abcdef")
     now = [1_000_000.0]
     monkeypatch.setattr("reelgrid.api.auth.time.time", lambda: now[0])
-    query = dict(part.split("=") for part in links.query("/a").split("&"))
+    query = dict(part.split("=") for part in signer.query("/a").split("&"))
     expires, signature = int(query["expires"]), query["signature"]
-    assert links.is_valid("/a", expires, signature)
-    assert not links.is_valid("/b", expires, signature)
-    assert not links.is_valid("/a", expires + 1, signature)
-    assert not links.is_valid("/a", expires, "\xff")
+    assert signer.is_valid("/a", expires, signature)
+    assert not signer.is_valid("/b", expires, signature)
+    assert not signer.is_valid("/a", expires + 1, signature)
+    assert not signer.is_valid("/a", expires, "\xff")
     assert not LinkSigner(b"fedcba9876543210").is_valid("/a", expires, signature)
     now[0] += 3_601
-    assert not links.is_valid("/a", expires, signature)
+    assert not signer.is_valid("/a", expires, signature)
 
 
 def test_secrets_and_prompts_are_never_logged(
     build: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    house = build(is_open=False)
-    _, key = house.keys.create("x")
-    with house.client(Authorization=f"Bearer {key}") as client, house.maker.at_work():
+    api = build(is_open=False)
+    _, key = api.keys.create("x")
+    with api.client(Authorization=f"Bearer {key}") as client, api.worker.at_work():
         client.post("/v1/videos", json={"prompt": "a secret prompt"})
         client.post("/v1/videos", json={"prompt": "a secret prompt", "output_path": "secret"})
         client.post("/v1/videos", content=b"secret", headers={"content-type": "application/json"})
         client.post("/v1/images/generations", json={"prompt": "a secret prompt"})
-    house.job_queue.close()
-    house.service.blobs.put = broken  # type: ignore[assignment,method-assign]
-    with house.client(Authorization=f"Bearer {key}") as client:
+    api.job_queue.close()
+    api.service.blobs.put = broken  # type: ignore[assignment,method-assign]
+    with api.client(Authorization=f"Bearer {key}") as client:
         client.get("/ready")
     logged = "\n".join(
         logging.Formatter("%(message)s").format(record) + str(vars(record))
@@ -183,10 +185,10 @@ def test_a_request_id_that_is_no_id_is_replaced(client: TestClient) -> None:
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-def test_the_keys_themselves_are_not_in_the_database(house: House) -> None:
-    _, secret = ApiKeys(house.job_queue.database).create("x")
-    house.job_queue.close()
-    file = house.maker.folder.parent / "jobs.sqlite"
+def test_the_keys_themselves_are_not_in_the_database(api: ApiServer) -> None:
+    _, secret = ApiKeys(api.job_queue.database).create("x")
+    api.job_queue.close()
+    file = api.worker.folder.parent / "jobs.sqlite"
     parts = [part.read_bytes() for part in file.parent.glob("jobs.sqlite*")]
     assert file.exists()
     assert not any(secret.encode() in part for part in parts)

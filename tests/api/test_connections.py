@@ -1,4 +1,4 @@
-"""Connections as strangers treat them: slow, endless, broken, cut off; over real sockets."""
+"""Connections over real sockets: slow, endless, broken and closed ones."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from reelgrid.api import connection, middleware
 from reelgrid.api.app import create_app
 from reelgrid.cli import http_server as listening_module
 from reelgrid.cli.http_server import listen, make_server
-from tests.api.conftest import House
+from tests.api.conftest import ApiServer
 
 Talk = Callable[["Line"], Awaitable[None]]
 POST = b"POST /v1/videos HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -60,12 +60,12 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
         return head + await reader.readexactly(int(length or 0))
 
 
-def serving(house: House, talk: Talk, at_the_end: Sequence[Awaitable[bytes]] = ()) -> None:
-    """Serve while somebody talks; some answers come only when the server stops."""
+def serving(api: ApiServer, talk: Talk, at_the_end: Sequence[Awaitable[bytes]] = ()) -> None:
+    """Serve while a client talks; some responses come only when the server stops."""
 
     async def main() -> None:
         with listen("127.0.0.1", 0) as listening:
-            server = make_server(house.service, create_app(house.service))
+            server = make_server(api.service, create_app(api.service))
             running = asyncio.create_task(server.serve(sockets=[listening]))
             while not server.started:
                 await asyncio.sleep(0.01)
@@ -81,8 +81,8 @@ def serving(house: House, talk: Talk, at_the_end: Sequence[Awaitable[bytes]] = (
     asyncio.run(main())
 
 
-def test_a_head_that_does_not_end_is_cut_off_and_a_kept_connection_is_not(
-    house: House, monkeypatch: pytest.MonkeyPatch
+def test_a_request_head_that_does_not_end_closes_the_connection_and_an_idle_one_stays(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "HEAD_S", 0.3)
 
@@ -98,10 +98,12 @@ def test_a_head_that_does_not_end_is_cut_off_and_a_kept_connection_is_not(
         writer.write(GET[:9])
         assert await is_cut_off(kept)
 
-    serving(house, talk)
+    serving(api, talk)
 
 
-def test_dripping_does_not_keep_a_head_alive(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_arrives_byte_by_byte_is_cut_off_too(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "HEAD_S", 0.3)
 
     async def talk(line: Line) -> None:
@@ -112,11 +114,11 @@ def test_dripping_does_not_keep_a_head_alive(house: House, monkeypatch: pytest.M
             await asyncio.sleep(0.02)
         assert await ending
 
-    serving(house, talk)
+    serving(api, talk)
 
 
 def test_a_body_that_does_not_end_is_408_and_makes_no_job(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(middleware, "BODY_S", 0.3)
 
@@ -127,12 +129,12 @@ def test_a_body_that_does_not_end_is_408_and_makes_no_job(
             assert answer.startswith(b"HTTP/1.1 408"), answer
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_too_slow"
 
-    serving(house, talk)
-    assert house.job_queue.list().jobs == ()
+    serving(api, talk)
+    assert api.job_queue.list().jobs == ()
 
 
 def test_a_stream_of_events_outlives_the_time_for_bodies(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(middleware, "BODY_S", 0.2)
 
@@ -141,15 +143,15 @@ def test_a_stream_of_events_outlives_the_time_for_bodies(
         job = json.loads(made.partition(b"\r\n\r\n")[2])["id"]
         reader, _ = await line.send(GET.replace(b"videos", f"videos/{job}/events".encode()))
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(house.maker.work_off)
+        await asyncio.to_thread(api.worker.work_off)
         async with asyncio.timeout(ENOUGH_S):
             assert b'"status": "completed"' in await reader.readuntil(b'"completed"')
 
-    serving(house, talk)
+    serving(api, talk)
 
 
-def test_a_server_that_stops_tells_those_who_are_still_sending(
-    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_server_that_stops_answers_clients_that_are_still_sending(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(listening_module, "_LAST_WORDS_S", 1)
     asking: list[asyncio.Task[bytes]] = []
@@ -158,7 +160,7 @@ def test_a_server_that_stops_tells_those_who_are_still_sending(
         asking.append(asyncio.create_task(line.ask(POST + b"content-length: 99\r\n\r\n{")))
         assert (await line.ask(GET)).startswith(b"HTTP/1.1 200")
 
-    serving(house, talk, asking)
+    serving(api, talk, asking)
     answer = asking[0].result()
     assert answer.startswith(b"HTTP/1.1 503")
     assert b"retry-after: 2" in answer
@@ -166,8 +168,8 @@ def test_a_server_that_stops_tells_those_who_are_still_sending(
     assert "Traceback" not in caplog.text
 
 
-def test_a_client_that_goes_in_the_middle_is_no_error(
-    house: House, caplog: pytest.LogCaptureFixture
+def test_a_client_that_disconnects_within_its_body_is_not_an_error(
+    api: ApiServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def talk(line: Line) -> None:
         _, writer = await line.send(POST + b"content-length: 99\r\n\r\n{")
@@ -176,10 +178,10 @@ def test_a_client_that_goes_in_the_middle_is_no_error(
         assert (await line.ask(GET)).startswith(b"HTTP/1.1 200")
 
     with caplog.at_level(logging.INFO):
-        serving(house, talk)
+        serving(api, talk)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "the client went" in caplog.text
-    assert house.job_queue.list().jobs == ()
+    assert api.job_queue.list().jobs == ()
 
 
 @pytest.mark.parametrize(
@@ -192,27 +194,27 @@ def test_a_client_that_goes_in_the_middle_is_no_error(
     ],
     ids=["a head of 200 kB", "TLS", "two lengths", "a negative length"],
 )
-def test_what_is_no_http_is_400_and_not_logged(
-    house: House, data: bytes, caplog: pytest.LogCaptureFixture
+def test_bytes_that_are_not_http_are_400_and_not_logged(
+    api: ApiServer, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def talk(line: Line) -> None:
         reader, _ = await line.send(data)
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 400")
 
-    serving(house, talk)
+    serving(api, talk)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_requests_in_a_row_are_answered_in_their_order(house: House) -> None:
+def test_requests_in_a_row_are_answered_in_their_order(api: ApiServer) -> None:
     async def talk(line: Line) -> None:
         reader, _ = await line.send(GET.replace(b"/v1/videos", b"/v1/nothing") + GET)
         assert (await answer_of(reader)).startswith(b"HTTP/1.1 404")
         assert (await answer_of(reader)).startswith(b"HTTP/1.1 200")
 
-    serving(house, talk)
+    serving(api, talk)
 
 
-def test_a_foreign_page_is_not_told_that_it_may(house: House) -> None:
+def test_a_foreign_page_gets_no_cors_permission(api: ApiServer) -> None:
     async def talk(line: Line) -> None:
         asks = b"origin: https://evil.example\r\naccess-control-request-method: POST\r\n\r\n"
         answer = await line.ask(
@@ -221,4 +223,4 @@ def test_a_foreign_page_is_not_told_that_it_may(house: House) -> None:
         assert answer.startswith(b"HTTP/1.1 405")
         assert b"access-control" not in answer.lower()
 
-    serving(house, talk)
+    serving(api, talk)

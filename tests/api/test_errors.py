@@ -1,4 +1,4 @@
-"""Everything that is refused: with OpenAI's error object, its status, and the field to change."""
+"""Refusals: OpenAI's error object, the status, and the field to change."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from reelgrid.api.errors import api_error_of
 from reelgrid.api.service import ServerLimits
 from reelgrid.errors import RequestError, StorageFullError
 from reelgrid.jobs.job import KeyLimits
-from tests.api.conftest import Build, House
+from tests.api.conftest import ApiServer, Build
 
 
 def error_of(answer: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def refused(client: TestClient, **fields: object) -> dict[str, Any]:
         ({"input_reference": {"path": "/etc/passwd"}}, "path", "no field"),
     ],
 )
-def test_a_field_that_cannot_be_is_named(
+def test_an_impossible_field_is_named(
     client: TestClient, fields: dict[str, object], param: str, words: str
 ) -> None:
     error = refused(client, **fields)
@@ -152,7 +152,7 @@ def test_a_body_of_another_kind_is_refused(client: TestClient) -> None:
         ("GET", "/v1/videos?after=../x", 404),
     ],
 )
-def test_what_is_not_there_is_an_error_object(
+def test_a_missing_resource_is_an_error_object(
     client: TestClient, method: str, path: str, status: int
 ) -> None:
     answer = client.request(method, path)
@@ -160,9 +160,9 @@ def test_what_is_not_there_is_an_error_object(
     error_of(answer)
 
 
-def test_a_crash_is_an_error_object_without_its_reason(build: Build) -> None:
-    house = build(check_space=lambda: 1 / 0)
-    with house.client() as client:
+def test_a_crash_is_an_error_object_that_hides_the_exception(build: Build) -> None:
+    api = build(check_space=lambda: 1 / 0)
+    with api.client() as client:
         answer = client.post("/v1/videos", json={"prompt": "x"})
     assert answer.status_code == 500
     assert "zero" not in answer.text
@@ -184,36 +184,36 @@ def test_caps_of_the_server_are_400_and_of_the_key_403(
     with capped.client() as client:
         answer = client.post("/v1/videos", json={"prompt": "x", **fields})
     assert (answer.status_code, error_of(answer)["code"]) == (400, code)
-    house = build(is_open=False)
-    _, key = house.keys.create("capped", KeyLimits(**limits))
-    with house.client(Authorization=f"Bearer {key}") as client:
+    api = build(is_open=False)
+    _, key = api.keys.create("capped", KeyLimits(**limits))
+    with api.client(Authorization=f"Bearer {key}") as client:
         answer = client.post("/v1/videos", json={"prompt": "x", **fields})
     assert (answer.status_code, error_of(answer)["code"]) == (403, code)
-    assert not house.job_queue.list().jobs
+    assert not api.job_queue.list().jobs
 
 
-def test_what_a_key_has_used_up_is_429_with_the_limit(build: Build) -> None:
-    house = build(is_open=False)
-    _, few = house.keys.create("few", KeyLimits(max_jobs=1))
-    _, short = house.keys.create("short", KeyLimits(max_gpu_s_per_day=0.001))
-    with house.client(Authorization=f"Bearer {few}") as client:
+def test_an_exhausted_limit_of_a_key_is_429_with_its_name(build: Build) -> None:
+    api = build(is_open=False)
+    _, few = api.keys.create("few", KeyLimits(max_jobs=1))
+    _, short = api.keys.create("short", KeyLimits(max_gpu_s_per_day=0.001))
+    with api.client(Authorization=f"Bearer {few}") as client:
         assert client.post("/v1/videos", json={"prompt": "x"}).status_code == 200
         answer = client.post("/v1/videos", json={"prompt": "x"})
     assert (answer.status_code, error_of(answer)["code"]) == (429, "max_jobs")
     assert int(answer.headers["retry-after"]) > 0
-    with house.client(Authorization=f"Bearer {short}") as client:
+    with api.client(Authorization=f"Bearer {short}") as client:
         answer = client.post("/v1/videos", json={"prompt": "x"})
     assert (answer.status_code, error_of(answer)["code"]) == (429, "max_gpu_s_per_day")
 
 
-def test_a_long_queue_is_429_with_the_time_to_come_back(build: Build) -> None:
-    house = build()
-    with house.client() as client:
+def test_a_long_queue_is_429_with_retry_after(build: Build) -> None:
+    api = build()
+    with api.client() as client:
         assert client.post("/v1/videos", json={"prompt": "x"}).status_code == 200
-    assert house.maker.take() is not None  # it runs: whoever comes now has to wait for it
-    house.job_queue._snapshots._stale_at_s = 0.0
-    house = build(limits=ServerLimits(max_queue_s=1e-3, max_image_wait_s=1e-3))
-    with house.client() as client:
+    assert api.worker.take() is not None  # it runs: whoever comes now has to wait for it
+    api.job_queue._snapshots._stale_at_s = 0.0
+    api = build(limits=ServerLimits(max_queue_s=1e-3, max_image_wait_s=1e-3))
+    with api.client() as client:
         answer = client.post("/v1/videos", json={"prompt": "x"})
         images = client.post("/v1/images/generations", json={"prompt": "x"})
     assert int(images.headers["retry-after"]) >= 1
@@ -224,22 +224,22 @@ def test_a_long_queue_is_429_with_the_time_to_come_back(build: Build) -> None:
 def test_more_memory_than_any_worker_has_is_refused(build: Build) -> None:
     from dataclasses import replace
 
-    house = build()
-    card = replace(house.service.models.cards[0], memory_gib=100.0)
-    house.maker.take()
-    house = build(models=type(house.service.models)((card,)))
-    with house.client() as client:
+    api = build()
+    card = replace(api.service.models.cards[0], memory_gib=100.0)
+    api.worker.take()
+    api = build(models=type(api.service.models)((card,)))
+    with api.client() as client:
         error = error_of(client.post("/v1/videos", json={"prompt": "x"}))
     assert error["code"] == "memory_gib"
     assert "largest worker has 4" in error["message"]
 
 
-def test_a_full_disk_pauses_intake_and_says_why(build: Build) -> None:
+def test_full_storage_refuses_new_jobs_with_the_reason(build: Build) -> None:
     def full() -> None:
         raise StorageFullError("the disk has 0.1 GB free")
 
-    house = build(check_space=full)
-    with house.client() as client:
+    api = build(check_space=full)
+    with api.client() as client:
         answer = client.post("/v1/videos", json={"prompt": "x"})
         ready = client.get("/ready")
     assert answer.status_code == 503
@@ -252,11 +252,11 @@ def test_a_full_disk_pauses_intake_and_says_why(build: Build) -> None:
 def test_a_body_too_large_is_413_whether_its_length_is_announced_or_not(
     build: Build, is_announced: bool
 ) -> None:
-    house = build(limits=ServerLimits(max_body_bytes=100_000))
+    api = build(limits=ServerLimits(max_body_bytes=100_000))
     head = b'--x\r\nContent-Disposition: form-data; name="input_reference"; filename="a"\r\n\r\n'
     pieces = [head, *(b"x" * 10_000 for _ in range(20)), b"\r\n--x--\r\n"]
     content = b"".join(pieces) if is_announced else iter(pieces)
-    with house.client() as client:
+    with api.client() as client:
         answer = client.post(
             "/v1/videos",
             content=content,
@@ -278,22 +278,22 @@ def test_a_refusal_names_the_field_as_the_api_calls_it() -> None:
     assert api_error_of(RequestError("too large", param="size")).param == "size"
 
 
-def test_the_house_stays_empty_after_refusals(client: TestClient, house: House) -> None:
+def test_a_refused_request_leaves_no_job_and_no_blob(client: TestClient, api: ApiServer) -> None:
     refused(client, seconds="99999")
     refused(client, input_reference={"image_url": "data:image/png;base64,AAAA"})
-    assert not house.job_queue.list().jobs
-    assert not house.service.blobs.list()
+    assert not api.job_queue.list().jobs
+    assert not api.service.blobs.list()
 
 
-def test_what_would_take_too_long_is_refused_once_that_is_known(build: Build) -> None:
-    house = build(limits=ServerLimits(max_seconds=10.0))
-    with house.client() as client:
+def test_a_job_that_takes_too_long_is_refused_once_its_time_was_measured(build: Build) -> None:
+    api = build(limits=ServerLimits(max_seconds=10.0))
+    with api.client() as client:
         long = {"prompt": "x", "num_inference_steps": 500}
         assert client.post("/v1/estimates", json=long).status_code == 200  # a guess refuses nothing
         client.post("/v1/videos", json={"prompt": "x"})
-        house.maker.work_off()
-    house = build(limits=ServerLimits(max_seconds=10.0))
-    with house.client() as client:
+        api.worker.work_off()
+    api = build(limits=ServerLimits(max_seconds=10.0))
+    with api.client() as client:
         error = error_of(client.post("/v1/videos", json=long))
         assert error["code"] == "max_seconds"
         late = {"prompt": "x", "deadline": time.time() + 0.1}

@@ -1,4 +1,4 @@
-"""Live events: what a follower is told, when it ends, and that many followers cost one reader."""
+"""Server-sent events: their content, their end, and one reader for all listeners."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ from reelgrid.api.events import JobBroadcaster, Listener
 from reelgrid.api.service import ServerLimits
 from reelgrid.errors import BusyError
 from reelgrid.jobs.job import Job
-from tests.api.conftest import Build, House
+from tests.api.conftest import ApiServer, Build
 
 
-def job_of(client: TestClient, house: House) -> Job:
-    return house.job_queue.get(client.post("/v1/videos", json={"prompt": "x"}).json()["id"])
+def job_of(client: TestClient, api: ApiServer) -> Job:
+    return api.job_queue.get(client.post("/v1/videos", json={"prompt": "x"}).json()["id"])
 
 
 def parsed(event: bytes) -> tuple[str, dict[str, Any]]:
@@ -31,40 +31,40 @@ async def told(events: AsyncIterator[bytes]) -> tuple[str, dict[str, Any]]:
     return parsed(await anext(events))
 
 
-def test_a_follower_hears_of_state_progress_and_preview_until_the_end(
-    client: TestClient, house: House
+def test_a_listener_gets_state_progress_and_preview_until_the_end(
+    client: TestClient, api: ApiServer
 ) -> None:
-    job = job_of(client, house)
+    job = job_of(client, api)
 
     async def follow() -> None:
-        events = control._events(house.service, job, None)
+        events = control._events(api.service, job, None)
         name, video = await told(events)
         assert (name, video["status"], video["queue_position"]) == ("state", "queued", 1)
-        claim = house.maker.take()
+        claim = api.worker.take()
         assert claim is not None
         name, video = await told(events)
         assert (name, video["status"]) == ("state", "in_progress")
-        house.maker.step(claim, 3)
+        api.worker.step(claim, 3)
         name, progress = await told(events)
         assert (name, progress["step"], progress["progress"]) == ("progress", 3, 50)
         name, preview = await told(events)
         assert (name, preview["step"]) == ("preview", 3)
         assert preview["image_url"].startswith("data:image/webp;base64,")
-        house.maker.finish(claim)
+        api.worker.finish(claim)
         name, video = await told(events)
         assert (name, video["status"], video["progress"]) == ("state", "completed", 100)
         with pytest.raises(StopAsyncIteration):
             await anext(events)
-        assert house.service.broadcaster.num_listeners == 0
+        assert api.service.broadcaster.num_listeners == 0
 
     asyncio.run(follow())
 
 
-def test_whoever_comes_back_gets_the_present_state_unless_it_has_seen_it(
-    client: TestClient, house: House
+def test_a_listener_that_reconnects_gets_the_present_state_unless_it_has_seen_it(
+    client: TestClient, api: ApiServer
 ) -> None:
-    job = job_of(client, house)
-    house.maker.work_off()
+    job = job_of(client, api)
+    api.worker.work_off()
     path = f"/v1/videos/{job.id}/events"
     text = client.get(path).text
     assert text.startswith("event: state\n")
@@ -72,14 +72,14 @@ def test_whoever_comes_back_gets_the_present_state_unless_it_has_seen_it(
     assert "event: state" not in client.get(path, headers={"last-event-id": number}).text
 
 
-def test_silence_is_broken_by_a_comment(
-    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+def test_a_quiet_stream_sends_comments(
+    client: TestClient, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "HEARTBEAT_S", 0.05)
-    job = job_of(client, house)
+    job = job_of(client, api)
 
     async def follow() -> None:
-        events = control._events(house.service, job, None)
+        events = control._events(api.service, job, None)
         await anext(events)
         assert (await anext(events)).startswith(b": ")
         await events.aclose()  # type: ignore[attr-defined]  # a generator
@@ -87,44 +87,44 @@ def test_silence_is_broken_by_a_comment(
     asyncio.run(follow())
 
 
-def test_followers_of_a_deleted_job_and_of_a_stopping_server_are_let_go(
-    client: TestClient, house: House
+def test_streams_of_a_deleted_job_and_of_a_stopping_server_end(
+    client: TestClient, api: ApiServer
 ) -> None:
-    one, other = job_of(client, house), job_of(client, house)
+    one, other = job_of(client, api), job_of(client, api)
 
     async def follow() -> None:
-        events = control._events(house.service, one, None)
+        events = control._events(api.service, one, None)
         await anext(events)
         client.delete(f"/v1/videos/{one.id}")
         assert await told(events) == ("deleted", {"id": one.id})
         with pytest.raises(StopAsyncIteration):
             await anext(events)
-        events = control._events(house.service, other, None)
+        events = control._events(api.service, other, None)
         await anext(events)
-        house.service.broadcaster.close()
+        api.service.broadcaster.close()
         with pytest.raises(StopAsyncIteration):
             await anext(events)
 
     asyncio.run(follow())
 
 
-def test_too_many_followers_are_told_to_poll(build: Build) -> None:
-    house = build(limits=ServerLimits(max_listeners=1))
+def test_a_stream_beyond_the_limit_of_listeners_is_429(build: Build) -> None:
+    api = build(limits=ServerLimits(max_listeners=1))
 
     async def follow(client: TestClient) -> None:
-        job = job_of(client, house)
-        async with house.service.broadcaster.listen(job):
+        job = job_of(client, api)
+        async with api.service.broadcaster.listen(job):
             answer = await asyncio.to_thread(client.get, f"/v1/videos/{job.id}/events")
             assert (answer.status_code, answer.json()["error"]["code"]) == (429, "max_listeners")
 
-    with house.client() as client:
+    with api.client() as client:
         asyncio.run(follow(client))
 
 
-def test_a_hundred_followers_cost_one_reader_and_a_broken_database_no_follower(
-    client: TestClient, house: House
+def test_a_hundred_listeners_cost_one_reader_and_survive_a_busy_database(
+    client: TestClient, api: ApiServer
 ) -> None:
-    job = job_of(client, house)
+    job = job_of(client, api)
     reads: list[list[str]] = []
 
     def get_many(job_ids: Collection[str]) -> dict[str, Job]:
@@ -146,8 +146,8 @@ def test_a_hundred_followers_cost_one_reader_and_a_broken_database_no_follower(
     assert all(each.job is not None and each.job.step == 2 for each in listeners)
 
 
-def test_followers_of_several_jobs_cost_one_query(client: TestClient, house: House) -> None:
-    jobs = [job_of(client, house) for _ in range(5)]
+def test_listeners_of_several_jobs_cost_one_query(client: TestClient, api: ApiServer) -> None:
+    jobs = [job_of(client, api) for _ in range(5)]
     reads: list[set[str]] = []
 
     def get_many(job_ids: Collection[str]) -> dict[str, Job]:

@@ -1,4 +1,4 @@
-"""Images: whole, as links, as a stream; honest about what is not done."""
+"""Images: as base64, as links, as a stream; unsupported fields are refused."""
 
 import asyncio
 import base64
@@ -16,7 +16,7 @@ from reelgrid.api.admission import new_images
 from reelgrid.api.auth import Caller
 from reelgrid.api.fields import ImageFields
 from reelgrid.jobs.job import LOCAL_OWNER, Job, NewJob, Phase
-from tests.api.conftest import House
+from tests.api.conftest import ApiServer
 
 PATH = "/v1/images/generations"
 MAGIC = {"png": b"\x89PNG", "webp": b"RIFF", "jpeg": b"\xff\xd8\xff"}
@@ -24,9 +24,9 @@ MAGIC = {"png": b"\x89PNG", "webp": b"RIFF", "jpeg": b"\xff\xd8\xff"}
 
 @pytest.mark.parametrize("kind", MAGIC)
 def test_as_many_images_as_asked_for_in_the_format_asked_for(
-    client: TestClient, house: House, kind: str
+    client: TestClient, api: ApiServer, kind: str
 ) -> None:
-    with house.maker.at_work():
+    with api.worker.at_work():
         answer = client.post(PATH, json={"prompt": "x", "n": 2, "output_format": kind, "seed": 5})
     said = answer.json()
     assert answer.status_code == 200, said
@@ -35,20 +35,20 @@ def test_as_many_images_as_asked_for_in_the_format_asked_for(
     assert (said["output_format"], said["size"], said["seed"]) == (kind, "128x128", 5)
 
 
-def test_an_image_goes_before_videos(client: TestClient, house: House) -> None:
+def test_an_image_is_ranked_before_videos(client: TestClient, api: ApiServer) -> None:
     first = client.post("/v1/videos", json={"prompt": "x"}).json()["id"]
-    with house.maker.at_work():
+    with api.worker.at_work():
         client.post(PATH, json={"prompt": "x"})
-    jobs = house.job_queue.list(order="asc").jobs
+    jobs = api.job_queue.list(order="asc").jobs
     assert jobs[0].id == first
     assert jobs[1].rank < jobs[0].rank
 
 
-def test_a_link_gives_the_image_to_whoever_has_it(client: TestClient, house: House) -> None:
-    with house.maker.at_work():
+def test_a_signed_link_gives_the_image_without_a_key(client: TestClient, api: ApiServer) -> None:
+    with api.worker.at_work():
         said = client.post(PATH, json={"prompt": "x", "response_format": "url", "n": 2}).json()
-    house.keys.create("x")  # from now on a key is needed
-    house.service.authenticator.__init__(house.keys, may_be_open=False)  # type: ignore[misc]
+    api.keys.create("x")  # from now on a key is needed
+    api.service.authenticator.__init__(api.keys, may_be_open=False)  # type: ignore[misc]
     urls = [each["url"] for each in said["data"]]
     for url in urls:
         assert client.get(url).content[:4] == b"\x89PNG"
@@ -56,11 +56,11 @@ def test_a_link_gives_the_image_to_whoever_has_it(client: TestClient, house: Hou
     assert client.get(urls[0].replace("signature=", "signature=0")).status_code == 401
 
 
-def test_a_stream_holds_partial_images_and_then_each_image(
-    client: TestClient, house: House
+def test_a_stream_contains_partial_images_and_then_each_image(
+    client: TestClient, api: ApiServer
 ) -> None:
     body = {"prompt": "x", "n": 2, "stream": True, "partial_images": 2}
-    with house.maker.at_work():
+    with api.worker.at_work():
         text = client.post(PATH, json=body).text
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     assert lines[-1] == "[DONE]"
@@ -71,17 +71,19 @@ def test_a_stream_holds_partial_images_and_then_each_image(
     assert all(event["usage"]["total_tokens"] == 0 for event in events[4:])
 
 
-def test_a_failed_image_is_422_that_no_client_repeats(client: TestClient, house: House) -> None:
-    take = house.maker.take
+def test_a_failed_image_is_422_that_clients_do_not_repeat(
+    client: TestClient, api: ApiServer
+) -> None:
+    take = api.worker.take
 
     def fail() -> int:
         claim = take()
         if claim is not None:
-            house.job_queue.fail(claim, "generation_failed", "no")
+            api.job_queue.fail(claim, "generation_failed", "no")
         return 0
 
-    house.maker.work_off = fail  # type: ignore[method-assign]
-    with house.maker.at_work():
+    api.worker.work_off = fail  # type: ignore[method-assign]
+    with api.worker.at_work():
         answer = client.post(PATH, json={"prompt": "x"})
         stream = client.post(PATH, json={"prompt": "x", "stream": True}).text
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "generation_failed")
@@ -90,30 +92,30 @@ def test_a_failed_image_is_422_that_no_client_repeats(client: TestClient, house:
 
 
 def test_an_image_that_takes_too_long_is_cancelled(
-    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "LONGEST_WAIT_S", 0.0)
     answer = client.post(PATH, json={"prompt": "x"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "image_timeout")
-    assert house.job_queue.list().jobs[0].phase is Phase.FAILED
+    assert api.job_queue.list().jobs[0].phase is Phase.FAILED
 
 
-def test_a_client_that_leaves_a_stream_cancels_the_job_without_holding_up_the_event_loop(
-    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+def test_a_client_that_leaves_a_stream_cancels_the_job_without_blocking_the_event_loop(
+    client: TestClient, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cancel = house.job_queue.cancel
+    cancel = api.job_queue.cancel
     threads: list[int] = []
 
     def noted(job_id: str) -> Job:
         threads.append(threading.get_ident())
         return cancel(job_id)
 
-    monkeypatch.setattr(house.job_queue, "cancel", noted)
-    job = house.job_queue.submit(image_job(house))
+    monkeypatch.setattr(api.job_queue, "cancel", noted)
+    job = api.job_queue.submit(image_job(api))
 
     async def leave() -> int:
         stream = images._ImageStream(
-            house.service, job, ImageFields.model_validate({"prompt": "x", "stream": True})
+            api.service, job, ImageFields.model_validate({"prompt": "x", "stream": True})
         )
         async with anyio.create_task_group() as group:
             group.start_soon(read_all, stream.events())
@@ -122,15 +124,15 @@ def test_a_client_that_leaves_a_stream_cancels_the_job_without_holding_up_the_ev
         return threading.get_ident()
 
     loop_thread = asyncio.run(leave())
-    assert house.job_queue.get(job.id).phase is Phase.FAILED
+    assert api.job_queue.get(job.id).phase is Phase.FAILED
     assert threads
     assert loop_thread not in threads
 
 
-def image_job(house: House) -> NewJob:
-    card = house.service.models.find("embedded")
+def image_job(api: ApiServer) -> NewJob:
+    card = api.service.models.find("embedded")
     fields = ImageFields.model_validate({"prompt": "x", "stream": True})
-    return new_images(house.service, Caller(LOCAL_OWNER), card, fields)
+    return new_images(api.service, Caller(LOCAL_OWNER), card, fields)
 
 
 async def read_all(events: AsyncIterator[bytes]) -> None:
@@ -153,16 +155,16 @@ async def read_all(events: AsyncIterator[bytes]) -> None:
         ("complexity", "low"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(
+def test_an_unsupported_field_is_refused_by_name(
     client: TestClient, field: str, value: object
 ) -> None:
     error = client.post(PATH, json={"prompt": "x", field: value}).json()["error"]
     assert (error["code"], error["param"]) == ("unsupported_capability", field)
 
 
-def test_what_means_the_default_is_taken(client: TestClient, house: House) -> None:
+def test_a_value_that_means_the_default_is_accepted(client: TestClient, api: ApiServer) -> None:
     body = {"prompt": "x", "quality": "auto", "background": "opaque", "moderation": "low"}
-    with house.maker.at_work():
+    with api.worker.at_work():
         said = client.post(PATH, json={**body, "size": "auto", "user": "me"}).json()
     assert said["safety_identifier"] == "me"
 

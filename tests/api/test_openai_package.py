@@ -20,7 +20,7 @@ from reelgrid.api.app import create_app
 from reelgrid.jobs.job import KeyLimits
 from reelgrid.jobs.sql.keys import ApiKeys
 from reelgrid.jobs.sql.sql_queue import open_database
-from tests.api.conftest import House
+from tests.api.conftest import ApiServer
 from tests.api.served import Served
 
 ROOT = Path(__file__).parents[2]
@@ -64,17 +64,17 @@ def test_the_package_works_unmodified(server: Server, version: str) -> None:
     assert re.search(expected, done.stdout)
 
 
-def test_what_fails_here_is_the_package_s_own_error(house: House) -> None:
+def test_refusals_arrive_as_the_errors_of_the_package(api: ApiServer) -> None:
     async def main() -> None:
-        transport = httpx2.ASGITransport(app=create_app(house.service))
+        transport = httpx2.ASGITransport(app=create_app(api.service))
         async with httpx2.AsyncClient(transport=transport) as http:
             client = openai.AsyncOpenAI(
                 base_url="http://localhost/v1", api_key="none", http_client=http, max_retries=0
             )
-            with failing(house), pytest.raises(openai.UnprocessableEntityError) as failed:
+            with failing(api), pytest.raises(openai.UnprocessableEntityError) as failed:
                 await client.images.generate(prompt="a red ball")
             assert failed.value.code == "out_of_memory"
-            lose_database(house)
+            lose_database(api)
             for call in (
                 client.videos.retrieve("video_" + 24 * "0"),
                 client.videos.create(prompt="x"),
@@ -92,14 +92,14 @@ def test_what_fails_here_is_the_package_s_own_error(house: House) -> None:
 
 
 @contextmanager
-def failing(house: House) -> Iterator[None]:
-    """Fail whatever comes while the block runs."""
+def failing(api: ApiServer) -> Iterator[None]:
+    """Fail every job while the block runs."""
     is_over = threading.Event()
 
     def fail() -> None:
         while not is_over.wait(0.02):
-            if (claim := house.maker.take()) is not None:
-                house.job_queue.fail(claim, "out_of_memory", "too large")
+            if (claim := api.worker.take()) is not None:
+                api.job_queue.fail(claim, "out_of_memory", "too large")
 
     thread = threading.Thread(target=fail)
     thread.start()
@@ -110,10 +110,10 @@ def failing(house: House) -> Iterator[None]:
         thread.join()
 
 
-def lose_database(house: House) -> None:
+def lose_database(api: ApiServer) -> None:
     """Put a folder where the database's file was."""
-    house.job_queue.close()
-    file = house.maker.folder.with_name("jobs.sqlite")
+    api.job_queue.close()
+    file = api.worker.folder.with_name("jobs.sqlite")
     for each in file.parent.glob("jobs.sqlite*"):
         each.unlink()
     file.mkdir()

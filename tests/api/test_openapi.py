@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI document allows, and much that it forbids, gets an answer that it describes."""
+"""Requests that the OpenAPI document allows or forbids get responses that it describes."""
 
 import os
 from contextlib import nullcontext, suppress
@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from reelgrid.api.app import create_app
-from tests.api.conftest import House
+from tests.api.conftest import ApiServer
 
 NUM_EXAMPLES = int(os.environ.get("REELGRID_TEST_EXAMPLES", "6"))
 """Of every operation, in each mode; a hundred have been tried by hand."""
@@ -28,12 +28,12 @@ CHECKED = [check for check in CHECKS.get_all() if check.__name__ not in LEFT_OUT
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("names_what_is_there", [True, False])
-def test_every_answer_is_one_that_the_document_describes(
-    house: House, mode: GenerationMode, names_what_is_there: bool
+def test_every_response_is_one_that_the_document_describes(
+    api: ApiServer, mode: GenerationMode, names_what_is_there: bool
 ) -> None:
-    known = jobs_of_every_kind(house) if names_what_is_there else {}
-    document = schemathesis.openapi.from_asgi("/openapi.json", create_app(house.service))
-    with house.maker.at_work():
+    known = jobs_of_every_kind(api) if names_what_is_there else {}
+    document = schemathesis.openapi.from_asgi("/openapi.json", create_app(api.service))
+    with api.worker.at_work():
         for operation in document.get_all_operations():
             holds(operation.ok(), mode, known)
 
@@ -61,9 +61,9 @@ def holds(operation: Any, mode: GenerationMode, known: dict[str, str]) -> None:
         try_one()
 
 
-def jobs_of_every_kind(house: House) -> dict[str, str]:
+def jobs_of_every_kind(api: ApiServer) -> dict[str, str]:
     """Return the ids of a finished video and a finished image."""
-    with house.client() as client, house.maker.at_work():
+    with api.client() as client, api.worker.at_work():
         video = client.post("/v1/videos", json={"prompt": "a red ball"}).json()
         image = client.post("/v1/images/generations", json={"prompt": "a red ball"}).json()
     return {"video_id": video["id"], "image_id": image["id"], "model": "embedded"}

@@ -1,4 +1,4 @@
-"""Readiness, metrics, models and estimates: what is told beside the jobs."""
+"""Readiness, metrics, models and estimates."""
 
 import re
 from unittest.mock import Mock
@@ -11,22 +11,22 @@ from reelgrid.api import schemas
 from reelgrid.api.health import READINESS_AGE_S, Readiness
 from reelgrid.api.service import ServedModels
 from reelgrid.catalog import find
-from tests.api.conftest import Build, House
+from tests.api.conftest import ApiServer, Build
 
 
 def test_ready_means_database_blobs_and_a_live_worker(build: Build) -> None:
-    house = build()
-    with house.client() as client:
+    api = build()
+    with api.client() as client:
         assert client.get("/ready").json()["workers"] == "no worker has reported lately"
-    house.maker.take()
-    with house.client() as client:
+    api.worker.take()
+    with api.client() as client:
         answer = client.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-    house.job_queue.close()
-    database = house.maker.folder.parent / "jobs.sqlite"
+    api.job_queue.close()
+    database = api.worker.folder.parent / "jobs.sqlite"
     database.unlink()
     database.mkdir()
-    with house.client() as client:
+    with api.client() as client:
         answer = client.get("/ready")
     assert (answer.status_code, answer.json()["database"]) == (503, "it cannot be reached")
 
@@ -34,23 +34,23 @@ def test_ready_means_database_blobs_and_a_live_worker(build: Build) -> None:
 def test_ready_writes_nothing_however_often_anybody_asks(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = build(is_open=False)
-    workers = Mock(wraps=house.job_queue.workers)
-    monkeypatch.setattr(house.job_queue, "workers", workers)
-    monkeypatch.setattr(house.service.blobs, "put", forbidden)
-    monkeypatch.setattr(house.job_queue.database, "write", forbidden)
-    with house.client() as client:
+    api = build(is_open=False)
+    workers = Mock(wraps=api.job_queue.workers)
+    monkeypatch.setattr(api.job_queue, "workers", workers)
+    monkeypatch.setattr(api.service.blobs, "put", forbidden)
+    monkeypatch.setattr(api.job_queue.database, "write", forbidden)
+    with api.client() as client:
         answers = [client.get("/ready").json() for _ in range(20)]
     assert {answer["database"] for answer in answers} == {"ok"}
     assert {answer["blobs"] for answer in answers} == {"ok"}
     assert workers.call_count < 20
 
 
-def test_readiness_is_checked_again_when_it_is_old(house: House) -> None:
+def test_readiness_is_checked_again_when_it_is_old(api: ApiServer) -> None:
     now = [0.0]
-    readiness = Readiness(house.service, clock=lambda: now[0])
+    readiness = Readiness(api.service, clock=lambda: now[0])
     assert readiness.check()["status"] == "unavailable"
-    house.maker.take()
+    api.worker.take()
     assert readiness.check()["status"] == "unavailable"
     now[0] += READINESS_AGE_S
     assert readiness.check()["status"] == "ok"
@@ -60,18 +60,18 @@ def forbidden(*_: object, **__: object) -> None:
     raise AssertionError("this writes")
 
 
-def test_workers_that_cannot_start_are_told(build: Build) -> None:
+def test_readiness_says_why_workers_do_not_start(build: Build) -> None:
     with build(failures=lambda: ("worker 0 died 3 times",)).client() as client:
         assert client.get("/ready").json()["workers"] == "worker 0 died 3 times"
 
 
-def test_metrics_add_up(client: TestClient, house: House) -> None:
+def test_metrics_add_up(client: TestClient, api: ApiServer) -> None:
     for _ in range(3):
         client.post("/v1/videos", json={"prompt": "x"})
-    house.maker.finish(house.maker.take())  # type: ignore[arg-type]  # there are three
-    claim = house.maker.take()
+    api.worker.finish(api.worker.take())  # type: ignore[arg-type]  # there are three
+    claim = api.worker.take()
     assert claim is not None
-    house.job_queue.save_checkpoint(claim, "checkpoints/x", 1)
+    api.job_queue.save_checkpoint(claim, "checkpoints/x", 1)
     text = client.get("/metrics").text
     values = {
         (sample.name, *sorted(sample.labels.values())): sample.value
@@ -95,11 +95,11 @@ def test_metrics_add_up(client: TestClient, house: House) -> None:
     assert re.search(r'reelgrid_http_seconds_bucket\{le="0.1",route="/v1/videos"\}', text)
 
 
-def test_answers_are_those_that_the_document_describes(client: TestClient, house: House) -> None:
+def test_responses_match_the_schemas(client: TestClient, api: ApiServer) -> None:
     asked = client.post("/v1/videos", json={"prompt": "x"}).json()
     schemas.Video.model_validate(asked, strict=True)
     schemas.ModelList.model_validate(client.get("/v1/models").json(), strict=True)
-    house.maker.work_off()
+    api.worker.work_off()
     schemas.VideoList.model_validate(client.get("/v1/videos").json(), strict=True)
     schemas.EstimateResponse.model_validate(
         client.post("/v1/estimates", json={"prompt": "x"}).json(), strict=True
@@ -107,29 +107,29 @@ def test_answers_are_those_that_the_document_describes(client: TestClient, house
 
 
 def test_an_estimate_says_what_it_rests_on_and_runs_nothing(build: Build) -> None:
-    house = build(usd_per_gpu_h=3600.0)
-    with house.client() as client:
+    api = build(usd_per_gpu_h=3600.0)
+    with api.client() as client:
         guess = client.post("/v1/estimates", json={"prompt": "x"}).json()
         assert "guess" in guess["basis"]
         assert guess["wait_seconds"] is None
         for _ in range(3):
             client.post("/v1/videos", json={"prompt": "x"})
-        house.maker.work_off()
-    house = build(usd_per_gpu_h=3600.0, estimator=type(house.service.estimator)(house.job_queue))
-    with house.client() as client:
+        api.worker.work_off()
+    api = build(usd_per_gpu_h=3600.0, estimator=type(api.service.estimator)(api.job_queue))
+    with api.client() as client:
         known = client.post("/v1/estimates", json={"prompt": "x", "num_inference_steps": 20}).json()
         alike = client.post("/v1/estimates", json={"prompt": "x", "num_frames": 1}).json()
-    assert known["seconds"]["likely"] == 20 * 0.1 + 0.2  # as the maker said that it took
+    assert known["seconds"]["likely"] == 20 * 0.1 + 0.2  # as the worker reported
     assert known["cost_usd"]["likely"] == known["seconds"]["likely"]
     assert "3 jobs of the same size" in known["basis"]
     assert "scaled" in alike["basis"]
     assert alike["seconds"]["likely"] < known["seconds"]["likely"]
     widths = [each["seconds"]["high"] / each["seconds"]["low"] for each in (known, alike, guess)]
     assert widths == sorted(widths)
-    assert len(house.job_queue.list().jobs) == 3
+    assert len(api.job_queue.list().jobs) == 3
 
 
-def test_models_say_what_they_can_do(client: TestClient) -> None:
+def test_models_list_their_capabilities(client: TestClient) -> None:
     (model,) = client.get("/v1/models").json()["data"]
     assert model["id"] == "embedded"
     able = model["capabilities"]

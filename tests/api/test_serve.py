@@ -1,4 +1,4 @@
-"""The command: one line for every mistake, a stop that takes seconds, a restart that goes on."""
+"""`reelgrid serve`: one line for every mistake, a stop within seconds, a restart that resumes."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from reelgrid.catalog import find
 from reelgrid.cli.app import run
 from reelgrid.cli.http_server import warn_of_unserved_jobs
 from reelgrid.workers.main import NICENESS
-from tests.api.conftest import House
+from tests.api.conftest import ApiServer
 from tests.api.served import Served
 from tests.jobs.postgres import postgres
 
@@ -35,7 +35,7 @@ from tests.jobs.postgres import postgres
         (["--port", "70000"], "--port"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(
+def test_an_impossible_option_is_one_line(
     words: list[str],
     says: str,
     tmp_path: Path,
@@ -70,7 +70,7 @@ def test_a_missing_package_is_one_line(
     assert 'pip install "reelgrid[serve]"' in capsys.readouterr().err
 
 
-def test_a_stopped_server_takes_up_everything_when_it_is_started_again(tmp_path: Path) -> None:
+def test_a_restarted_server_resumes_every_job(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
         line = first.log.strip().splitlines()[-1]
         asked = subprocess.run(
@@ -96,7 +96,7 @@ def test_a_stopped_server_takes_up_everything_when_it_is_started_again(tmp_path:
 
 
 def niceness_of_children(pid: int) -> int:
-    """Return how far the worker of a server stands behind."""
+    """Return the niceness of the worker of a server."""
     told = subprocess.run(
         ["ps", "-A", "-o", "ppid=,ni="], capture_output=True, text=True, check=True
     )
@@ -111,15 +111,15 @@ def test_a_server_on_postgresql_makes_a_video(tmp_path: Path) -> None:
     assert not (tmp_path / "jobs.sqlite").exists()
 
 
-def test_jobs_for_a_model_that_is_not_served_any_more_are_said(
-    house: House, capsys: pytest.CaptureFixture[str]
+def test_jobs_of_a_model_that_is_no_longer_served_are_reported(
+    api: ApiServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with house.client() as client:
+    with api.client() as client:
         for _ in range(2):
             client.post("/v1/videos", json={"prompt": "x"})
-    warn_of_unserved_jobs(house.service)
+    warn_of_unserved_jobs(api.service)
     assert capsys.readouterr().err == ""
     other = find("wan2.1-t2v-1.3b")
     assert other is not None
-    warn_of_unserved_jobs(replace(house.service, models=ServedModels((other,))))
+    warn_of_unserved_jobs(replace(api.service, models=ServedModels((other,))))
     assert capsys.readouterr().err.startswith("2 unfinished jobs need embedded")

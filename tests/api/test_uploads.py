@@ -1,4 +1,4 @@
-"""Uploads that lie are refused, and the server's memory does not grow with them."""
+"""Malicious uploads are refused, and the memory of the server does not grow with them."""
 
 import asyncio
 import io
@@ -19,7 +19,7 @@ from PIL import Image
 from reelgrid.api.app import create_app
 from reelgrid.api.service import ServerLimits
 from tests.api import conftest
-from tests.api.conftest import House
+from tests.api.conftest import ApiServer
 
 MIB = 2**20
 
@@ -59,14 +59,16 @@ def send(client: TestClient, name: str, content: bytes, kind: str) -> tuple[int,
     return answer.status_code, (answer.json()["error"] or {}).get("message", "")
 
 
-def test_a_picture_is_kept_as_a_png_without_its_metadata(client: TestClient, house: House) -> None:
+def test_an_uploaded_image_is_stored_as_a_png_without_its_metadata(
+    client: TestClient, api: ApiServer
+) -> None:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x010E] = "where I live"
     Image.new("RGB", (64, 64), "red").save(file, "JPEG", exif=exif)
     assert send(client, "../../../etc/cron.d/x", file.getvalue(), "image/png")[0] == 200
-    (blob,) = house.service.blobs.list("inputs/")
-    kept = house.service.blobs.read(blob.name)
+    (blob,) = api.service.blobs.list("inputs/")
+    kept = api.service.blobs.read(blob.name)
     assert kept.startswith(b"\x89PNG")
     assert b"where I live" not in kept
 
@@ -83,16 +85,16 @@ def test_a_picture_is_kept_as_a_png_without_its_metadata(client: TestClient, hou
     ],
     ids=["text", "svg", "entities", "zeros", "truncated", "gif"],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused(
-    client: TestClient, house: House, name: str, content: bytes, kind: str
+def test_a_file_that_is_not_an_image_is_refused(
+    client: TestClient, api: ApiServer, name: str, content: bytes, kind: str
 ) -> None:
     status, message = send(client, name, content, kind)
     assert status == 400
     assert message
-    assert not house.service.blobs.list()
+    assert not api.service.blobs.list()
 
 
-def test_a_data_url_of_more_than_a_megabyte_is_taken_in_a_form(client: TestClient) -> None:
+def test_a_data_url_of_more_than_a_megabyte_is_accepted_in_a_form(client: TestClient) -> None:
     import base64
     import random
 
@@ -148,8 +150,8 @@ def main() -> None:
     """Report the status and the growth of this process's memory, for each file of a folder."""
     folder = Path(sys.argv[1])
     build = conftest.build.__wrapped__(folder)  # type: ignore[attr-defined]  # the plain function
-    house: House = next(build)(limits=ServerLimits(max_body_bytes=64 * MIB))
-    app = create_app(house.service)
+    api: ApiServer = next(build)(limits=ServerLimits(max_body_bytes=64 * MIB))
+    app = create_app(api.service)
     found = {}
     for file in sorted(folder.glob("*.bin")):
         before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

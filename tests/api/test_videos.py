@@ -15,7 +15,7 @@ from reelgrid.api.middleware import NUM_WRITERS
 from reelgrid.errors import BusyError
 from reelgrid.jobs.job import Job, Phase
 from reelgrid.media.upload import read_uploaded_image
-from tests.api.conftest import Build, House
+from tests.api.conftest import ApiServer, Build
 
 BODY = {"prompt": "a red ball", "seconds": "2", "seed": 7}
 FORM = {name: (None, str(value)) for name, value in BODY.items()}
@@ -27,7 +27,7 @@ def ask(client: TestClient, **fields: object) -> str:
     return str(answer.json()["id"])
 
 
-def test_a_video_is_asked_for_made_and_downloaded(client: TestClient, house: House) -> None:
+def test_a_video_is_requested_generated_and_downloaded(client: TestClient, api: ApiServer) -> None:
     asked = client.post("/v1/videos", json=BODY)
     assert asked.status_code == 200, asked.text
     job = asked.json()
@@ -35,8 +35,8 @@ def test_a_video_is_asked_for_made_and_downloaded(client: TestClient, house: Hou
     assert (job["seconds"], job["size"], job["seed"]) == ("2.125", "128x128", 7)
     assert job["queue_position"] == 1
     assert 250 <= int(asked.headers["openai-poll-after-ms"]) <= 10_000
-    assert house.woken
-    assert house.maker.work_off() == 1
+    assert api.woken
+    assert api.worker.work_off() == 1
     done = client.get(f"/v1/videos/{job['id']}").json()
     assert (done["status"], done["progress"], done["error"]) == ("completed", 100, None)
     file = client.get(f"/v1/videos/{job['id']}/content")
@@ -45,29 +45,29 @@ def test_a_video_is_asked_for_made_and_downloaded(client: TestClient, house: Hou
         assert sum(1 for _ in container.decode(video=0)) == 17
 
 
-def test_json_and_a_form_ask_for_the_same(client: TestClient, house: House) -> None:
+def test_json_and_a_form_make_the_same_request(client: TestClient, api: ApiServer) -> None:
     for answer in (client.post("/v1/videos", json=BODY), client.post("/v1/videos", files=FORM)):
         assert answer.status_code == 200, answer.text
-    one, two = (job.request for job in house.job_queue.list().jobs)
+    one, two = (job.request for job in api.job_queue.list().jobs)
     assert one == two
 
 
-def test_progress_is_the_share_of_steps_that_are_done(client: TestClient, house: House) -> None:
+def test_progress_is_the_share_of_steps_that_are_done(client: TestClient, api: ApiServer) -> None:
     job_id = ask(client, num_inference_steps=8)
-    claim = house.maker.take()
+    claim = api.worker.take()
     assert claim is not None
-    house.maker.step(claim, 2)
+    api.worker.step(claim, 2)
     seen = client.get(f"/v1/videos/{job_id}").json()
     assert (seen["status"], seen["progress"], seen["step"]) == ("in_progress", 25, 2)
     assert seen["eta_seconds"]["low"] < seen["eta_seconds"]["likely"] < seen["eta_seconds"]["high"]
     assert client.get(f"/v1/videos/{job_id}/preview").headers["reelgrid-step"] == "2"
 
 
-def test_a_failed_job_is_no_failed_request(client: TestClient, house: House) -> None:
+def test_a_failed_job_is_not_a_failed_request(client: TestClient, api: ApiServer) -> None:
     job_id = ask(client)
-    claim = house.maker.take()
+    claim = api.worker.take()
     assert claim is not None
-    house.job_queue.fail(claim, "out_of_memory", "too large")
+    api.job_queue.fail(claim, "out_of_memory", "too large")
     answer = client.get(f"/v1/videos/{job_id}")
     assert answer.status_code == 200
     assert answer.json()["status"] == "failed"
@@ -92,33 +92,35 @@ def test_pages_follow_each_other_by_last_id_even_within_one_second(
     assert seen == (ids if order == "asc" else ids[::-1])
 
 
-def test_a_deleted_video_is_gone_with_its_files(client: TestClient, house: House) -> None:
+def test_a_deleted_video_is_gone_with_its_files(client: TestClient, api: ApiServer) -> None:
     job_id = ask(client)
-    house.maker.work_off()
-    assert house.service.blobs.list(f"files/{job_id}")
+    api.worker.work_off()
+    assert api.service.blobs.list(f"files/{job_id}")
     answer = client.delete(f"/v1/videos/{job_id}").json()
     assert answer == {"id": job_id, "object": "video.deleted", "deleted": True}
-    assert not house.service.blobs.list(f"files/{job_id}")
+    assert not api.service.blobs.list(f"files/{job_id}")
     assert client.get(f"/v1/videos/{job_id}").status_code == 404
     assert client.delete(f"/v1/videos/{job_id}").status_code == 404
 
 
-def test_deleting_one_keeps_what_another_needs(client: TestClient, house: House) -> None:
-    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+def test_deleting_a_video_keeps_the_blobs_that_another_needs(
+    client: TestClient, api: ApiServer
+) -> None:
+    picture = api.service.blobs.read(api.worker.picture("other/x.png"))
     files: Any = {"prompt": (None, "x"), "input_reference": ("a.png", picture, "image/png")}
     source = client.post("/v1/videos", files=files).json()["id"]
-    house.maker.work_off()
+    api.worker.work_off()
     remix = client.post(f"/v1/videos/{source}/remix", json={"prompt": "y"}).json()["id"]
-    (first_frame,) = house.job_queue.get(remix).inputs
+    (first_frame,) = api.job_queue.get(remix).inputs
     client.delete(f"/v1/videos/{source}")
-    assert house.service.blobs.exists(first_frame)
+    assert api.service.blobs.exists(first_frame)
     client.delete(f"/v1/videos/{remix}")
-    assert not house.service.blobs.exists(first_frame)
+    assert not api.service.blobs.exists(first_frame)
 
 
-def test_ranges_give_the_bytes_that_they_name(client: TestClient, house: House) -> None:
+def test_ranges_give_the_bytes_that_they_name(client: TestClient, api: ApiServer) -> None:
     path = f"/v1/videos/{ask(client)}/content"
-    house.maker.work_off()
+    api.worker.work_off()
     whole = client.get(path)
     size = len(whole.content)
     for given, start, stop in (
@@ -141,11 +143,11 @@ def test_ranges_give_the_bytes_that_they_name(client: TestClient, house: House) 
     assert client.get(path, headers=fresh).status_code == 206
 
 
-def test_a_remix_has_the_same_seed_and_another_prompt(client: TestClient, house: House) -> None:
+def test_a_remix_has_the_same_seed_and_another_prompt(client: TestClient, api: ApiServer) -> None:
     source = ask(client, seed=7, num_inference_steps=3)
     early = client.post(f"/v1/videos/{source}/remix", json={"prompt": "blue"})
     assert early.json()["error"]["code"] == "video_not_completed"
-    house.maker.work_off()
+    api.worker.work_off()
     remix = client.post(f"/v1/videos/{source}/remix", json={"prompt": "blue"}).json()
     assert (remix["prompt"], remix["seed"], remix["remixed_from_video_id"]) == ("blue", 7, source)
     assert remix["num_inference_steps"] == 3
@@ -156,11 +158,11 @@ def test_a_remix_has_the_same_seed_and_another_prompt(client: TestClient, house:
     [{"video": {"id": "ID"}}, {"video": "ID"}, {"video_id": "ID"}],
     ids=["object", "word", "flat"],
 )
-def test_an_extension_says_how_long_both_are(
-    client: TestClient, house: House, named: dict[str, object]
+def test_the_length_of_an_extension_includes_its_source(
+    client: TestClient, api: ApiServer, named: dict[str, object]
 ) -> None:
     source = ask(client)
-    house.maker.work_off()
+    api.worker.work_off()
     told = {
         name: {"id": source} if value == {"id": "ID"} else source for name, value in named.items()
     }
@@ -169,12 +171,12 @@ def test_an_extension_says_how_long_both_are(
     ).json()
     assert longer["seconds"] == f"{(17 + 16) / 8:g}"
     assert longer["extended_from_video_id"] == source
-    assert house.job_queue.get(longer["id"]).inputs == (house.job_queue.get(source).files["video"],)
+    assert api.job_queue.get(longer["id"]).inputs == (api.job_queue.get(source).files["video"],)
     form = {"prompt": "on", "seconds": "2", "video[id]": source}
     assert client.post("/v1/videos/extensions", data=form).status_code == 200
 
 
-def test_what_the_model_cannot_do_is_refused_with_the_reason(client: TestClient) -> None:
+def test_a_missing_capability_is_refused_with_the_reason(client: TestClient) -> None:
     for path, fields in {
         "edits": {"prompt": "x", "video": {"id": "video_" + 24 * "0"}},
         "characters": {"name": "x", "video": "y"},
@@ -192,9 +194,9 @@ def test_what_the_model_cannot_do_is_refused_with_the_reason(client: TestClient)
 
 
 def test_an_idempotency_key_gives_one_job_and_another_body_a_conflict(
-    client: TestClient, house: House
+    client: TestClient, api: ApiServer
 ) -> None:
-    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+    picture = api.service.blobs.read(api.worker.picture("other/x.png"))
     headers = {"idempotency-key": "once"}
 
     def send(prompt: str) -> tuple[int, str]:
@@ -203,14 +205,16 @@ def test_an_idempotency_key_gives_one_job_and_another_body_a_conflict(
         return answer.status_code, answer.json().get("id", "")
 
     assert send("x") == send("x")
-    assert len(house.service.blobs.list("inputs/")) == 1
+    assert len(api.service.blobs.list("inputs/")) == 1
     assert send("y")[0] == 409
 
 
-def test_after_the_insert_nothing_fails(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = build()
-    monkeypatch.setattr(house.job_queue, "position_of", unavailable)
-    with house.client() as client:
+def test_nothing_fails_after_the_job_is_inserted(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = build()
+    monkeypatch.setattr(api.job_queue, "position_of", unavailable)
+    with api.client() as client:
         answer = client.post("/v1/videos", json=BODY)
     assert answer.status_code == 200, answer.text
     assert answer.json()["queue_position"] is None
@@ -220,17 +224,17 @@ def unavailable(job: Job) -> NoReturn:
     raise BusyError("locked")
 
 
-def test_cancel_pause_and_resume_say_where_it_stands(client: TestClient, house: House) -> None:
+def test_cancel_pause_and_resume_return_the_new_status(client: TestClient, api: ApiServer) -> None:
     job_id = ask(client)
     paused = client.post(f"/v1/videos/{job_id}/pause").json()
     assert (paused["status"], paused["detail"]) == ("queued", "paused")
-    assert house.maker.take() is None
+    assert api.worker.take() is None
     assert client.post(f"/v1/videos/{job_id}/resume").json()["detail"] is None
-    claim = house.maker.take()
+    claim = api.worker.take()
     assert claim is not None
     going = client.post(f"/v1/videos/{job_id}/cancel").json()
     assert (going["status"], going["detail"]) == ("in_progress", "cancelling")
-    assert house.job_queue.release(claim, "cancelled").phase is Phase.FAILED
+    assert api.job_queue.release(claim, "cancelled").phase is Phase.FAILED
     gone = client.get(f"/v1/videos/{job_id}").json()
     assert (gone["status"], gone["error"]["code"]) == ("failed", "cancelled")
     refused = client.post(f"/v1/videos/{job_id}/pause")
@@ -238,23 +242,23 @@ def test_cancel_pause_and_resume_say_where_it_stands(client: TestClient, house: 
     assert refused.headers["x-should-retry"] == "false"
 
 
-def test_expired_files_are_404_and_say_so(client: TestClient, house: House) -> None:
+def test_expired_files_are_404_and_say_so(client: TestClient, api: ApiServer) -> None:
     job_id = ask(client)
-    house.maker.work_off()
-    house.service.blobs.delete(house.job_queue.get(job_id).files["video"])
+    api.worker.work_off()
+    api.service.blobs.delete(api.job_queue.get(job_id).files["video"])
     assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
-    house.job_queue.drop_files(job_id)
+    api.job_queue.drop_files(job_id)
     assert client.get(f"/v1/videos/{job_id}/content").json()["error"]["code"] == "expired"
 
 
 def test_a_leftover_upload_that_cannot_be_removed_fails_no_admitted_job(
-    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+    picture = api.service.blobs.read(api.worker.picture("other/x.png"))
     files: Any = {"prompt": (None, "x"), "input_reference": ("a.png", picture, "image/png")}
     headers = {"idempotency-key": "once"}
     first = client.post("/v1/videos", files=files, headers=headers).json()["id"]
-    monkeypatch.setattr(house.service.blobs, "delete", out_of_reach)
+    monkeypatch.setattr(api.service.blobs, "delete", out_of_reach)
     again = client.post("/v1/videos", files=files, headers=headers)
     assert (again.status_code, again.json()["id"]) == (200, first)
 
@@ -264,10 +268,10 @@ def out_of_reach(_: str) -> None:
 
 
 def test_the_position_in_the_queue_does_not_depend_on_the_clock_of_the_server(
-    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(client)
-    house.job_queue._snapshots._stale_at_s = 0.0
+    api.job_queue._snapshots._stale_at_s = 0.0
     monkeypatch.setattr("reelgrid.api.admission.time", SimpleNamespace(time=lambda: 0.0))
     assert client.post("/v1/estimates", json=BODY).json()["queue_position"] == 2
 
@@ -276,11 +280,11 @@ def test_the_position_in_the_queue_does_not_depend_on_the_clock_of_the_server(
     ("path", "body"),
     [("/v1/videos", {"prompt": "x"}), ("/v1/images/generations", {"prompt": "x", "stream": True})],
 )
-def test_many_who_write_leave_threads_to_those_who_read(
-    house: House, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object]
+def test_many_writers_leave_threads_for_readers(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object]
 ) -> None:
     """No more than `NUM_WRITERS` are in `submit` at a time: each that comes in waits for others."""
-    submit = house.job_queue.submit
+    submit = api.job_queue.submit
     lock = threading.Condition()
     inside = most = 0
 
@@ -294,17 +298,17 @@ def test_many_who_write_leave_threads_to_those_who_read(
             inside -= 1
         return submit(*args, **named)
 
-    monkeypatch.setattr(house.job_queue, "submit", slow)
-    with house.client() as client, house.maker.at_work(), ThreadPoolExecutor(12) as pool:
+    monkeypatch.setattr(api.job_queue, "submit", slow)
+    with api.client() as client, api.worker.at_work(), ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: client.post(path, json=body), range(12)))
     assert [answer.status_code for answer in answers] == [200] * 12
     assert most <= NUM_WRITERS
 
 
-def test_an_upload_that_takes_long_to_read_holds_up_no_other_writer(
-    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+def test_an_upload_that_takes_long_to_read_delays_no_other_writer(
+    client: TestClient, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = house.service.blobs.read(house.maker.picture("other/x.png"))
+    picture = api.service.blobs.read(api.worker.picture("other/x.png"))
     files: Any = {"prompt": (None, "x"), "input_reference": ("a.png", picture, "image/png")}
     is_reading, may_end = threading.Semaphore(0), threading.Event()
 

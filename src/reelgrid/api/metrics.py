@@ -1,7 +1,7 @@
-"""What Prometheus reads: the desk's figures, this process's answers, and what they amount to.
+"""Prometheus metrics: the queue's counters and gauges, and this process's HTTP responses.
 
-The desk's counts are kept in its database, so they survive restarts and are the same for every
-process; only answers and refusals are counted here. Not here: who may read them (`health`).
+The queue keeps its counters in the database, so they survive restarts and are the same for every
+process; only responses and refusals are counted in this one.
 """
 
 import itertools
@@ -23,18 +23,18 @@ from reelgrid.jobs.queue import OperatorQueue
 from reelgrid.measurement import minutes_per_gpu_hour
 
 _METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
-# Name in the desk: what it says, and what its label is.
-_TALLIES = {
+# Name of a counter of the queue: help text and label.
+_COUNTERS = {
     "submitted": ("Jobs admitted", "model"),
     "completed": ("Jobs completed", "model"),
     "failed": ("Jobs failed or cancelled, by the code of their error", "code"),
-    "checkpoints": ("States saved", "model"),
-    "resumes": ("Generations taken up at a saved step", "model"),
-    "workers_lost": ("Workers lost in the middle of a job, by stage", "stage"),
-    "released": ("Jobs that a worker gave back", "reason"),
-    "wait_s": ("Wait from admission or release to a claim", "model"),
+    "checkpoints": ("Checkpoints saved", "model"),
+    "resumes": ("Generations resumed from a checkpoint", "model"),
+    "workers_lost": ("Workers lost while they ran a job, by stage", "stage"),
+    "released": ("Jobs that a worker released, by reason", "reason"),
+    "wait_s": ("Time from admission or release to a claim", "model"),
     "step_s": ("Mean denoising step of a job", "model"),
-    "turnaround_s": ("From admission to completion", "model"),
+    "turnaround_s": ("Time from admission to completion", "model"),
     "gpu_s": ("Worker time of completed jobs", "model"),
     "video_gpu_s": ("Worker time of completed videos", "model"),
     "clip_s": ("Length of completed videos", "model"),
@@ -42,13 +42,13 @@ _TALLIES = {
 
 
 class ServerMetrics:
-    """Counts answers, and collects everything when asked."""
+    """Counts HTTP responses; collects all metrics when Prometheus asks."""
 
     def __init__(self, job_queue: OperatorQueue) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        self._answers = prometheus_client.Counter(
+        self._responses = prometheus_client.Counter(
             "reelgrid_http_responses",
-            "Answers by route, method and status",
+            "HTTP responses by route, method and status",
             ["route", "method", "status"],
             registry=self.registry,
         )
@@ -57,54 +57,54 @@ class ServerMetrics:
         )
         self._seconds = Histogram(
             "reelgrid_http_seconds",
-            "Time until an answer began",
+            "Seconds until a response began",
             ["route"],
             registry=self.registry,
             buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
         )
-        self._job_queue = _DeskFigures(job_queue)
+        self._job_queue = _QueueMetrics(job_queue)
         self.registry.register(self._job_queue)
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._answers.labels(route, method, str(status)).inc()
+        self._responses.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         if status >= 400 and (code := scope.get("reelgrid.code")):
             self._refusals.labels(code).inc()
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format.
+        """Return all metrics in Prometheus' text format.
 
         Raises:
-            JobQueueError: The desk cannot be read.
+            JobQueueError: The queue cannot be read.
         """
         return generate_latest(self.registry)
 
 
-class _DeskFigures:
-    """Reads the desk when Prometheus asks."""
+class _QueueMetrics:
+    """The metrics of the job queue, read when Prometheus asks."""
 
     def __init__(self, job_queue: OperatorQueue) -> None:
         self._job_queue = job_queue
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: what there is is known only when it is collected."""
+        """Return nothing: the metrics are known only when they are collected."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all figures.
+        """Yield the metrics.
 
         Yields:
-            One family after the other.
+            One metric family after the other.
         """
         yield from self._queue()
         yield from self._workers()
         counters = self._job_queue.counters()
         for name, group in itertools.groupby(counters, key=lambda counter: counter.name):
             yield _family(name, list(group))
-        yield _rate(counters)
+        yield _minutes_per_gpu_hour(counters)
 
     def _queue(self) -> Iterator[Metric]:
         jobs = GaugeMetricFamily("reelgrid_jobs", "Jobs by phase", labels=["phase", "model"])
@@ -118,7 +118,7 @@ class _DeskFigures:
         yield work
         yield GaugeMetricFamily(
             "reelgrid_oldest_wait_seconds",
-            "How long the job has waited that has waited longest",
+            "Wait of the job that has waited longest",
             value=self._job_queue.oldest_wait_s(),
         )
 
@@ -134,23 +134,23 @@ class _DeskFigures:
 
 
 def _family(name: str, counters: Sequence[Counter]) -> Metric:
-    words, label = _TALLIES.get(name, (f"Counted by workers: {name}", "label"))
+    description, label = _COUNTERS.get(name, (f"Counted by workers: {name}", "label"))
     if all(math.isinf(counter.bound) for counter in counters) and not name.endswith("_s"):
-        total = CounterMetricFamily(f"reelgrid_{name}", words, labels=[label])
+        total = CounterMetricFamily(f"reelgrid_{name}", description, labels=[label])
         for counter in counters:
             total.add_metric([counter.label], counter.num)
         return total
     family = HistogramMetricFamily(
-        f"reelgrid_{name.removesuffix('_s')}_seconds", words, labels=[label]
+        f"reelgrid_{name.removesuffix('_s')}_seconds", description, labels=[label]
     )
     for value, group in itertools.groupby(counters, key=lambda counter: counter.label):
-        buckets, sum_s = _cumulated(list(group))
+        buckets, sum_s = _cumulative(list(group))
         family.add_metric([value], buckets, sum_s)
     return family
 
 
-def _cumulated(counters: Sequence[Counter]) -> tuple[list[tuple[str, float]], float]:
-    """Return buckets that count everything up to their bound, the last one without any."""
+def _cumulative(counters: Sequence[Counter]) -> tuple[list[tuple[str, float]], float]:
+    """Return cumulative buckets, the last one without a bound, and the sum of the values."""
     ordered = sorted(counters, key=lambda counter: counter.bound)
     sums = itertools.accumulate(counter.num for counter in ordered)
     buckets = [
@@ -162,11 +162,11 @@ def _cumulated(counters: Sequence[Counter]) -> tuple[list[tuple[str, float]], fl
     return buckets, sum(counter.total for counter in ordered)
 
 
-def _rate(counters: Iterable[Counter]) -> Metric:
-    """Return the one measure of the house, over all completed videos."""
+def _minutes_per_gpu_hour(counters: Iterable[Counter]) -> Metric:
+    """Return the minutes of video per GPU-hour, over all completed videos, by model."""
     family = GaugeMetricFamily(
         "reelgrid_video_minutes_per_gpu_hour",
-        "Minutes of video made in an hour of a worker, over all completed jobs",
+        "Minutes of video generated per GPU-hour, over all completed videos",
         labels=["model"],
     )
     sums: dict[tuple[str, str], float] = {}
