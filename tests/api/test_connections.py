@@ -10,7 +10,7 @@ import pytest
 
 from reelgrid.api import connection, middleware
 from reelgrid.api.app import create_app
-from reelgrid.cli import http_server as listening_module
+from reelgrid.cli import http_server
 from reelgrid.cli.http_server import listen, make_server
 from tests.api.conftest import ApiServer
 
@@ -153,7 +153,7 @@ def test_a_stream_of_events_outlives_the_time_for_bodies(
 def test_a_server_that_stops_answers_clients_that_are_still_sending(
     api: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(listening_module, "_LAST_WORDS_S", 1)
+    monkeypatch.setattr(http_server, "_SHUTDOWN_S", 1)
     asking: list[asyncio.Task[bytes]] = []
 
     async def talk(line: Line) -> None:
@@ -180,7 +180,7 @@ def test_a_client_that_disconnects_within_its_body_is_not_an_error(
     with caplog.at_level(logging.INFO):
         serving(api, talk)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "the client went" in caplog.text
+    assert "the client disconnected" in caplog.text
     assert api.job_queue.list().jobs == ()
 
 
