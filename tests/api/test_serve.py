@@ -28,7 +28,7 @@ from tests.jobs.postgres import postgres
         (["--host", "0.0.0.0"], "reelgrid keys create"),
         (["--host", "192.0.2.1"], "cannot listen"),
         (["--require-key"], "--require-key needs an API key"),
-        (["--database", "mysql://x"], "no desk on mysql"),
+        (["--database", "mysql://x"], "cannot use mysql"),
         (["--database", "postgresql://127.0.0.1:1/x"], "database"),
         (["--model", "nope"], "no model 'nope'"),
         (["--blobs", "ftp://x"], "blobs"),

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Float,
     Insert,
     Integer,
+    ScalarSelect,
     Select,
     Text,
     Update,
@@ -89,14 +90,6 @@ def advance(database: Database, with_checkpoints: bool) -> Update:
     now = database.now
     mark = bindparam("mark", type_=Integer())
     is_further = mark > _JOB.progress_mark
-    waiting = schema.job.alias("waiting")
-    first_rank = (
-        select(waiting.c.rank)
-        .where(schema.is_in(waiting, Phase.WAITING))
-        .order_by(waiting.c.rank)
-        .limit(1)
-        .scalar_subquery()
-    )
     return (
         update(schema.job)
         .where(schema.IS_HELD)
@@ -115,8 +108,19 @@ def advance(database: Database, with_checkpoints: bool) -> Update:
         .returning(
             *(_JOB.id, _JOB.owner, _JOB.worker, _JOB.model, _JOB.requested),
             *(_JOB.charged_s, _JOB.updated_at),
-            *(_JOB.rank, first_rank.label("first_rank")),
+            *(_JOB.rank, _first_rank().label("first_rank")),
         )
+    )
+
+
+def _first_rank() -> ScalarSelect[float]:
+    waiting = schema.job.alias("waiting")
+    return (
+        select(waiting.c.rank)
+        .where(schema.is_in(waiting, Phase.WAITING))
+        .order_by(waiting.c.rank)
+        .limit(1)
+        .scalar_subquery()
     )
 
 
