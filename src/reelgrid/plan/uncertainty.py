@@ -1,4 +1,4 @@
-"""Uncertain numbers: distributions of inputs, draws, intervals, and Sobol's shares of the variance.
+"""Uncertain numbers: distributions, draws, uncertainty intervals, and Sobol's shares of the variance.
 
 A quantity is exact, low/likely/high or log-normal. Every kind is sampled through its quantile
 function, so that the same uniform numbers serve Monte Carlo and the shares. Two measures say how
