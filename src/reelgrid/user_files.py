@@ -1,7 +1,7 @@
 """Strict reader of files that users write: TOML, JSON and CSV become typed values.
 
 All kinds of files follow the same rules: UTF-8 text of at most 1 MB, with or without a byte order
-mark; no key or column twice, and none that is unknown; finite numbers; text without control
+mark; no key or column twice; no unknown key; finite numbers; text without control
 characters. Every mistake is one line that names the file, the line, the key and what is expected.
 Types and ranges are checked by pydantic: a dataclass whose annotations carry
 `pydantic.Field(gt=..., ge=..., le=...)` describes a table.
@@ -379,7 +379,7 @@ def _hint_at(hint: Any, path: Iterable[str | int]) -> Any:
 
 
 def _keys(hint: Any) -> dict[str, Any]:
-    """Return the keys of a table and the annotations of their values; none if it is no table.
+    """Return the keys of a table and the annotations of their values; empty if it is no table.
 
     Of a union those of all its tables; a dataclass of one field is written as its value alone.
     """

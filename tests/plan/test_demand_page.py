@@ -9,7 +9,7 @@ import pytest
 from reelgrid.plan.demand.model import answer_demand
 from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.scenario import (
-    Clip,
+    ClipKind,
     Energy,
     Growth,
     Hardware,
@@ -29,7 +29,7 @@ def test_the_smallest_scenario_of_the_page_has_an_answer(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", [Clip, Energy, Growth, Hardware, Platform, Promise, Speed, Training]
+    "kind", [ClipKind, Energy, Growth, Hardware, Platform, Promise, Speed, Training]
 )
 def test_every_key_of_the_file_is_on_the_page(kind):
     table = PAGE[PAGE.index("## The file, key by key") : PAGE.index("## What is computed")]

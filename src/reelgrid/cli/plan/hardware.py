@@ -1,4 +1,4 @@
-"""`reelgrid plan hardware`: the GPUs that are known, with sources and dates."""
+"""`reelgrid plan hardware`: the known GPUs, with sources and dates."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -21,9 +21,11 @@ def register(app: typer.Typer) -> None:
 
 
 def hardware(
-    prices: Annotated[bool, typer.Option("--prices", help="Prices by provider instead.")] = False,
+    prices: Annotated[
+        bool, typer.Option("--prices", help="List prices by provider instead.")
+    ] = False,
     churn: Annotated[
-        bool, typer.Option("--churn", help="How rented GPUs come and go instead.")
+        bool, typer.Option("--churn", help="List loss and start-up rates of rented GPUs instead.")
     ] = False,
     hardware_files: HardwareFiles = None,
     as_json: options.Json = False,
@@ -77,7 +79,7 @@ def _churn_table(churn: "Iterable[Churn]") -> "Table":
         )
         for each in churn
     ]  # fmt: skip
-    return Table(title="How rented GPUs come and go", columns=columns, rows=rows)
+    return Table(title="Losses and start-up of rented GPUs", columns=columns, rows=rows)
 
 
 def _table(gpus: "Iterable[Gpu]") -> "Table":
@@ -99,9 +101,8 @@ def _table(gpus: "Iterable[Gpu]") -> "Table":
         for gpu in gpus
     ]  # fmt: skip
     note = (
-        "Matrix rates without sparsity, 32-bit accumulation; fp16 where there is no bf16 (T4, V100) "
-        "is in --json, with sources. Prices are public ones of a rented GPU-hour, dated: override "
-        "them with your own (--hardware-file)."
+        "Matrix rates without sparsity, 32-bit accumulation. --json adds fp16 rates and sources. "
+        "Prices are public ones of a rented GPU-hour; override them with your own (--hardware-file)."
     )
     return Table(title="GPUs", columns=columns, rows=rows, note=note)
 

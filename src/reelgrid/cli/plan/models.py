@@ -1,4 +1,4 @@
-"""`reelgrid plan models`: the architectures that are known, and what a default clip needs."""
+"""`reelgrid plan models`: the known architectures, and FLOPs and memory of a default clip."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -36,12 +36,12 @@ def _table(models: "Iterable[Architecture]") -> "Table":
 
     columns = (
         "model", "makes", Column(title="network", unit="B"), "layers", "width", "attention",
-        "default", "steps", "forwards a step", "tokens", Column(title="FLOPs", unit="PFLOP"),
+        "default", "steps", "forwards per step", "tokens", Column(title="FLOPs", unit="PFLOP"),
         Column(title="all weights", unit="GiB"), Column(title="activations", unit="GiB"), "date",
     )  # fmt: skip
     note = (
         "FLOPs of the denoising network over all steps of the default clip, a multiply-add counted "
-        "as two; memory in 16 bits. The small files that describe a model: docs/predict.md."
+        "as two; memory in 16 bits. To describe a model of your own: docs/predict.md."
     )
     return Table(title="Models", columns=columns, rows=[_row(each) for each in models], note=note)
 

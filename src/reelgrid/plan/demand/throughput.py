@@ -18,7 +18,7 @@ from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.predict import Prediction, predict
 from reelgrid.plan.prediction.workload import workload_of
-from reelgrid.plan.scenario import Clip, Hardware, Platform, Scenario, Speed
+from reelgrid.plan.scenario import ClipKind, Hardware, Platform, Scenario, Speed
 from reelgrid.plan.uncertainty import (
     Draws,
     Exact,
@@ -201,7 +201,7 @@ class _Case:
         return self.scenario.platforms[self.key[0]]
 
     @property
-    def clip(self) -> Clip:
+    def clip(self) -> ClipKind:
         return self.platform.clips[self.key[1]]
 
     @property

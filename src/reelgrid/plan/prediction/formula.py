@@ -33,56 +33,6 @@ from reelgrid.plan.facts.hardware import Gpu
 from reelgrid.plan.prediction.observations import KernelClass, Stack
 from reelgrid.plan.prediction.workload import Workload, forward_flops
 
-FUSED = frozenset({"compiled", "cosmos", "fastvideo", "lightx2v", "ltx", "sglang", "vllm-omni"})
-"""Software that fuses or compiles what stands between the matrix products."""
-
-ENGINES = frozenset({"fastvideo", "lightx2v", "sglang", "vllm-omni"})
-"""Serving engines: they keep the weights that take turns in pinned memory."""
-
-EAGER = frozenset({"diffusers", "open-sora", "step-video", "wan", "xdit"})
-"""Software that launches every operation by itself; of any other it is not known."""
-
-_FUSED_SHARE: dict[KernelClass | None, float] = {
-    "portable": 0.1,
-    "native": 0.7,
-    "low-bit": 0.7,
-    None: 0.4,
-}
-"""How often a kernel came with fused software, of the sources of `plan/facts/latencies.csv`: 1 of 10
-with a portable one, 4 of 6 with a native one."""
-
-PORTABLE_SHARE: dict[KernelClass | None, float] = {
-    "portable": 1.0,
-    "native": 0.0,
-    "low-bit": 0.0,
-    None: 0.5,
-}
-"""What an observation whose kernel is not known counts as, while fitting."""
-
-
-def fused_share(stack: Stack) -> float:
-    """Return how likely it is that a stack fuses or compiles, by what is known of it."""
-    if stack.software in FUSED:
-        return 1.0
-    if stack.software in EAGER:
-        return 0.0
-    return _FUSED_SHARE[stack.kernel]
-
-
-def pinned_share(stack: Stack) -> float:
-    """Return how likely it is that what takes turns is fetched from pinned memory."""
-    if stack.software in ENGINES:
-        return 1.0
-    if stack.software in FUSED | EAGER:
-        return 0.0
-    return _FUSED_SHARE[stack.kernel]
-
-
-def is_unknown_software(software: str | None) -> bool:
-    """Return whether software was named of which nothing is known."""
-    return software is not None and software not in FUSED | EAGER
-
-
 Array = npt.NDArray[np.float64]
 
 SourceEffect = Literal["source", "image_source"]
@@ -91,6 +41,32 @@ ParallelEffect = Literal["parallel", "image_parallel"]
 
 UNTUNED = frozenset({"volta", "turing", "cdna2", "rdna3", "rdna4"})
 """Generations that FlashAttention-2 was not written for."""
+
+FUSED = frozenset({"compiled", "cosmos", "fastvideo", "lightx2v", "ltx", "sglang", "vllm-omni"})
+"""Software that fuses or compiles the operations between the matrix products."""
+
+ENGINES = frozenset({"fastvideo", "lightx2v", "sglang", "vllm-omni"})
+"""Serving engines, which keep offloaded weights in pinned memory."""
+
+EAGER = frozenset({"diffusers", "open-sora", "step-video", "wan", "xdit"})
+"""Software that launches every operation separately; of other software it is unknown."""
+
+_FUSED_SHARE: dict[KernelClass | None, float] = {
+    "portable": 0.1,
+    "native": 0.7,
+    "low-bit": 0.7,
+    None: 0.4,
+}
+"""Share of fused software by kernel among the sources of `plan/facts/latencies.csv`: 1 of 10 with a
+portable kernel, 4 of 6 with a native one."""
+
+PORTABLE_SHARE: dict[KernelClass | None, float] = {
+    "portable": 1.0,
+    "native": 0.0,
+    "low-bit": 0.0,
+    None: 0.5,
+}
+"""Share of portable kernels by class; an observation without a kernel counts as half of each."""
 
 _BYTES = 2.0
 _REFERENCE_W_PER_TFLOPS = 0.9
@@ -345,3 +321,26 @@ def stack_inputs(stack: Stack) -> dict[str, float]:
         "is_pinned": pinned_share(stack),
         "is_streamed": float(stack.offload == "steps"),
     }
+
+
+def fused_share(stack: Stack) -> float:
+    """Return the probability that a stack fuses or compiles."""
+    if stack.software in FUSED:
+        return 1.0
+    if stack.software in EAGER:
+        return 0.0
+    return _FUSED_SHARE[stack.kernel]
+
+
+def pinned_share(stack: Stack) -> float:
+    """Return the probability that offloaded weights are in pinned memory."""
+    if stack.software in ENGINES:
+        return 1.0
+    if stack.software in FUSED | EAGER:
+        return 0.0
+    return _FUSED_SHARE[stack.kernel]
+
+
+def is_unknown_software(software: str | None) -> bool:
+    """Return whether software is given that no published latency names."""
+    return software is not None and software not in FUSED | EAGER

@@ -113,10 +113,10 @@ def workload_of(
     fps: float | None = None,
     num_images: int = 1,
 ) -> Workload:
-    """Return a workload, the model's defaults filled in.
+    """Return a workload, with the model's defaults where a value is `None`.
 
-    Sizes and frames that the model cannot make are counted as the next larger that it can; who has
-    to refuse them calls `check_supported`.
+    Sizes and frames that the model cannot generate count as the next larger that it can;
+    `check_supported` refuses them.
 
     Raises:
         RequestError: A number is out of range.
@@ -135,7 +135,7 @@ def workload_of(
 
 
 def check_supported(workload: Workload) -> None:
-    """Refuse a size or a number of frames that the model cannot make.
+    """Refuse a size or a number of frames that the model cannot generate.
 
     Raises:
         RequestError: It cannot; the message names the nearest that it can.

@@ -1,29 +1,29 @@
 """One file for `plan demand`, `plan offers` and `simulate`: who wants which clips, on which GPUs."""
 
 from reelgrid.plan.scenario.values import (
-    Clip,
+    ClipKind,
     Energy,
     Growth,
     Hardware,
-    Part,
     Platform,
     Promise,
     Scenario,
     Speed,
     Training,
+    UnreadTable,
     read_scenario,
 )
 
 __all__ = [
-    "Clip",
+    "ClipKind",
     "Energy",
     "Growth",
     "Hardware",
-    "Part",
     "Platform",
     "Promise",
     "Scenario",
     "Speed",
     "Training",
+    "UnreadTable",
     "read_scenario",
 ]

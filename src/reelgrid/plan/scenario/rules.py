@@ -1,4 +1,4 @@
-"""Types of fields that scenarios, demands of leases and simulations share, with their ranges.
+"""Field types of scenario files with their ranges, and rules that several tables share.
 
 hours: Annotated[float, Field(gt=0)]     a number
 pue: AtLeastOne                          a quantity: a number, or a distribution as a table
@@ -15,7 +15,7 @@ from reelgrid.plan.uncertainty import Exact, LogNormal, Quantity, Triangular
 from reelgrid.user_files import VALUE_ALONE, FieldError, Range
 
 MAX_PARTS = 50
-"""Entries of one array of tables; more are better grouped, in the file and in the answer."""
+"""Most entries of one array of tables: an answer with more cannot be read."""
 
 _SUM_TOLERANCE = 1e-6
 
@@ -73,29 +73,29 @@ Growing: TypeAlias = Annotated[AnyQuantity, QuantityRange(gt=-1, le=10)]
 
 
 class HasShare(Protocol):
-    """A part that takes a share of something."""
+    """One of several parts whose shares add up to 1."""
 
     @property
     def share(self) -> Quantity:
-        """The share."""
+        """Share of the whole."""
         ...
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is empty or very long.
+    """Refuse a name that is empty or longer than 200 characters.
 
     Raises:
-        FieldError: It is so.
+        FieldError: It is one of these.
     """
     if not name.strip() or len(name) > 200:
         raise FieldError("expected a name of 1 to 200 characters", param="name")
 
 
 def check_sum(key: str, parts: Sequence[HasShare]) -> None:
-    """Refuse no parts, too many, and shares that do not add up to 1.
+    """Refuse an empty or a long list of parts, and shares that do not add up to 1.
 
     Raises:
-        FieldError: It is so.
+        FieldError: It is one of these.
     """
     if not 1 <= len(parts) <= MAX_PARTS:
         raise FieldError(f"expected 1 to {MAX_PARTS} [[{key}]], got {len(parts)}", param=key)
@@ -105,10 +105,10 @@ def check_sum(key: str, parts: Sequence[HasShare]) -> None:
 
 
 def check_distinct(key: str, names: Iterable[str]) -> None:
-    """Refuse names of which two are the same, upper or lower case.
+    """Refuse names of which two differ in case at most.
 
     Raises:
-        FieldError: It is so.
+        FieldError: Two do.
     """
     seen = set[str]()
     for name in names:
@@ -118,10 +118,10 @@ def check_distinct(key: str, names: Iterable[str]) -> None:
 
 
 def check_one_of(value: object, keys: tuple[str, ...]) -> None:
-    """Refuse a value that has none of these fields, or several.
+    """Refuse a value unless exactly one of these fields is given.
 
     Raises:
-        FieldError: It is so.
+        FieldError: None or several are given.
     """
     given = [key for key in keys if getattr(value, key) is not None]
     if len(given) != 1:

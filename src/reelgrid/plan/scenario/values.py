@@ -39,25 +39,25 @@ _NOTHING = Exact(0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """`[promise]`: this share of clips waits at most so long before work on it begins."""
+    """`[promise]`: the share of clips whose work begins within a waiting time."""
 
     wait_s: Annotated[float, Field(ge=0)]
     share: Annotated[float, Field(gt=0, le=0.999999)] = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
+class ClipKind:
     """`[[platforms.clips]]`: one kind of clip in the mix of a platform.
 
     Attributes:
         model: Name of a model that `reelgrid plan models` knows, or that `[[speeds]]` describes.
-        share: Of the platform's minutes that are made so.
-        size: Width and height; the model's own where it is `None`.
-        clip_s: Seconds of a clip; the model's own where it is `None`.
-        fps: Frames a second; the model's own where it is `None`.
-        steps: Denoising steps; the model's own where it is `None`.
-        forwards_per_step: Passes through the network a step; 2 with guidance.
-        work_cv: Standard deviation over mean of the work of single clips about their mean.
+        share: Share of the platform's minutes.
+        size: Width and height; `None` means the model's default.
+        clip_s: Seconds of a clip; `None` means the model's default.
+        fps: Frames per second; `None` means the model's default.
+        steps: Denoising steps; `None` means the model's default.
+        forwards_per_step: Passes through the network per step; 2 with guidance.
+        work_cv: Coefficient of variation of the work of single clips.
     """
 
     model: str
@@ -72,23 +72,23 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """`[[platforms]]`: somebody who publishes video, some of it generated.
+    """`[[platforms]]`: a publisher of video, some of it generated.
 
     Attributes:
-        name: Its own.
-        minutes_per_day: Minutes of video published a day.
+        name: Different from those of the other platforms.
+        minutes_per_day: Minutes of video published per day.
         clips: The mix of clips; shares add up to 1.
-        share_made_by_ai: Of these minutes.
-        clips_per_kept: Clips generated for one that is published.
+        share_made_by_ai: Share of the minutes that are generated.
+        clips_per_kept: Clips generated for each one that is published.
         peak_to_mean: Demand of the busiest hour over the mean.
-        profile_by_hour: In its place 24 weights, from midnight on.
-        growth_per_month: 0.05 is five per cent; that of `[growth]` where it is `None`.
-        promise: Its own; that of the scenario where it is `None`.
+        profile_by_hour: Instead of `peak_to_mean`: 24 weights, from midnight on.
+        growth_per_month: 0.05 is five per cent; `None` means that of `[growth]`.
+        promise: `None` means that of the scenario.
     """
 
     name: str
     minutes_per_day: Positive
-    clips: tuple[Clip, ...]
+    clips: tuple[ClipKind, ...]
     share_made_by_ai: PositiveShare = _ONE
     clips_per_kept: AtLeastOne = _ONE
     peak_to_mean: AtLeastOne | None = None
@@ -117,7 +117,7 @@ class Platform:
 
     @property
     def demand_by_hour(self) -> tuple[float, ...] | None:
-        """Demand of each hour over the mean; none where only the peak is known."""
+        """Demand of each hour over the mean; `None` where only the peak is known."""
         if self.profile_by_hour is None:
             return None
         mean = math.fsum(self.profile_by_hour) / HOURS_PER_DAY
@@ -133,7 +133,7 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UnreadTable:
     """A table of the file that another package reads, with its own dataclass."""
 
     table: Mapping[str, object]
@@ -155,13 +155,13 @@ class Hardware:
     Attributes:
         gpu: A name that `reelgrid plan hardware` knows.
         utilisation: Share of a leased hour that goes into clips when counting by averages.
-        share: Of all minutes that these GPUs make.
-        usd_per_h: Price of a GPU; between the table's lowest and highest where it is `None`.
+        share: Share of all minutes that these GPUs make.
+        usd_per_h: Price of one GPU; `None` means between the table's lowest and highest.
         availability: Share of leased hours in which a GPU is up; the rest is start-up and loss.
-        gpus_per_clip: How many work on one clip together.
-        kernel: Attention kernel; the usual one where it is `None`.
-        power_w: Of a GPU at work; predicted where it is `None`.
-        idle_w: Of a GPU without work.
+        gpus_per_clip: GPUs that work on one clip together.
+        kernel: Attention kernel; `None` means the usual ones.
+        power_w: Power of a GPU at work; `None` means predicted.
+        idle_w: Power of an idle GPU.
     """
 
     gpu: str
@@ -177,14 +177,14 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """`[[speeds]]`: how fast a GPU makes clips of a model, where that is known and not predicted.
+    """`[[speeds]]`: how fast a GPU generates clips of a model, where that is known and not predicted.
 
     Attributes:
         model: As in `[[platforms.clips]]`.
         gpu: As in `[[hardware]]`.
         seconds_per_clip: Time from prompt to frames, on all `gpus_per_clip` GPUs together.
-        minutes_per_gpu_hour: In its place minutes of video an hour of one GPU.
-        source: Where that is from.
+        minutes_per_gpu_hour: Instead: minutes of video per hour of one GPU.
+        source: Source of the figure.
     """
 
     model: str
@@ -199,20 +199,20 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """`[[training]]`: a model that is trained first.
+    """`[[training]]`: a training run.
 
     Attributes:
-        name: Its own.
+        name: Different from those of the other runs.
         gpu: A name that `reelgrid plan hardware` knows.
         flop: Compute of the run; or
-        params, tokens: instead 6 FLOP a parameter and token (Kaplan et al. 2020,
+        params, tokens: instead, at 6 FLOP per parameter and token (Kaplan et al. 2020,
             arXiv:2001.08361, section 2.1); or
-        gpu_hours: instead hours of one GPU, measured or published.
-        utilisation: FLOPs done over those that the GPU could do, dense bf16; with `gpu_hours` 1.
+        gpu_hours: instead, hours of one GPU, measured or published.
+        utilisation: FLOPs done over the dense bf16 peak; not with `gpu_hours`.
         days: Time that it may take; or
-        num_gpus: instead GPUs that it may use.
-        usd_per_h: Price of a GPU; the table's where it is `None`.
-        source: Where that is from.
+        num_gpus: instead, GPUs that it may use.
+        usd_per_h: Price of one GPU; `None` means the table's.
+        source: Source of the figures.
     """
 
     name: str
@@ -234,19 +234,19 @@ class Training:
         if (self.params is None) != (self.tokens is None):
             raise FieldError("expected params and tokens together, got one", param="tokens")
         if (self.utilisation is None) != (self.gpu_hours is not None):
-            wanted = "no utilisation with gpu_hours" if self.utilisation else "utilisation"
+            rule = "no utilisation with gpu_hours" if self.utilisation else "utilisation"
             raise FieldError(
-                f"expected {wanted}: GPU-hours follow from FLOPs by it", param="utilisation"
+                f"expected {rule}: GPU-hours follow from FLOPs by it", param="utilisation"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """`[energy]`: what stands behind the GPUs.
+    """`[energy]`: site and supply of energy.
 
     Attributes:
         pue: Power usage effectiveness: energy of the site over that of the GPUs.
-        usd_per_kwh: To be paid beside the price of the GPU; none where that includes it.
+        usd_per_kwh: Price in addition to that of the GPU; `None` where that includes it.
         kg_co2_per_kwh: Emissions of the supply.
     """
 
@@ -257,21 +257,21 @@ class Energy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A demand and what shall meet it.
+    """A demand for generated video and the GPUs that meet it.
 
     Attributes:
         name: A few words.
-        platforms: Who wants what; at least one.
-        hardware: On which GPUs; shares add up to 1.
+        platforms: Publishers with their demand; at least one.
+        hardware: Kinds of GPUs; shares add up to 1.
         description: Sentences for the reader of the answer.
-        sources: Where the figures are from.
-        speeds: What is known better than predicted.
-        training: Models to be trained first.
-        promise: Of all platforms that have none of their own.
-        growth: Of all platforms that have none of their own.
-        energy: What stands behind the GPUs.
-        simulation: The part that `reelgrid simulate` reads.
-        location: Where it was read, for messages.
+        sources: Sources of the figures.
+        speeds: Known speeds, which replace predictions.
+        training: Training runs.
+        promise: Default of the platforms.
+        growth: Default of the platforms.
+        energy: Site and supply of energy.
+        simulation: The table that `reelgrid simulate` reads.
+        location: Root of the file, for messages.
     """
 
     name: str
@@ -284,7 +284,7 @@ class Scenario:
     promise: Promise | None = None
     growth: Growth = Growth()
     energy: Energy = field(default_factory=Energy)
-    simulation: Part | None = None
+    simulation: UnreadTable | None = None
     location: Location = field(
         default=Location("scenario", {}), compare=False, repr=False, metadata={"is_key": False}
     )
@@ -319,7 +319,7 @@ class Scenario:
 
 
 def read_scenario(path: Path) -> Scenario:
-    """Return the scenario of a TOML file; its table `[simulation]` is kept unread, as a `Part`.
+    """Return the scenario of a TOML file; its table `[simulation]` is kept unread, as an `UnreadTable`.
 
     Raises:
         RequestError: It describes something else; the message has the line, the key and what is
@@ -329,5 +329,5 @@ def read_scenario(path: Path) -> Scenario:
     if not tables:
         raise root.error("expected [[platforms]] and [[hardware]], got an empty file")
     simulation = tables.pop("simulation", None)
-    part = None if simulation is None else Part(simulation, root / "simulation")
+    part = None if simulation is None else UnreadTable(simulation, root / "simulation")
     return replace(parse(Scenario, tables, root), simulation=part, location=root)
