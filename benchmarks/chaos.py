@@ -67,7 +67,7 @@ def run_round(number: int, num_kills: int, seed: int, num_workers: int, folder: 
         try:
             return inject_faults(server, number, num_kills, seed)
         finally:
-            server.end()
+            server.kill_leftovers()
 
 
 def inject_faults(server: ChaosServer, number: int, num_kills: int, seed: int) -> dict:

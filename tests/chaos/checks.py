@@ -1,4 +1,4 @@
-"""Whether anything was lost: the four promises, checked after the storm."""
+"""Whether anything was lost: the four promises, checked after the faults."""
 
 import tempfile
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from tests.media.unsigned import without_manifest
 
 MODEL = "embedded"
 PATIENCE_S = 0.3
-"""What the step at which a save begins may come later than the save is due, on a busy machine."""
+"""How much later than it is due a checkpoint may begin, on a busy machine."""
 
 
 def check_every_job_is_completed_once(server: ChaosServer, load: Load) -> int:
@@ -48,7 +48,7 @@ def check_every_job_is_completed_once(server: ChaosServer, load: Load) -> int:
 
 def check_every_file_is_that_of_an_uninterrupted_job(load: Load) -> int:
     """Return how many files play and are, but for their signatures, what they ought to be."""
-    for job, wish in load.accepted.items():
+    for job, clip in load.accepted.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "video.mp4"
             path.write_bytes(load.content(job))
@@ -56,26 +56,28 @@ def check_every_file_is_that_of_an_uninterrupted_job(load: Load) -> int:
         card = catalog.find(MODEL)
         assert card is not None
         assert len(frames) == card.default.num_frames
-        assert unsigned == uninterrupted(wish), f"{job} differs from an uninterrupted one"
+        assert unsigned == uninterrupted(clip), f"{job} differs from an uninterrupted one"
     return len(load.accepted)
 
 
 def check_little_was_computed_twice(losses: Iterable[Loss]) -> int:
-    """Return how many claims were interrupted: none lost more than a save interval and a step.
+    """Return how many claims were interrupted: none lost more than a checkpoint interval and a step.
 
-    A save that is under way when the worker dies is lost too: its time is added.
+    A checkpoint that is being saved when the worker dies is lost too: its time is added.
     """
     checked = [loss for loss in losses if not loss.is_in_span]
     for loss in checked:
-        allowed_s = CHECKPOINT_EVERY_S + loss.slowest_step_s + loss.slowest_save_s + PATIENCE_S
+        allowed_s = (
+            CHECKPOINT_EVERY_S + loss.slowest_step_s + loss.slowest_checkpoint_s + PATIENCE_S
+        )
         assert loss.lost_s <= allowed_s, loss
     return len(checked)
 
 
 @cache
-def uninterrupted(wish: ClipRequest) -> bytes:
-    """Return the file that a worker makes of a wish when nothing happens, before it is signed."""
-    request = Request(PROMPT, seed=wish.seed, num_steps=wish.num_steps)
+def uninterrupted(clip: ClipRequest) -> bytes:
+    """Return the file that a worker makes of a clip when nothing happens, before it is signed."""
+    request = Request(PROMPT, seed=clip.seed, num_steps=clip.num_steps)
     with Generation(_model(), request) as generation, tempfile.TemporaryDirectory() as folder:
         for _ in generation:
             pass

@@ -1,4 +1,4 @@
-"""What befalls a server: blows at random moments, reproducible by a seed."""
+"""Faults injected into a server at random moments, reproducible by a seed."""
 
 import random
 import time
@@ -30,12 +30,12 @@ class Fault(StrEnum):
 
 @dataclass
 class FaultInjector:
-    """Strikes a house and notes what it did.
+    """Injects faults into a server and records them.
 
     Attributes:
         hold_s: How long a freeze or a full disk lasts: at least, at most.
-        recoveries: Seconds from a worker's death to the next step of its job, by blow.
-        frozen: Spans in which processes stood still.
+        recoveries: Seconds from a worker's death to the next step of its job, by fault.
+        frozen: Spans in which processes were frozen.
         full: Spans in which the disk was full.
     """
 
@@ -51,7 +51,7 @@ class FaultInjector:
         self._reader = TraceReader(self.server.trace)
 
     def inject(self, fault: Fault) -> None:
-        """Strike once, and return when the work goes on."""
+        """Inject one fault, and return when the work goes on."""
         hold_s = self.random.uniform(*self.hold_s)
         victims = self._victims(fault)
         before_s = time.monotonic()
@@ -76,11 +76,11 @@ class FaultInjector:
                 with self.server.frozen(is_server=is_server), self._span(self.frozen):
                     time.sleep(hold_s)
             case Fault.FILL_DISK:
-                with self.server.full(), self._span(self.full):
+                with self.server.disk_full(), self._span(self.full):
                     time.sleep(hold_s)
 
     def _victims(self, fault: Fault) -> list[psutil.Process]:
-        """Return the workers that die of the blow themselves: one at work, else one that starts."""
+        """Return the workers that the fault kills: one at work, else one that starts."""
         if fault is Fault.KILL_BOTH:
             return self.server.workers()
         if fault is not Fault.KILL_WORKER:

@@ -32,13 +32,13 @@ class Load:
     """Keeps `num_on_the_way` jobs unfinished from `start` to `finish`.
 
     Attributes:
-        accepted: Wishes by the id of the job that the server has accepted for them.
+        accepted: Clips by the id of the job that the server has accepted for them.
         finished: The videos as the server last told of them, by id.
         mistakes: What the server ought never to have answered.
     """
 
     url: str
-    wishes: tuple[ClipRequest, ...]
+    clips: tuple[ClipRequest, ...]
     num_on_the_way: int
     seed: int = 0
     accepted: dict[str, ClipRequest] = field(default_factory=dict)
@@ -75,21 +75,21 @@ class Load:
             for job in on_the_way:
                 self._look(job)
             if len(on_the_way) < self.num_on_the_way and not self._is_over.is_set():
-                self._ask(self._random.choice(self.wishes))
+                self._ask(self._random.choice(self.clips))
             time.sleep(RETRY_S)
 
-    def _ask(self, wish: ClipRequest) -> None:
-        """Send one wish until it is accepted."""
+    def _ask(self, clip: ClipRequest) -> None:
+        """Request one clip until it is accepted."""
         key = uuid.UUID(int=self._random.getrandbits(128)).hex
         while True:
             try:
                 headers = {"Idempotency-Key": key}
-                answer = self._client.post("/v1/videos", json=wish.to_json(), headers=headers)
+                answer = self._client.post("/v1/videos", json=clip.to_json(), headers=headers)
             except httpx.HTTPError:
                 time.sleep(RETRY_S)
                 continue
             if answer.status_code == 200:
-                self.accepted[answer.json()["id"]] = wish
+                self.accepted[answer.json()["id"]] = clip
                 return
             if answer.status_code not in {429, 503, 507}:
                 self.mistakes.append(f"POST {answer.status_code} {answer.text[:200]}")

@@ -23,7 +23,7 @@ class ChaosServer:
 
     Args:
         folder: For the data; on a disk of its own where that is to be filled.
-        trace: The workers' journal; on another disk.
+        trace: File of the workers' events; on another disk.
         num_workers: Worker processes.
         can_be_filled: Whether the folder is a disk of its own.
     """
@@ -50,19 +50,19 @@ class ChaosServer:
         give_up_at = time.monotonic() + START_WITHIN_S
         while not self._answers():
             if self._server is None or self._server.poll() is not None:
-                self._server = self._open()
+                self._server = self._start_process()
             assert time.monotonic() < give_up_at, "the server does not start"
             time.sleep(0.1)
 
     def kill_server(self) -> None:
         assert self._server is not None
-        self._look_for_workers()
+        self._find_workers()
         self._server.kill()
         self._server.wait()
 
     def workers(self) -> list[psutil.Process]:
-        """The worker processes that live now."""
-        self._look_for_workers()
+        """The worker processes that run now."""
+        self._find_workers()
         return [worker for worker in self._workers.values() if is_alive(worker)]
 
     def kill_all(self) -> None:
@@ -88,7 +88,7 @@ class ChaosServer:
                 send(pid, signal.SIGCONT)
 
     @contextlib.contextmanager
-    def full(self) -> Iterator[None]:
+    def disk_full(self) -> Iterator[None]:
         """Not a byte free on the disk of the data inside the block."""
         ballast = self.folder / "ballast"
         try:
@@ -113,14 +113,14 @@ class ChaosServer:
         assert not any(map(is_alive, workers)), "a worker outlived its server"
         return code
 
-    def end(self) -> None:
-        """Leave nothing running, whatever happened."""
+    def kill_leftovers(self) -> None:
+        """Kill whatever still runs."""
         if self._server is not None and self._server.poll() is None:
             self.kill_all()
         for worker in self.workers():
             worker.kill()
 
-    def _look_for_workers(self) -> None:
+    def _find_workers(self) -> None:
         if self._server is None or self._server.poll() is not None:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -137,7 +137,7 @@ class ChaosServer:
         except httpx.HTTPError:
             return False
 
-    def _open(self) -> "subprocess.Popen[bytes]":
+    def _start_process(self) -> "subprocess.Popen[bytes]":
         settings = {
             "REELGRID_DATA": str(self.folder),
             "REELGRID_CHECKPOINT_EVERY_S": str(CHECKPOINT_EVERY_S),

@@ -1,4 +1,4 @@
-"""The real server under load and under blows: nothing is lost, nothing is made twice, all files are right."""
+"""The real server under load and faults: no job is lost or done twice, and all files are right."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.chaos.load import ClipRequest, Load
 from tests.chaos.server import ChaosServer, small_disk
 from tests.chaos.trace_events import TraceReader, losses
 
-WISHES = (ClipRequest(seed=1, num_steps=60), ClipRequest(seed=2, num_steps=150))
+CLIPS = (ClipRequest(seed=1, num_steps=60), ClipRequest(seed=2, num_steps=150))
 
 
 @pytest.fixture
@@ -20,18 +20,18 @@ def server(tmp_path):
         try:
             yield server
         finally:
-            server.end()
+            server.kill_leftovers()
 
 
 @pytest.mark.timeout(400)
-def test_blows_of_every_kind_lose_nothing(server):
+def test_faults_of_every_kind_lose_nothing(server):
     server.start()
-    load = Load(server.url, WISHES, num_on_the_way=2, seed=1)
+    load = Load(server.url, CLIPS, num_on_the_way=2, seed=1)
     injector = FaultInjector(server, seed=1, hold_s=(0.5, 1.5))
     load.start()
-    blows = [Fault.KILL_WORKER, Fault.FREEZE_WORKER, Fault.KILL_BOTH, Fault.FREEZE_SERVER]
-    blows += [Fault.FILL_DISK] if server.can_be_filled else []
-    for fault in [*blows, Fault.KILL_SERVER]:
+    faults = [Fault.KILL_WORKER, Fault.FREEZE_WORKER, Fault.KILL_BOTH, Fault.FREEZE_SERVER]
+    faults += [Fault.FILL_DISK] if server.can_be_filled else []
+    for fault in [*faults, Fault.KILL_SERVER]:
         time.sleep(injector.random.uniform(0.3, 2.0))
         injector.inject(fault)
     load.finish(within_s=120)

@@ -1,4 +1,4 @@
-"""What the workers' journal says of a storm: what was computed twice, and how long nothing was."""
+"""Events of the workers' trace: what was computed twice, and how long nothing was computed."""
 
 import bisect
 import itertools
@@ -21,7 +21,7 @@ class Loss:
         num_steps: Steps computed again.
         lost_s: The time that they had taken, and the time without a step before the end.
         slowest_step_s: The longest step among the claim's, to the next one.
-        slowest_save_s: From the snapshot to the row, the longest of the claim.
+        slowest_checkpoint_s: The longest of the claim's checkpoints, from its snapshot to the row.
     """
 
     job: str
@@ -29,12 +29,12 @@ class Loss:
     num_steps: int
     lost_s: float
     slowest_step_s: float
-    slowest_save_s: float
+    slowest_checkpoint_s: float
     is_in_span: bool
 
 
 class TraceReader:
-    """The workers' journal, read on as it grows."""
+    """The workers' trace, read again as it grows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -80,8 +80,8 @@ def losses(events: Sequence[Event], without: Sequence[Span] = ()) -> list[Loss]:
     """Return what was computed twice, claim by claim.
 
     Args:
-        events: The journal.
-        without: Spans of time in which nothing could be saved, or in which the process stood still.
+        events: The trace.
+        without: Spans of time in which no checkpoint could be saved, or in which the process was frozen.
     """
     by_claim = claims(events)
     return [
@@ -121,7 +121,7 @@ def _loss(
 
 
 def job_of(events: Sequence[Event], worker_pid: int, at_s: float) -> str | None:
-    """Return the job that the worker of this process had at that time; none if it had none."""
+    """Return the job that the worker of this process had at that time; `None` if it had none."""
     name, job = None, None
     for event in events:
         if event["at_s"] > at_s:
@@ -136,7 +136,7 @@ def job_of(events: Sequence[Event], worker_pid: int, at_s: float) -> str | None:
 
 
 def next_step_s(events: Sequence[Event], job: str, at_s: float) -> float | None:
-    """Return how long after that time the next step of a job was made; none if none was."""
+    """Return how long after that time the next step of a job was made; `None` if none was."""
     later = (
         event["at_s"] - at_s
         for event in since(events, at_s)

@@ -43,22 +43,22 @@ class Rig:
         self.trace = folder / "trace.jsonl"
         self.stopping = threading.Event()
 
-    def order(self, num_steps=4, seed=3, card=None, **changes) -> JobRequest:
+    def job_request(self, num_steps=4, seed=3, card=None, **changes) -> JobRequest:
         request = Request(PROMPT, seed=seed, num_steps=num_steps, **changes.pop("request", {}))
         return JobRequest(request=(card or self.model.card).complete(request), **changes)
 
-    def submit(self, order: JobRequest | None = None, **changes) -> Job:
-        order = order or self.order()
+    def submit(self, job_request: JobRequest | None = None, **changes) -> Job:
+        job_request = job_request or self.job_request()
         job = {
-            "kind": JobKind.IMAGE if order.request.is_image else JobKind.VIDEO,
+            "kind": JobKind.IMAGE if job_request.request.is_image else JobKind.VIDEO,
             "owner": "local",
             "model": "tiny",
-            "request": order.to_json(),
-            "estimate_s": 0.1 * order.num_steps,
+            "request": job_request.to_json(),
+            "estimate_s": 0.1 * job_request.num_steps,
             "memory_gib": 0.1,
-            "num_steps": order.num_steps,
+            "num_steps": job_request.num_steps,
             "clip_s": 1.0,
-            "inputs": order.inputs,
+            "inputs": job_request.inputs,
         }
         return self.job_queue.submit(NewJob(**{**job, **changes}))
 
@@ -121,9 +121,9 @@ class Rig:
     def names(self, prefix: str = "") -> list[str]:
         return [blob.name for blob in self.blobs.list(prefix)]
 
-    def whole(self, order: JobRequest | None = None, variant: str = "video") -> bytes:
-        """What an uninterrupted worker makes of an order."""
-        job = self.submit(order)
+    def whole(self, job_request: JobRequest | None = None, variant: str = "video") -> bytes:
+        """What an uninterrupted worker makes of an job_request."""
+        job = self.submit(job_request)
         trace = Trace(None, "")
         while self.job_queue.get(job.id).files == {}:
             assert self.worker("whole", trace=trace).run_once()

@@ -44,7 +44,7 @@ def test_a_model_stays_for_the_next_job():
 
 
 @pytest.mark.parametrize("sizes_known", [True, False])
-def test_the_model_used_longest_ago_makes_room(sizes_known):
+def test_the_least_recently_used_model_is_evicted(sizes_known):
     device = Device(sizes_known=sizes_known)
     for name in ("4", "3", "4", "5"):
         device.model_cache.get(name)
@@ -53,7 +53,7 @@ def test_the_model_used_longest_ago_makes_room(sizes_known):
 
 
 @pytest.mark.parametrize("sizes_known", [True, False])
-def test_as_many_models_as_need_be_make_room(sizes_known):
+def test_as_many_models_as_needed_are_evicted(sizes_known):
     device = Device(sizes_known=sizes_known)
     for name in ("2", "3", "4", "9"):
         device.model_cache.get(name)
@@ -65,7 +65,7 @@ def test_what_can_never_fit_is_refused():
         Device().model_cache.get("11")
 
 
-def test_a_model_that_is_broken_costs_no_other_its_place():
+def test_a_broken_model_evicts_no_other():
     def load(name):
         if name == "broken":
             raise ModelError("no such model")

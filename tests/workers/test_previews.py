@@ -27,7 +27,7 @@ def blobs(tmp_path):
 
 
 def make(blobs, folder, names, *, may_write=True, is_kept=False):
-    with Previews(blobs, folder, may_write=lambda: may_write) as previews:
+    with Previews(blobs, folder, may_write=lambda: may_write, every_s=1.0) as previews:
         for name in names:
             previews.make(Picture(), PROVENANCE, name, is_kept=is_kept)
     return [blob.name for blob in blobs.list()], previews.latest
@@ -43,6 +43,6 @@ def test_those_that_are_to_be_kept_are(blobs, tmp_path):
     assert make(blobs, tmp_path, names, is_kept=True) == (names, None)
 
 
-def test_none_is_written_of_a_job_that_is_another_s(blobs, tmp_path):
+def test_no_preview_is_written_of_a_job_that_is_another_s(blobs, tmp_path):
     assert make(blobs, tmp_path, ["previews/a/1.webp"], may_write=False) == ([], None)
     assert [path.name for path in tmp_path.iterdir()] == ["blobs"]

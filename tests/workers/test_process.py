@@ -1,4 +1,4 @@
-"""Worker processes as they are started by hand: told to leave, killed, and unable to begin."""
+"""Worker processes started by hand and blank: told to stop, frozen, and unable to start."""
 
 import os
 import signal
@@ -85,13 +85,15 @@ def processes(tmp_path):
 def submit(job_queue, num_steps):
     card = catalog.find("embedded")
     assert card is not None
-    order = JobRequest(request=card.complete(Request("a red ball", seed=1, num_steps=num_steps)))
+    job_request = JobRequest(
+        request=card.complete(Request("a red ball", seed=1, num_steps=num_steps))
+    )
     return job_queue.submit(
         NewJob(
             kind=JobKind.VIDEO,
             owner="local",
             model="embedded",
-            request=order.to_json(),
+            request=job_request.to_json(),
             estimate_s=1.0,
             memory_gib=0.1,
             num_steps=num_steps,

@@ -37,7 +37,7 @@ def test_a_worker_at_work_is_asked_and_woken():
     assert ended.codes == []
 
 
-def test_a_step_that_outlasts_the_grace_is_left_behind_and_its_job_released():
+def test_a_step_longer_than_the_grace_period_is_abandoned_and_its_job_released():
     ended, released = Ended(), []
     shutdown = GracefulShutdown(0.01, ended)
     shutdown.arm(lambda: released.append(ended.was_reached.is_set()))
@@ -46,7 +46,7 @@ def test_a_step_that_outlasts_the_grace_is_left_behind_and_its_job_released():
     assert released == [False]
 
 
-def test_a_job_that_cannot_be_released_keeps_nobody():
+def test_a_job_that_cannot_be_released_does_not_keep_the_process():
     def fail():
         raise OSError("no database")
 
@@ -71,7 +71,7 @@ def test_asked_twice_it_ends_once():
     assert len(asked) == 1
 
 
-def test_a_desk_that_does_not_answer_at_last_keeps_nobody(monkeypatch):
+def test_a_queue_that_does_not_answer_does_not_keep_the_process(monkeypatch):
     monkeypatch.setattr(shutdown_module, "RELEASE_WITHIN_S", 0.01)
     ended, answers = Ended(), threading.Event()
     shutdown = GracefulShutdown(0.01, ended)
@@ -92,7 +92,7 @@ hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)  # minutes, without returning t
 """
 
 
-def test_a_call_that_does_not_return_to_python_keeps_nobody_from_leaving():
+def test_a_call_that_does_not_return_to_python_does_not_keep_the_process():
     with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as busy:
         assert busy.stdout is not None
         assert busy.stdout.readline() == "busy\n"

@@ -57,7 +57,7 @@ def test_a_worker_that_dies_before_it_has_ended_those_leases_leaves_them_to_its_
         assert ended == ["first"]
 
 
-def test_workers_of_other_places_are_nobody_s_predecessors(tmp_path):
+def test_workers_of_other_slots_are_nobody_s_predecessors(tmp_path):
     ended: list[str] = []
     with (
         hold_slot(tmp_path / "0", "a", ended.append),

@@ -1,4 +1,4 @@
-"""One worker and the real job queue: a job from its claim to its end, and everything that may come between."""
+"""One worker and the real job queue: a job from its claim to its end, and everything that may interrupt it."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_a_paused_job_is_saved_and_nobody_can_take_it(rig):
     assert rig.steps() == [1, 2]
 
 
-def test_a_paused_job_goes_on_as_if_nothing_had_been(rig):
+def test_a_paused_job_resumes_with_the_same_result(rig):
     job = rig.submit()
     rig.at_step(2, lambda claim: rig.job_queue.pause(job.id))
     rig.worker().run_once()
@@ -105,12 +105,14 @@ def test_a_paused_job_goes_on_as_if_nothing_had_been(rig):
     assert rig.content(job.id) == rig.whole()
 
 
-def test_a_long_job_gives_way_to_a_short_one_within_two_steps(rig):
-    long = rig.submit(rig.order(num_steps=400), estimate_s=40.0)
+def test_a_long_job_yields_to_a_short_one_within_two_steps(rig):
+    long = rig.submit(rig.job_request(num_steps=400), estimate_s=40.0)
     short = []
 
     def ask_for_a_short_one(claim):
-        short.append(rig.submit(rig.order(num_steps=10), estimate_s=1.0, priority=Priority.HIGH))
+        short.append(
+            rig.submit(rig.job_request(num_steps=10), estimate_s=1.0, priority=Priority.HIGH)
+        )
 
     worker = rig.worker(intervals={"checkpoint_every_s": 60.0})
     rig.at_step(20, ask_for_a_short_one)
@@ -122,18 +124,20 @@ def test_a_long_job_gives_way_to_a_short_one_within_two_steps(rig):
     rig.job_queue.cancel(long.id)
 
 
-def test_a_job_that_gave_way_loses_no_step(rig):
-    long = rig.submit(rig.order(num_steps=12), estimate_s=40.0)
-    rig.at_step(5, lambda claim: rig.submit(rig.order(2), estimate_s=0.1, priority=Priority.HIGH))
+def test_a_job_that_yielded_loses_no_step(rig):
+    long = rig.submit(rig.job_request(num_steps=12), estimate_s=40.0)
+    rig.at_step(
+        5, lambda claim: rig.submit(rig.job_request(2), estimate_s=0.1, priority=Priority.HIGH)
+    )
     worker = rig.worker(intervals={"checkpoint_every_s": 60.0})
     while worker.run_once():
         pass
     assert rig.steps(long.id) == list(range(1, 13))
     assert [line["job"] == long.id for line in rig.events("claimed")] == [True, False, True]
-    assert rig.content(long.id) == rig.whole(rig.order(num_steps=12))
+    assert rig.content(long.id) == rig.whole(rig.job_request(num_steps=12))
 
 
-def test_a_worker_that_is_to_leave_saves_and_gives_its_job_back(rig):
+def test_a_worker_that_is_to_stop_saves_and_releases_its_job(rig):
     job = rig.submit()
     rig.at_step(3, lambda claim: rig.stopping.set())
     rig.worker(intervals={"checkpoint_every_s": 60.0}).run()
@@ -161,7 +165,7 @@ def test_a_worker_whose_job_is_another_s_drops_it_and_writes_nothing(rig):
     assert {name: rig.blobs.read(name) for name in rig.names()} == files[0]
 
 
-def test_a_stale_save_is_not_left_behind(rig, monkeypatch):
+def test_a_stale_checkpoint_is_not_left_behind(rig, monkeypatch):
     put = rig.blobs.put
 
     def put_and_lose(name, content):
@@ -191,61 +195,61 @@ def lose_at_step(rig, number):
     rig.job_queue.worker_died("lost")
 
 
-def spoil(rig, blob):
+def damage(rig, blob):
     content = bytearray(rig.blobs.read(blob))
     content[-20] ^= 255
     rig.blobs.put(blob, bytes(content))
 
 
-def test_a_lost_worker_s_job_goes_on_from_its_last_save(rig):
-    job = rig.submit(rig.order(num_steps=8))
+def test_a_lost_worker_s_job_resumes_from_its_last_checkpoint(rig):
+    job = rig.submit(rig.job_request(num_steps=8))
     lose_at_step(rig, 5)
     assert rig.job_queue.get(job.id).checkpoint.step == 4
     rig.worker().run_once()
     assert rig.steps() == [1, 2, 3, 4, 5, 5, 6, 7, 8]
-    assert rig.content(job.id) == rig.whole(rig.order(num_steps=8))
+    assert rig.content(job.id) == rig.whole(rig.job_request(num_steps=8))
     counts = {counter.name: counter.num for counter in rig.job_queue.counters()}
     assert counts["resumes"] == 1
 
 
-def test_the_newest_two_states_are_kept(rig):
-    job = rig.submit(rig.order(num_steps=8))
+def test_the_newest_two_checkpoints_are_kept(rig):
+    job = rig.submit(rig.job_request(num_steps=8))
     lose_at_step(rig, 6)
-    states = rig.job_queue.get(job.id).checkpoints
-    assert [state.step for state in states] == [5, 4]
-    assert sorted(state.blob for state in states) == rig.names("checkpoints/")
+    checkpoints = rig.job_queue.get(job.id).checkpoints
+    assert [checkpoint.step for checkpoint in checkpoints] == [5, 4]
+    assert sorted(checkpoint.blob for checkpoint in checkpoints) == rig.names("checkpoints/")
 
 
-@pytest.mark.parametrize("num_spoilt", [1, 2])
-def test_a_spoilt_state_is_passed_over_and_counted(rig, num_spoilt, caplog):
-    job = rig.submit(rig.order(num_steps=8))
+@pytest.mark.parametrize("num_damaged", [1, 2])
+def test_a_damaged_checkpoint_is_passed_over_and_counted(rig, num_damaged, caplog):
+    job = rig.submit(rig.job_request(num_steps=8))
     lose_at_step(rig, 6)
-    states = rig.job_queue.get(job.id).checkpoints
-    for state in states[:num_spoilt]:
-        spoil(rig, state.blob)
+    checkpoints = rig.job_queue.get(job.id).checkpoints
+    for checkpoint in checkpoints[:num_damaged]:
+        damage(rig, checkpoint.blob)
     rig.worker().run_once()
-    begun_at = 4 if num_spoilt == 1 else 0
+    begun_at = 4 if num_damaged == 1 else 0
     assert rig.steps()[6:] == list(range(begun_at + 1, 9))
-    assert rig.content(job.id) == rig.whole(rig.order(num_steps=8))
+    assert rig.content(job.id) == rig.whole(rig.job_request(num_steps=8))
     counts = {counter.name: counter.num for counter in rig.job_queue.counters()}
-    assert counts["checkpoints_refused"] == num_spoilt
-    assert "cannot be used" in caplog.text
+    assert counts["checkpoints_refused"] == num_damaged
+    assert "unusable checkpoint at step 5" in caplog.text
 
 
-def test_a_desk_too_busy_to_count_a_spoilt_state_ends_nothing(rig, monkeypatch):
+def test_a_queue_too_busy_to_count_a_damaged_checkpoint_ends_nothing(rig, monkeypatch):
     def refuse(*_):
         raise BusyError("held by another transaction")
 
-    job = rig.submit(rig.order(num_steps=8))
+    job = rig.submit(rig.job_request(num_steps=8))
     lose_at_step(rig, 6)
-    spoil(rig, rig.job_queue.get(job.id).checkpoints[0].blob)
+    damage(rig, rig.job_queue.get(job.id).checkpoints[0].blob)
     monkeypatch.setattr(rig.job_queue, "observe", refuse)
     rig.worker().run_once()
     assert rig.job_queue.get(job.id).phase is Phase.COMPLETED
 
 
-def test_a_state_of_another_model_is_passed_over(rig):
-    job = rig.submit(rig.order(num_steps=8))
+def test_a_checkpoint_of_another_model_is_passed_over(rig):
+    job = rig.submit(rig.job_request(num_steps=8))
     lose_at_step(rig, 6)
     other = tiny_model("wan_euler")
     rig.worker(model_cache=rig.model_cache(lambda name: other)).run_once()
@@ -265,7 +269,7 @@ def short_of_memory(monkeypatch, num_times):
     monkeypatch.setattr(StepLoop, "run", frames)
 
 
-def test_idle_models_make_room_for_a_job_that_runs_out_of_memory(rig, monkeypatch):
+def test_idle_models_are_evicted_for_a_job_that_runs_out_of_memory(rig, monkeypatch):
     model_cache = rig.model_cache()
     model_cache.get("idle")
     short_of_memory(monkeypatch, 1)
@@ -275,11 +279,11 @@ def test_idle_models_make_room_for_a_job_that_runs_out_of_memory(rig, monkeypatc
     assert model_cache.names == {"tiny"}
 
 
-def test_a_job_that_runs_out_of_memory_goes_on_from_what_it_has_saved_since_it_was_claimed(
+def test_a_job_that_runs_out_of_memory_resumes_from_what_it_has_saved_since_it_was_claimed(
     rig, monkeypatch
 ):
-    """The states of the claim's beginning are gone by then."""
-    job = rig.submit(rig.order(num_steps=8))
+    """The checkpoints that the claim knew are gone by then."""
+    job = rig.submit(rig.job_request(num_steps=8))
     lose_at_step(rig, 3)
     go_on = Generation.__next__
     left = iter(range(1))
@@ -301,7 +305,7 @@ def test_a_job_that_runs_out_of_memory_goes_on_from_what_it_has_saved_since_it_w
     )
 
 
-def test_a_job_that_is_another_s_when_memory_is_made_is_dropped(rig, monkeypatch):
+def test_a_job_that_is_another_s_after_an_eviction_is_dropped(rig, monkeypatch):
     model_cache = rig.model_cache()
     model_cache.get("idle")
     short_of_memory(monkeypatch, 1)
@@ -318,7 +322,7 @@ def test_a_job_that_is_another_s_when_memory_is_made_is_dropped(rig, monkeypatch
     assert len(rig.events("dropped")) == 1
 
 
-def test_states_are_looked_for_again_only_while_the_job_is_the_worker_s_own(rig):
+def test_checkpoints_are_read_again_only_while_the_job_is_the_worker_s_own(rig):
     """A job read anew carries the epoch of whoever has it now: writing with it would be in that worker's name."""
     rig.submit()
     context = rig.context("one")
@@ -393,7 +397,7 @@ def test_a_job_that_cannot_be_read_is_failed(rig):
     assert rig.job_queue.get(job.id).error_code == "internal_error"
 
 
-def without_room(rig, monkeypatch, num_times, prefix):
+def without_space(rig, monkeypatch, num_times, prefix):
     put, left = rig.blobs.put, iter(range(num_times))
 
     def refuse(name, content):
@@ -404,39 +408,39 @@ def without_room(rig, monkeypatch, num_times, prefix):
     monkeypatch.setattr(rig.blobs, "put", refuse)
 
 
-def test_states_that_find_no_room_do_not_end_the_work(rig, monkeypatch, caplog):
-    without_room(rig, monkeypatch, 1_000, "checkpoints/")
+def test_checkpoints_that_find_no_space_do_not_end_the_work(rig, monkeypatch, caplog):
+    without_space(rig, monkeypatch, 1_000, "checkpoints/")
     job = rig.submit()
     rig.worker().run_once()
     assert rig.job_queue.get(job.id).phase is Phase.COMPLETED
     assert "no space left" in caplog.text
 
 
-class OutOfReachError(Exception):
-    """What a store at a distance may raise: it is no OSError."""
+class UnreachableError(Exception):
+    """What a remote store may raise: it is no OSError."""
 
 
-def out_of_reach(rig, monkeypatch, num_times, prefix):
+def unreachable(rig, monkeypatch, num_times, prefix):
     put, left = rig.blobs.put, iter(range(num_times))
 
     def refuse(name, content):
         if name.startswith(prefix) and next(left, None) is not None:
-            raise OutOfReachError("no answer")
+            raise UnreachableError("no answer")
         put(name, content)
 
     monkeypatch.setattr(rig.blobs, "put", refuse)
 
 
 @pytest.mark.parametrize("prefix", ["checkpoints/", "previews/"])
-def test_a_store_out_of_reach_does_not_end_the_work(rig, monkeypatch, prefix):
-    out_of_reach(rig, monkeypatch, 1_000, prefix)
+def test_an_unreachable_store_does_not_end_the_work(rig, monkeypatch, prefix):
+    unreachable(rig, monkeypatch, 1_000, prefix)
     job = rig.submit()
     rig.worker(intervals={"preview_every_s": 1e-6}).run_once()
     assert rig.job_queue.get(job.id).phase is Phase.COMPLETED
 
 
-def test_files_wait_for_a_store_that_is_out_of_reach(rig, monkeypatch):
-    out_of_reach(rig, monkeypatch, 3, "files/")
+def test_files_wait_for_a_store_that_is_unreachable(rig, monkeypatch):
+    unreachable(rig, monkeypatch, 3, "files/")
     naps: list[float] = []
     job = rig.submit()
     rig.worker(sleep=naps.append).run_once()
@@ -445,8 +449,8 @@ def test_files_wait_for_a_store_that_is_out_of_reach(rig, monkeypatch):
     assert len(naps) == 3
 
 
-def test_a_worker_that_waits_for_room_has_not_stopped_for_ever(rig, monkeypatch):
-    without_room(rig, monkeypatch, 3, "files/")
+def test_a_worker_that_waits_for_space_does_not_count_as_hanging(rig, monkeypatch):
+    without_space(rig, monkeypatch, 3, "files/")
     now_s = [0.0]
     watchdog, seen = Watchdog(lambda: now_s[0]), []
 
@@ -460,7 +464,7 @@ def test_a_worker_that_waits_for_room_has_not_stopped_for_ever(rig, monkeypatch)
 
 
 @pytest.mark.parametrize("part", ["load", "encode", "decode", "write"])
-def test_whatever_a_worker_hangs_in_it_stops_beating(rig, monkeypatch, part):
+def test_a_worker_that_hangs_in_any_stage_stops_its_heartbeats(rig, monkeypatch, part):
     now_s, seen = [0.0], []
     watchdog = Watchdog(lambda: now_s[0])
 
@@ -488,7 +492,7 @@ def test_whatever_a_worker_hangs_in_it_stops_beating(rig, monkeypatch, part):
     assert watchdog.is_alive
 
 
-def test_a_first_frame_that_finds_no_room_waits_for_it(rig, monkeypatch):
+def test_a_first_frame_that_finds_no_space_waits_for_it(rig, monkeypatch):
     model = tiny_model("wan_image_to_video")
     source = rig.submit()
     rig.worker().run_once()
@@ -501,15 +505,15 @@ def test_a_first_frame_that_finds_no_room_waits_for_it(rig, monkeypatch):
 
     monkeypatch.setattr(start, "write_image", refuse)
     video = rig.job_queue.get(source.id).files["video"]
-    longer = rig.submit(rig.order(num_steps=2, card=model.card, extends=video))
+    longer = rig.submit(rig.job_request(num_steps=2, card=model.card, extends=video))
     naps: list[float] = []
     rig.worker(model_cache=rig.model_cache(lambda name: model), sleep=naps.append).run_once()
     assert rig.job_queue.get(longer.id).phase is Phase.COMPLETED
     assert len(naps) == 2
 
 
-def test_files_that_find_no_room_wait_for_it(rig, monkeypatch, caplog):
-    without_room(rig, monkeypatch, 3, "files/")
+def test_files_that_find_no_space_wait_for_it(rig, monkeypatch, caplog):
+    without_space(rig, monkeypatch, 3, "files/")
     naps: list[float] = []
     job = rig.submit()
     rig.worker(sleep=naps.append).run_once()
@@ -555,8 +559,8 @@ def test_a_store_that_refuses_for_good_fails_the_job_at_once(rig, monkeypatch, e
     assert len(asked) == 1
 
 
-def test_storage_that_does_not_come_back_is_not_waited_for_for_ever(rig, monkeypatch):
-    without_room(rig, monkeypatch, 10_000, "files/")
+def test_storage_that_does_not_come_back_fails_the_job_after_an_hour(rig, monkeypatch):
+    without_space(rig, monkeypatch, 10_000, "files/")
     now_s, naps = [0.0], []
     job = rig.submit()
 
@@ -574,8 +578,8 @@ def test_storage_that_does_not_come_back_is_not_waited_for_for_ever(rig, monkeyp
     assert len(naps) == 60
 
 
-def test_a_job_that_waits_for_room_can_be_cancelled(rig, monkeypatch):
-    without_room(rig, monkeypatch, 1_000, "files/")
+def test_a_job_that_waits_for_space_can_be_cancelled(rig, monkeypatch):
+    without_space(rig, monkeypatch, 1_000, "files/")
     job = rig.submit()
     naps: list[float] = []
 
@@ -594,9 +598,9 @@ def test_a_clip_begins_with_a_given_picture(rig, tmp_path):
     model = tiny_model("wan_image_to_video")
     Image.new("RGB", (32, 32), (200, 30, 30)).save(tmp_path / "first.png")
     rig.blobs.put("inputs/first.png", tmp_path / "first.png")
-    order = rig.order(num_steps=2, card=model.card, first_frame="inputs/first.png")
+    job_request = rig.job_request(num_steps=2, card=model.card, first_frame="inputs/first.png")
     model_cache = rig.model_cache(lambda name: model)
-    job = rig.submit(order)
+    job = rig.submit(job_request)
     rig.worker(model_cache=model_cache).run_once()
     assert rig.job_queue.get(job.id).phase is Phase.COMPLETED
     with Generation(
@@ -610,7 +614,7 @@ def test_a_clip_begins_with_a_given_picture(rig, tmp_path):
 
 def test_a_first_frame_that_is_gone_fails_the_job(rig):
     model = tiny_model("wan_image_to_video")
-    job = rig.submit(rig.order(card=model.card, first_frame="inputs/gone.png"))
+    job = rig.submit(rig.job_request(card=model.card, first_frame="inputs/gone.png"))
     rig.worker(model_cache=rig.model_cache(lambda name: model)).run_once()
     assert "is gone" in rig.job_queue.get(job.id).error_message
 
@@ -620,7 +624,7 @@ def test_an_extension_is_the_source_and_what_follows_its_last_frame(rig):
     rig.worker().run_once()
     model = tiny_model("wan_image_to_video")
     video = rig.job_queue.get(source.id).files["video"]
-    longer = rig.submit(rig.order(num_steps=2, card=model.card, extends=video))
+    longer = rig.submit(rig.job_request(num_steps=2, card=model.card, extends=video))
     rig.worker(model_cache=rig.model_cache(lambda name: model)).run_once()
     frames = frames_of(rig, longer.id)
     assert len(frames) == 9 + 8
@@ -628,28 +632,28 @@ def test_an_extension_is_the_source_and_what_follows_its_last_frame(rig):
 
 
 def test_every_image_of_a_series_is_the_one_of_its_seed(rig):
-    order = rig.order(num_steps=2, num_images=3, request={"num_frames": 1})
-    job = rig.submit(order)
+    job_request = rig.job_request(num_steps=2, num_images=3, request={"num_frames": 1})
+    job = rig.submit(job_request)
     rig.worker().run_once()
     files = rig.job_queue.get(job.id).files
     assert list(files) == ["image_0", "image_1", "image_2"]
     assert rig.steps() == [1, 2, 3, 4, 5, 6]
-    single = rig.order(num_steps=2, seed=4, request={"num_frames": 1})
+    single = rig.job_request(num_steps=2, seed=4, request={"num_frames": 1})
     assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
 
 
-def test_a_series_of_images_goes_on_with_the_one_it_was_interrupted_in(rig):
-    job = rig.submit(rig.order(num_steps=4, num_images=3, request={"num_frames": 1}))
+def test_a_series_of_images_resumes_with_the_image_it_was_interrupted_in(rig):
+    job = rig.submit(rig.job_request(num_steps=4, num_images=3, request={"num_frames": 1}))
     lose_at_step(rig, 6)
     assert rig.job_queue.get(job.id).checkpoint.step == 5
     rig.worker().run_once()
     assert rig.steps()[6:] == list(range(6, 13))
-    single = rig.order(num_steps=4, seed=4, request={"num_frames": 1})
+    single = rig.job_request(num_steps=4, seed=4, request={"num_frames": 1})
     assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
 
 
-def test_the_state_of_an_image_that_is_stored_is_of_no_use_to_the_next(rig):
-    """Lost between the two, the newest state is the first one's last."""
+def test_the_checkpoint_of_a_stored_image_is_not_used_for_the_next(rig):
+    """For a worker lost between the two, the newest checkpoint is the first image's last."""
 
     class Lost(BaseException):
         pass
@@ -662,7 +666,7 @@ def test_the_state_of_an_image_that_is_stored_is_of_no_use_to_the_next(rig):
             rig.job_queue.on_poll = lambda claim: None
             raise Lost
 
-    job = rig.submit(rig.order(num_steps=4, num_images=2, request={"num_frames": 1}))
+    job = rig.submit(rig.job_request(num_steps=4, num_images=2, request={"num_frames": 1}))
     rig.job_queue.on_poll = vanish
     with pytest.raises(Lost):
         rig.worker("lost").run_once()
@@ -670,21 +674,21 @@ def test_the_state_of_an_image_that_is_stored_is_of_no_use_to_the_next(rig):
     assert rig.job_queue.get(job.id).checkpoint.step == 4
     rig.worker().run_once()
     assert rig.steps() == [1, 2, 3, 4, 5, 6, 7, 8]
-    single = rig.order(num_steps=4, seed=4, request={"num_frames": 1})
+    single = rig.job_request(num_steps=4, seed=4, request={"num_frames": 1})
     assert rig.content(job.id, "image_1") == rig.whole(single, "image_0")
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpeg"])
 def test_images_come_in_the_format_that_was_asked_for(rig, image_format):
-    order = rig.order(2, image_format=image_format, request={"num_frames": 1})
-    job = rig.submit(order)
+    job_request = rig.job_request(2, image_format=image_format, request={"num_frames": 1})
+    job = rig.submit(job_request)
     rig.worker().run_once()
     assert rig.job_queue.get(job.id).files["image_0"].endswith(f".{image_format}")
 
 
 def test_partial_images_are_spread_over_the_steps(rig):
-    order = rig.order(num_steps=6, num_partial_images=2, request={"num_frames": 1})
-    job = rig.submit(order)
+    job_request = rig.job_request(num_steps=6, num_partial_images=2, request={"num_frames": 1})
+    job = rig.submit(job_request)
     rig.worker().run_once()
     assert rig.names("previews/") == [
         f"previews/{job.id}/partial-0-{number}.webp" for number in (0, 1)
@@ -692,7 +696,7 @@ def test_partial_images_are_spread_over_the_steps(rig):
 
 
 def test_a_preview_is_there_while_the_job_runs(rig):
-    job = rig.submit(rig.order(num_steps=8))
+    job = rig.submit(rig.job_request(num_steps=8))
     seen: list[list[str]] = []
     rig.at_step(6, lambda claim: seen.append(rig.names("previews/")))
     rig.worker(intervals={"preview_every_s": 1e-6}).run_once()
@@ -701,7 +705,7 @@ def test_a_preview_is_there_while_the_job_runs(rig):
     assert set(names) <= {f"previews/{job.id}/00001-{step:06}.webp" for step in range(1, 7)}
 
 
-def test_measured_times_go_to_the_desk(rig):
+def test_measured_times_go_to_the_job_queue(rig):
     rig.submit()
     rig.worker().run_once()
     profiles = {profile.part: profile for profile in rig.job_queue.profiles()}
@@ -710,7 +714,7 @@ def test_measured_times_go_to_the_desk(rig):
     assert profiles["step"].workload == "32x32x9"
 
 
-def test_a_beat_has_to_come_before_the_lease_is_over():
+def test_a_heartbeat_has_to_come_before_the_lease_expires():
     with pytest.raises(ValueError, match="cannot keep a lease"):
         WorkerIntervals(lease_s=5.0, heartbeat_every_s=5.0)
 

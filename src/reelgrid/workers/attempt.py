@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from reelgrid.engine.generation import Generation
@@ -176,12 +177,10 @@ class Attempt:
             provenance_of(self._claim.job.model, image_request(job_request, number)),
             prompts_in_metadata=self._context.prompts_in_metadata,
         )
-        generation, step = restored or (
-            self._retry_storage(
-                loop, lambda: new_generation(self._context, job_request, model, number)
-            ),
-            0,
-        )
+        if restored is None:
+            start = partial(new_generation, self._context, job_request, model, number)
+            restored = self._retry_storage(loop, start), 0
+        generation, step = restored
         with generation:
             frames = loop.run(generation, number, step, provenance)
         self._context.watchdog.start_stage("write")
@@ -189,10 +188,10 @@ class Attempt:
             self._lease.start_stage(JobProgress(stage="write", step=job_request.num_steps))
         with self._timer.measure("write"):
             if self._claim.job.kind is JobKind.VIDEO:
-                return self._retry_storage(loop, lambda: results.store_video(frames, provenance))
-            return self._retry_storage(
-                loop, lambda: results.store_image(frames[0], number, provenance)
-            )
+                store = partial(results.store_video, frames, provenance)
+            else:
+                store = partial(results.store_image, frames[0], number, provenance)
+            return self._retry_storage(loop, store)
 
     def _load(self) -> LoadedModel:
         name, model_cache = self._claim.job.model, self._context.model_cache

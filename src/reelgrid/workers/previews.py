@@ -18,7 +18,6 @@ from reelgrid.errors import GenerationError
 from reelgrid.media import Provenance, write_image
 from reelgrid.store.blobs import Blobs
 
-PREVIEW_EVERY_S = 1.0
 COST_SHARE = 0.02
 
 _QUALITY = 80
@@ -49,7 +48,7 @@ class Previews:
         scratch: Path,
         *,
         may_write: Callable[[], bool],
-        every_s: float = PREVIEW_EVERY_S,
+        every_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._blobs = blobs
@@ -64,8 +63,9 @@ class Previews:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._writer.__exit__(*error)
+    def __exit__(self, *_error: object) -> None:
+        with self._writer:
+            pass  # it waits for the last preview
 
     @property
     def latest(self) -> str | None:

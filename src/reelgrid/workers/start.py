@@ -46,14 +46,8 @@ def restore(
             with context.blobs.as_file(checkpoint.blob) as path:
                 generation = Generation.restore(path, model)
         except (CheckpointError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            _log.warning(
-                "%s: the checkpoint at step %d cannot be used: %s",
-                claim.id,
-                checkpoint.step,
-                reason,
-                extra={"job": claim.id},
-            )
+            reason = f"at step {checkpoint.step}: {' '.join(str(error).split())[:200]}"
+            _log.warning("%s: unusable checkpoint %s", claim.id, reason, extra={"job": claim.id})
             _count(context, claim, REFUSED_CHECKPOINTS)
             continue
         _log.info("%s resumes at step %d", claim.id, checkpoint.step, extra={"job": claim.id})
