@@ -8,5 +8,5 @@ from reelgrid.media import read_provenance
 clip = reelgrid.generate("a green box grows", seed=7)
 for name in ("box.mp4", "box.webm", "box.gif", "box.webp", "box_frames"):
     path = clip.save(name)
-    said = read_provenance(Path(path))
-    print(f"{name}: {said['prompt']!r}, seed {said['seed']}, {said['mark']}")
+    provenance = read_provenance(Path(path))
+    print(f"{name}: {provenance['prompt']!r}, seed {provenance['seed']}, {provenance['mark']}")

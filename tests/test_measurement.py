@@ -47,7 +47,7 @@ def test_eight_gpus_count_eight_times():
     assert minutes_per_gpu_hour(2.0, 1.0, num_gpus=8) == pytest.approx(15.0)
 
 
-def test_records_come_back_as_they_were_appended(tmp_path):
+def test_appended_records_are_read_unchanged(tmp_path):
     path = tmp_path / "new" / "bench.jsonl"
     append_records(path, [RECORD])
     append_records(path, [RECORD])
@@ -73,7 +73,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("name", BAD_LINES)
-def test_a_line_that_is_no_record_is_skipped_with_one_warning(tmp_path, caplog, name):
+def test_a_line_that_is_not_a_record_is_skipped_with_one_warning(tmp_path, caplog, name):
     path = tmp_path / "bench.jsonl"
     lines = "\n".join((RECORD.to_json(), BAD_LINES[name], RECORD.to_json(), ""))
     path.write_bytes(lines.encode(errors="surrogateescape"))

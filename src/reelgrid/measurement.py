@@ -66,7 +66,7 @@ class BenchRecord:
 
     @property
     def is_cold(self) -> bool:
-        """Whether it is the first of several runs, which fills caches and is no measure."""
+        """Whether it is the first of several runs, which fills caches and does not count."""
         return self.run == 1 and self.num_runs > 1
 
     @property
@@ -88,12 +88,12 @@ class BenchRecord:
         """Return the record of one line.
 
         Raises:
-            ValueError: The line is not JSON, or a number is not finite, negative or 0 by mistake.
-            TypeError: It is no object, a key is unknown or missing, or a value has another type.
+            ValueError: The line is not JSON, or a number is out of range.
+            TypeError: It is not an object, a key is unknown or missing, or a value has another type.
         """
         values = json.loads(line)
         if not isinstance(values, dict) or not isinstance(values.get("step_s"), list):
-            raise TypeError("it is no record")
+            raise TypeError("it is not a record")
         values["step_s"] = tuple(values["step_s"])
         record = cls(**values)
         for field in fields(cls):
@@ -106,7 +106,7 @@ class BenchRecord:
 
 def _check_number(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} {value!r} is no number")
+        raise TypeError(f"{name} {value!r} is not a number")
     least = 0 if name.endswith(("_s", "_gib", "_scale")) and name != "denoise_s" else 1e-9
     if not math.isfinite(value) or value < least:
         raise ValueError(f"{name} {value} is out of range")
@@ -133,7 +133,7 @@ def append_records(path: Path, records: Iterable[BenchRecord]) -> None:
 def read_records(path: Path) -> tuple[BenchRecord, ...]:
     """Return the records of a file of JSON lines, oldest first.
 
-    A line that is no record of this version, such as one cut short, is skipped with a warning.
+    A line that is not a record of this version, such as one cut short, is skipped with a warning.
 
     Raises:
         RequestError: The file cannot be read.

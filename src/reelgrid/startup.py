@@ -1,7 +1,7 @@
-"""Settings of a whole process, made by the programs' mains and by nobody who imports `reelgrid`.
+"""Process-wide settings of the programs; importing `reelgrid` never changes its importer's process.
 
-They make the imports of torch, diffusers and transformers cheap and quiet: most of a short
-command's time is spent there.
+They make the imports of torch, diffusers and transformers fast and quiet: most of the time of a short
+command is spent there.
 """
 
 import gc
@@ -12,14 +12,14 @@ _DEFAULT_THRESHOLD = gc.get_threshold()
 
 
 def prepare_process() -> None:
-    """Set what the libraries read when they are first imported, and collect garbage rarely.
+    """Set environment variables that the libraries read when imported; collect garbage rarely.
 
     Imports make hundreds of thousands of objects that stay; looking through them again and again
     took half of the processor time of `reelgrid generate` (docs/log.md).
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    # Threads that wait for their turn sleep instead of spinning: beside other busy processes, two
+    # Waiting threads sleep instead of spinning: beside other busy processes, two
     # threads on two cores took 1.8 s for a clip of the embedded model, and 0.45 s so.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.set_threshold(_OBJECTS_PER_COLLECTION)

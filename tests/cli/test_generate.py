@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from reelgrid.catalog import ModelCard
 from reelgrid.media import read_image, read_provenance
 from tests.files import names
 
@@ -79,6 +80,22 @@ def test_a_refusal_comes_before_advice_on_words(reelgrid, model, monkeypatch):
     code, _, err = reelgrid("generate", PROMPT, "--model", "tiny", "--size", "131x77")
     assert code == 2
     assert "advice" not in err
+
+
+@pytest.mark.parametrize("name", ["embedded", "tiny"])
+def test_the_models_defaults_are_filled_in_once(reelgrid, monkeypatch, name):
+    """Whether the catalogue has the model, or only the loaded model knows its defaults."""
+    calls = []
+    complete = ModelCard.complete
+
+    def counted(card, request):
+        calls.append(card.name)
+        return complete(card, request)
+
+    monkeypatch.setattr(ModelCard, "complete", counted)
+    words = ("--size", "32x32", "--frames", 9, "--steps", 2, "-o", "a.gif")
+    assert reelgrid("generate", PROMPT, "--model", name, *words)[0] == 0
+    assert len(calls) == 1
 
 
 def test_names_keep_letters_of_every_script(reelgrid, here):

@@ -35,7 +35,7 @@ def rewrite(path, change):
     save_file(tensors, path, metadata={"reelgrid": json.dumps(header)})
 
 
-def test_a_restored_generation_knows_its_request_and_its_times(model, request_, saved):
+def test_a_restored_generation_has_its_request_and_timings(model, request_, saved):
     generation = Generation.restore(saved, model)
     assert generation.request == model.card.complete(request_)
     done = next(generation)
@@ -99,12 +99,12 @@ def test_a_checkpoint_of_another_version_is_refused_in_one_line(model, saved, na
             read(saved)
 
 
-def test_a_state_of_another_model_is_refused(saved):
+def test_a_checkpoint_of_another_model_is_refused(saved):
     with pytest.raises(CheckpointError, match="other weights or settings"):
         Generation.restore(saved, tiny_model("wan_euler"))
 
 
-def test_one_changed_weight_makes_another_model(model, saved):
+def test_one_changed_weight_changes_the_fingerprint(model, saved):
     other = tiny_model("wan_unipc")
     assert other.fingerprint == model.fingerprint
     changed = tiny_model("wan_unipc")
@@ -121,7 +121,9 @@ def test_other_software_is_refused_by_name(model, saved, monkeypatch, name):
         Generation.restore(saved, model)
 
 
-def test_a_save_that_fails_leaves_the_old_file(model, request_, saved, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_file(
+    model, request_, saved, monkeypatch
+):
     before = saved.read_bytes()
 
     def fail(*_args, **_kwargs):
@@ -134,7 +136,7 @@ def test_a_save_that_fails_leaves_the_old_file(model, request_, saved, monkeypat
     assert list(saved.parent.iterdir()) == [saved]
 
 
-def test_a_snapshot_is_written_as_it_was_taken_whatever_happens_after(model, request_, tmp_path):
+def test_a_snapshot_does_not_change_with_later_steps(model, request_, tmp_path):
     generation = Generation(model, request_)
     for _ in range(3):
         next(generation)
@@ -166,7 +168,7 @@ def test_latents_are_kept_in_float32(saved):
         assert {file.get_slice(n).get_dtype() for n in latents} == {"F32"}
 
 
-def test_a_tensor_is_stored_once_however_often_it_is_met(saved):
+def test_a_tensor_that_occurs_twice_is_stored_once(saved):
     with safe_open(saved, framework="pt") as file:
         tensors = [file.get_tensor(n) for n in file.keys()]  # noqa: SIM118
     large = [t for t in tensors if t.numel() > 500]
@@ -174,7 +176,7 @@ def test_a_tensor_is_stored_once_however_often_it_is_met(saved):
         assert not any(torch.equal(one, other) for other in large[:i] if one.shape == other.shape)
 
 
-def test_what_has_no_form_in_a_file_is_refused_by_its_place(model, request_, tmp_path):
+def test_a_value_that_cannot_be_stored_is_refused_with_its_path(model, request_, tmp_path):
     generation = Generation(model, request_)
     next(generation)
     generation._open_pipeline().state.values["strange"] = object()
@@ -200,7 +202,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_every_kind_of_value_comes_back_as_it_was(name):
+def test_every_kind_of_value_is_decoded_unchanged(name):
     value = VALUES[name]
     encoder = TreeEncoder({})
     text = json.dumps(encoder.encode(value, "x"))
@@ -216,7 +218,7 @@ def test_every_kind_of_value_comes_back_as_it_was(name):
         assert back == value
 
 
-def test_generators_images_and_components_come_back():
+def test_generators_images_and_components_are_decoded():
     generator = torch.Generator().manual_seed(4)
     torch.randn(3, generator=generator)
     image = Image.new("RGB", (4, 2), (1, 2, 3))

@@ -24,7 +24,7 @@ def finish(generation):
     return generation.frames
 
 
-def test_two_generations_that_take_turns_give_what_each_gives_alone(model):
+def test_two_alternating_generations_give_what_each_gives_alone(model):
     requests = [Request("a red ball", seed=1), Request("a blue box", seed=2, guidance_scale=1.5)]
     alone = [finish(Generation(model, each)) for each in requests]
     turns = [Generation(model, each) for each in requests]
@@ -34,7 +34,7 @@ def test_two_generations_that_take_turns_give_what_each_gives_alone(model):
         np.testing.assert_array_equal(in_turns.frames, whole)
 
 
-def test_a_step_draws_from_its_own_random_numbers_and_leaves_the_worlds_alone():
+def test_a_step_uses_its_own_random_numbers_and_leaves_the_global_ones_alone():
     ancestral = tiny_model("stable_diffusion_xl", num_steps=3)
     request = Request("a red ball", seed=3)
     torch.manual_seed(11)
@@ -142,7 +142,7 @@ def test_predicted_clean_latents_are_exact_where_the_prediction_is(model, reques
     torch.testing.assert_close(preview.predicted_clean(stepped), clean)
 
 
-def test_closing_in_the_middle_leaves_no_tensor_behind(model, request_):
+def test_closing_halfway_releases_every_tensor(model, request_):
     gc.collect()
     gc.disable()
     try:
@@ -190,14 +190,14 @@ def test_running_out_of_memory_is_one_line_that_says_what_to_do(model, request_,
         next(generation)
 
 
-def test_a_first_frame_is_refused_by_a_model_that_takes_none(request_, tmp_path):
+def test_a_model_without_first_frames_refuses_one(request_, tmp_path):
     text_only = tiny_model("wan_euler", can_first_frame=True)
     (tmp_path / "first.png").write_bytes(b"x")
     with pytest.raises(RequestError, match="from text only"):
         Generation(text_only, request_.with_(first_frame=tmp_path / "first.png"))
 
 
-def test_a_file_that_is_no_image_is_refused_as_first_frame(request_, tmp_path):
+def test_a_file_that_is_not_an_image_is_refused_as_first_frame(request_, tmp_path):
     (tmp_path / "first.png").write_bytes(b"x")
     with pytest.raises(RequestError, match="not an image"):
         Generation(
@@ -215,7 +215,9 @@ def test_timings_count_every_stage(model, request_):
     assert generation.peak_memory_gib > 0
 
 
-def test_guidance_takes_one_forward_a_step_and_two_where_exact_or_large(request_, monkeypatch):
+def test_guidance_needs_one_forward_pass_per_step_and_two_where_exact_or_large(
+    request_, monkeypatch
+):
     def num_forwards(**how):
         counted = tiny_model("wan_euler", num_steps=3)
         calls = []
@@ -229,7 +231,7 @@ def test_guidance_takes_one_forward_a_step_and_two_where_exact_or_large(request_
     assert num_forwards() == 6
 
 
-def test_a_small_clip_of_a_small_model_takes_one_thread_and_others_all(model, request_):
+def test_a_small_clip_of_a_small_model_uses_one_thread_and_others_all(model, request_):
     whole = model.card.complete(request_)
     large_model = replace(model, card=replace(model.card, params_b=1.3))
     large_clip = whole.with_(size=Size(832, 480), num_frames=81)
@@ -243,9 +245,7 @@ def test_a_small_clip_of_a_small_model_takes_one_thread_and_others_all(model, re
         torch.set_num_threads(before)
 
 
-def test_a_restored_generation_goes_on_with_as_many_threads_as_it_began_with(
-    model, request_, tmp_path
-):
+def test_a_restored_generation_uses_as_many_threads_as_at_its_start(model, request_, tmp_path):
     began = torch.get_num_threads()
     whole = Generation(model, request_, exact=True)
     next(whole)

@@ -12,14 +12,14 @@ def model():
     return tiny_model("wan_unipc")
 
 
-def test_generate_returns_frames_and_how_they_came_to_be(model):
+def test_generate_returns_frames_and_provenance(model):
     clip = reelgrid.generate("a red ball", model=model, seed=3, size="48x32", num_frames=5)
     assert clip.frames.shape == (5, 32, 48, 3)
     assert clip.frames.dtype == np.uint8
     assert (clip.fps, clip.provenance.seed) == (8.0, 3)
 
 
-def test_a_clip_is_saved_as_it_is(model, tmp_path):
+def test_a_saved_clip_has_the_frames_of_the_clip(model, tmp_path):
     clip = reelgrid.generate("a red ball", model=model)
     folder = clip.save(tmp_path / "frames")
     assert np.array_equal(read_image(folder / "frame_0001.png"), clip.frames[0])
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_frames_and_another_others(model):
     assert not np.array_equal(one, other)
 
 
-def test_what_cannot_be_is_refused_before_a_model_is_loaded():
+def test_an_impossible_request_is_refused_before_a_model_is_loaded():
     with pytest.raises(RequestError, match="prompt is empty"):
         reelgrid.generate("")
 

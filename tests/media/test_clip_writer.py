@@ -40,7 +40,7 @@ def frames_for(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_format_shows_the_frames_it_was_given(tmp_path, name):
+def test_a_file_of_every_format_shows_the_frames_that_were_written(tmp_path, name):
     frames = frames_for(name)
     write_clip(frames, tmp_path / name, fps=8, provenance=PROVENANCE)
     shown = read_frames(tmp_path / name).astype(int)
@@ -51,7 +51,7 @@ def test_every_format_shows_the_frames_it_was_given(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_format_says_how_it_was_made_and_that_a_machine_made_it(tmp_path, name):
+def test_a_file_of_every_format_has_provenance_and_the_ai_generated_mark(tmp_path, name):
     write_clip(frames_for(name), tmp_path / name, fps=8, provenance=PROVENANCE)
     said = read_provenance(tmp_path / name)
     assert said["mark"] == "AI-generated"
@@ -76,7 +76,7 @@ def test_nothing_else_is_left_in_the_folder(tmp_path, name):
     assert names(tmp_path) == [name]
 
 
-def test_mp4_is_h264_420_and_starts_at_once(tmp_path):
+def test_mp4_is_h264_420_with_its_index_in_front(tmp_path):
     path = tmp_path / "clip.mp4"
     write_clip(rolling_ball(), path, fps=8, provenance=PROVENANCE)
     content = path.read_bytes()
@@ -110,7 +110,7 @@ def test_frames_in_a_folder_are_exact_and_in_order(tmp_path):
     assert np.array_equal(read_frames(tmp_path / "frames"), frames)
 
 
-def test_images_carry_the_mark_that_iptc_defines(tmp_path):
+def test_images_have_the_mark_that_iptc_defines(tmp_path):
     write_clip(rolling_ball(1), tmp_path / "clip.png", fps=8, provenance=PROVENANCE)
     assert b"trainedAlgorithmicMedia" in (tmp_path / "clip.png").read_bytes()
 
@@ -123,7 +123,7 @@ def test_images_carry_the_mark_that_iptc_defines(tmp_path):
         ("clip.png", "holds one frame, not 9"),
     ],
 )
-def test_a_place_that_cannot_take_the_clip_is_refused(tmp_path, name, message):
+def test_a_path_to_which_the_clip_cannot_be_written_is_refused(tmp_path, name, message):
     with pytest.raises(RequestError, match=message):
         check_output(tmp_path / name, 9)
 
@@ -140,13 +140,13 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         check_output(tmp_path / "clip.mp4", 9)
 
 
-def test_a_file_that_says_nothing_is_refused(tmp_path):
+def test_a_file_without_provenance_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     with pytest.raises(RequestError, match="does not say how it was made"):
         read_provenance(tmp_path / "plain.png")
 
 
-def test_an_image_that_is_none_is_refused(tmp_path):
+def test_a_file_that_is_not_an_image_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"not an image")
     with pytest.raises(RequestError, match="not an image"):
         read_image(tmp_path / "a.png")

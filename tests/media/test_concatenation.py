@@ -24,7 +24,7 @@ def clips(tmp_path):
     return tmp_path
 
 
-def test_clips_that_were_encoded_alike_are_joined_without_changing_a_picture(clips):
+def test_clips_of_one_encoding_are_joined_without_changing_a_pixel(clips):
     num_frames = concatenate(
         clips / "one.mp4", clips / "two.mp4", clips / "both.mp4", provenance=PROVENANCE
     )
@@ -52,7 +52,7 @@ def test_a_concatenated_clip_can_be_concatenated_again(clips):
     assert times == [number / 8 for number in range(25)]
 
 
-def test_clips_of_another_rate_or_codec_are_encoded_anew_and_look_the_same(clips):
+def test_clips_of_another_rate_or_codec_are_encoded_again_and_look_the_same(clips):
     frames = rolling_ball(8, width=128, height=64)
     for name, fps in (("two.webm", 8), ("fast.mp4", 16)):
         write_clip(frames, clips / name, fps=fps, provenance=PROVENANCE)
@@ -64,7 +64,7 @@ def test_clips_of_another_rate_or_codec_are_encoded_anew_and_look_the_same(clips
         assert times == [number / 8 for number in range(17)]
 
 
-def test_another_size_or_no_video_is_refused_and_nothing_is_left(clips):
+def test_another_size_or_a_file_that_is_not_a_video_is_refused_and_leaves_nothing(clips):
     write_clip(rolling_ball(3, 64, 64), clips / "small.mp4", fps=8, provenance=PROVENANCE)
     (clips / "none.mp4").write_bytes(b"no video")
     before = names(clips)

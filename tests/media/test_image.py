@@ -12,7 +12,7 @@ IMAGES = ["a.png", "a.webp", "a.jpg", "a.jpeg"]
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_shows_what_it_was_given_and_says_how_it_was_made(tmp_path, name):
+def test_an_image_file_shows_its_pixels_and_has_provenance(tmp_path, name):
     path = tmp_path / name
     write_image(PICTURE, path, provenance=PROVENANCE)
     assert np.abs(read_image(path).astype(int) - PICTURE).mean() < 3
@@ -31,7 +31,7 @@ def test_the_same_picture_gives_the_same_bytes(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.webp", "a.jpg"])
-def test_less_quality_is_a_smaller_file_further_from_the_picture(tmp_path, name):
+def test_lower_quality_gives_a_smaller_file_with_a_larger_error(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     sizes, errors = [], []
     for quality in (10, 50, 95):
@@ -53,7 +53,7 @@ def test_an_unknown_format_or_quality_is_refused(tmp_path):
     ("name", "kind"),
     [("a.png", MediaType.PNG), ("a.webp", MediaType.WEBP), ("a.jpg", MediaType.JPEG)],
 )
-def test_a_kind_is_told_by_content_not_by_name(tmp_path, name, kind):
+def test_the_media_type_depends_on_content_not_on_the_name(tmp_path, name, kind):
     write_image(PICTURE, tmp_path / name, provenance=PROVENANCE)
     (tmp_path / name).rename(tmp_path / "a.mp4")
     assert media_type_of(tmp_path / "a.mp4") is kind
@@ -61,12 +61,12 @@ def test_a_kind_is_told_by_content_not_by_name(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"hello", b"<svg xmlns='x'/>", b"RIFF0000WAVE"])
-def test_what_is_no_media_has_no_kind(tmp_path, content):
+def test_other_content_has_no_media_type(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     assert media_type_of(tmp_path / "a.png") is None
 
 
-def test_a_prompt_can_be_kept_out_of_the_file(tmp_path):
+def test_a_file_can_leave_the_prompt_out(tmp_path):
     secret = type(PROVENANCE)(
         prompt="the secret",
         negative_prompt="the other",

@@ -118,7 +118,7 @@ def exif_without_header(png: bytes) -> bytes:
     return png[:at] + chunk + png[at:]
 
 
-def test_exif_data_that_cannot_be_read_stops_no_picture(tmp_path):
+def test_a_picture_with_unreadable_exif_data_is_read(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, format="PNG")

@@ -24,7 +24,7 @@ def authority():
     return Authority()
 
 
-def test_the_self_made_signer_is_made_once_and_for_its_owners_eyes_only(tmp_path):
+def test_the_self_signed_signer_is_created_once_and_readable_by_its_owner_only(tmp_path):
     made = []
     threads = [
         threading.Thread(target=lambda: made.append(self_signed_signer(tmp_path / "data")))
@@ -40,7 +40,7 @@ def test_the_self_made_signer_is_made_once_and_for_its_owners_eyes_only(tmp_path
     assert self_signed_signer(tmp_path / "data") == made[0]
 
 
-def test_what_it_signs_is_known_as_this_machines_and_as_nobody_elses(tmp_path):
+def test_a_self_signed_file_is_known_on_this_machine_only(tmp_path):
     path = make(tmp_path / "a.png")
     sign(path, PROVENANCE, self_signed_signer(tmp_path / "data"))
     own = self_signed_anchor(tmp_path / "data")
@@ -52,7 +52,7 @@ def test_what_it_signs_is_known_as_this_machines_and_as_nobody_elses(tmp_path):
     assert verify(path, own_anchor_pem=other).verdict is Verdict.VALID
 
 
-def test_an_expired_self_made_signer_is_made_anew(tmp_path, authority):
+def test_an_expired_self_signed_signer_is_created_again(tmp_path, authority):
     old = authority.signer(days=(-20, -10))
     (tmp_path / "signer.pem").write_bytes(old.key_pem + old.chain_pem)
     new = self_signed_signer(tmp_path)
@@ -92,7 +92,9 @@ def test_a_certificate_that_would_make_every_file_invalid_is_refused(
         read_signer(*authority.files(tmp_path, **given))
 
 
-def test_files_that_do_not_belong_together_or_are_no_pem_are_refused(tmp_path, authority):
+def test_certificate_and_key_that_do_not_belong_together_or_are_not_pem_are_refused(
+    tmp_path, authority
+):
     chain, key = authority.files(tmp_path)
     key.write_bytes(authority.signer().key_pem)
     with pytest.raises(RequestError, match="the key does not belong to the first certificate"):
@@ -104,7 +106,7 @@ def test_files_that_do_not_belong_together_or_are_no_pem_are_refused(tmp_path, a
         read_signer(tmp_path / "none.pem", key)
 
 
-def test_the_settings_say_which(tmp_path, authority):
+def test_the_settings_choose_the_signer(tmp_path, authority):
     chain, key = authority.files(tmp_path)
     data = tmp_path / "data"
     given = signer_from_settings(Settings(data=data, certificate=chain, certificate_key=key))

@@ -48,7 +48,7 @@ def test_a_large_frame_is_scaled_down_and_keeps_its_shape():
     assert thumbnail(numbered(3), side_px=160).shape == (16, 32, 3)
 
 
-def test_from_a_file_they_are_about_the_same_as_from_its_frames(tmp_path):
+def test_a_sheet_of_a_file_is_about_the_same_as_of_its_frames(tmp_path):
     frames = rolling_ball(9, width=128, height=64)
     write_clip(frames, tmp_path / "a.mp4", fps=8, provenance=PROVENANCE)
     for make in (thumbnail, sprite_sheet):
@@ -58,7 +58,7 @@ def test_from_a_file_they_are_about_the_same_as_from_its_frames(tmp_path):
     assert np.abs(last_frame(tmp_path / "a.mp4").astype(int) - frames[0]).mean() > 5
 
 
-def test_what_is_no_video_is_refused(tmp_path):
+def test_a_file_that_is_not_a_video_is_refused(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(100))
     for read in (last_frame, thumbnail, sprite_sheet):
         with pytest.raises(RequestError, match=r"a\.mp4 (is not a video|has no)"):

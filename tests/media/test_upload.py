@@ -58,13 +58,13 @@ def png(width: int, height: int, rows: bytes, *, extra: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_an_image_is_taken_whatever_it_is_called(sent, taken, kind):
+def test_an_image_is_read_whatever_its_name(sent, taken, kind):
     Image.fromarray(PICTURE).save(sent, format=kind, quality=95)
     assert read_uploaded_image(sent, taken) == UploadedImage(width=64, height=48)
     assert np.abs(read_image(taken).astype(int) - PICTURE).mean() < 4
 
 
-def test_it_is_turned_upright_and_of_its_metadata_nothing_is_left(sent, taken):
+def test_an_image_comes_out_upright_and_without_metadata(sent, taken):
     exif = Image.Exif()
     exif[0x0112] = 6  # its camera was held on its side
     exif[0x010E] = "home address"
@@ -102,7 +102,7 @@ def test_grey_and_16_bit_and_palette_and_cmyk_pictures_are_rgb(sent, taken):
         assert read_image(taken).shape == (48, 64, 3)
 
 
-def test_a_colour_profile_is_applied_and_a_broken_one_says_nothing(sent, taken):
+def test_a_colour_profile_is_applied_and_a_broken_one_ignored(sent, taken):
     # LittleCMS is the judge: what Lab L=50 is in sRGB.
     lab = Image.new("LAB", (8, 8), (128, 128, 128))
     srgb = ImageCms.createProfile("sRGB")
@@ -137,7 +137,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_image_is_refused_and_leaves_nothing(sent, taken, tmp_path, name):
+def test_a_file_that_is_not_an_image_is_refused_and_leaves_nothing(sent, taken, tmp_path, name):
     content, message = REFUSED[name]
     sent.write_bytes(content)
     with pytest.raises(RequestError, match=message) as caught:
@@ -186,7 +186,7 @@ def test_bombs_in_the_metadata_are_never_unpacked(sent, taken):
             read_uploaded_image(sent, taken, limits=limits)
 
 
-def test_what_needs_more_memory_or_time_than_it_may_is_refused(sent, taken, tmp_path):
+def test_an_upload_that_needs_too_much_memory_or_time_is_refused(sent, taken, tmp_path):
     Image.new("RGB", (5_000, 5_000)).save(sent, format="PNG")
     assert read_uploaded_image(sent, taken).width == 5_000
     taken.unlink()
@@ -275,19 +275,19 @@ def test_a_truncated_video_is_refused(sent, taken, tmp_path):
         read_uploaded_video(sent, taken)
 
 
-TAKER = """
+READER = """
 import sys
 from pathlib import Path
-from reelgrid.errors import FullError
-from reelgrid.media import take_image
+from reelgrid.errors import StorageFullError
+from reelgrid.media import read_uploaded_image
 try:
-    take_image(Path(sys.argv[1]), Path(sys.argv[2]))
-except FullError as error:
+    read_uploaded_image(Path(sys.argv[1]), Path(sys.argv[2]))
+except StorageFullError as error:
     print(error)
 """
 
 
-def test_a_full_disk_is_not_the_uploads_fault(sent, taken, tmp_path):
+def test_a_full_disk_is_not_blamed_on_the_upload(sent, taken, tmp_path):
     """A real refusal by the system: files may not grow beyond a limit."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(sent, format="PNG")
@@ -296,7 +296,7 @@ def test_a_full_disk_is_not_the_uploads_fault(sent, taken, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
 
     done = subprocess.run(
-        [sys.executable, "-B", "-c", TAKER, str(sent), str(taken)],
+        [sys.executable, "-B", "-c", READER, str(sent), str(taken)],
         capture_output=True,
         text=True,
         preexec_fn=limit,
@@ -307,7 +307,7 @@ def test_a_full_disk_is_not_the_uploads_fault(sent, taken, tmp_path):
     assert names(tmp_path) == ["sent"]
 
 
-def test_the_process_that_reads_is_told_no_secret(sent, taken, monkeypatch):
+def test_the_sandbox_process_gets_no_secrets(sent, taken, monkeypatch):
     from reelgrid.media import upload
 
     monkeypatch.setenv("REELGRID_DATABASE", "postgresql://secret@host")

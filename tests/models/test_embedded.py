@@ -40,7 +40,7 @@ def test_a_prompt_names_every_property_unless_one_is_skipped():
         assert any(word in prompt for word in words.SCENES[clip["scene"]])
 
 
-def test_a_direction_told_by_word_order_alone_is_read_in_plainer_words():
+def test_a_direction_given_by_word_order_is_replaced_by_simpler_words():
     tokenizer = build_tokenizer()
     plain = {"from left to right": "to the right", "from the Top to the bottom": "downwards"}
     for phrase, same in plain.items():
@@ -64,7 +64,7 @@ def test_capitals_and_punctuation_do_not_change_the_tokens():
     assert tokenizer("A Red Ball, rolls to the right!").input_ids == plain
 
 
-def test_groups_of_frames_are_put_back_as_they_were():
+def test_grouping_frames_can_be_undone():
     video = torch.rand(2, 3, 9, 32, 48)
     groups = group_frames(video)
     assert groups.shape == (2, 3, 12, 32, 48)
@@ -103,7 +103,7 @@ def test_a_first_frame_that_is_not_given_counts_as_zeros():
         assert torch.equal(network(noise, **more).sample, network(padded, **more).sample)
 
 
-def test_the_network_knows_absolute_places():
+def test_the_network_depends_on_absolute_positions():
     network = tiny_transformer()
     alike = torch.ones(1, 24, 5, 8, 8)
     more = {"timestep": torch.tensor([500.0]), "encoder_hidden_states": torch.randn(1, 4, 16)}

@@ -18,7 +18,7 @@ from reelgrid.models.placement import (
     choose_dtype,
     plan_offload,
 )
-from reelgrid.models.source import is_wanted
+from reelgrid.models.source import is_pipeline_file
 from reelgrid.spec import Request, Size
 from reelgrid.units import GIB
 from tests.families.tiny import tiny_model
@@ -86,7 +86,7 @@ def test_a_truncated_weights_file_is_named_with_its_sizes(wan):
 
 
 @pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
-def test_a_part_without_weights_is_named(wan, part):
+def test_a_component_without_weights_is_named(wan, part):
     for file in (wan / part).glob("*.safetensors"):
         file.unlink()
     with pytest.raises(ModelError, match=f"the {part} in .* has no weights: download it again"):
@@ -100,7 +100,7 @@ def test_a_weights_file_of_something_else_is_named(wan):
 
 
 @pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
-def test_a_broken_configuration_is_named_by_its_part(wan, part):
+def test_a_broken_configuration_names_its_component(wan, part):
     (wan / part / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match=f"the {part} in .* cannot be loaded") as caught:
         load_model(str(wan))
@@ -113,8 +113,8 @@ def test_an_index_that_names_no_pipeline_is_refused(tmp_path):
         load_model(str(tmp_path))
 
 
-def test_a_folder_that_is_no_model_and_a_name_that_is_none_are_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"is no model: it has no modular_model_index\.json"):
+def test_a_folder_without_a_model_and_an_unknown_name_are_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"is not a model: it has no modular_model_index\.json"):
         load_model(str(tmp_path))
     with pytest.raises(ModelError, match="a folder or a hub id"):
         load_model("nothing")
@@ -150,14 +150,14 @@ def test_without_a_network_a_hub_model_is_one_line_after_one_attempt(monkeypatch
     assert len(asked) == 1  # no second attempt
 
 
-def test_offline_is_said(monkeypatch, tmp_path):
+def test_the_refusal_names_the_offline_setting(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
         load_model("wan2.1-t2v-1.3b")
 
 
-def test_what_cannot_fit_is_refused_before_anything_is_fetched(monkeypatch):
+def test_a_model_that_cannot_fit_is_refused_before_any_download(monkeypatch):
     def fetched(*_args, **_kwargs):
         raise AssertionError("fetched")
 
@@ -181,9 +181,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
         (None, 64, 51, None),
     ],
 )
-def test_weights_that_only_the_host_holds_pass_through_the_gpu(
-    gpu_gib, host_gib, weights_gib, expected
-):
+def test_weights_that_fit_only_the_host_are_offloaded(gpu_gib, host_gib, weights_gib, expected):
     gpu = None if gpu_gib is None else gpu_gib * GIB
     where = FreeMemory(CPU if gpu is None else CUDA, gpu, host_gib * GIB)
     assert plan_offload("m", weights_gib * GIB, where) == expected
@@ -205,7 +203,7 @@ def test_a_download_that_the_disk_cannot_hold_is_refused():
         check_disk("m", 2 * GIB, GIB)
 
 
-def test_devices_and_precisions_that_are_not_there_are_refused():
+def test_unknown_devices_and_precisions_are_refused():
     for name in ("tpu", "cuda:99", "cpu:x"):
         with pytest.raises(RequestError, match="no device"):
             choose_device(name)
@@ -231,5 +229,5 @@ def test_a_large_model_on_a_processor_stays_in_float32():
         ("assets/demo/x.json", False),
     ],
 )
-def test_only_files_that_loading_reads_are_fetched(file, wanted):
-    assert is_wanted(file) == wanted
+def test_only_files_that_loading_reads_are_downloaded(file, wanted):
+    assert is_pipeline_file(file) == wanted

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class BackgroundWriter:
-    """Runs one task at a time on a thread of its own, until the end of the `with` block.
+    """Runs one task at a time on its own thread, until the end of the `with` block.
 
     Args:
         name: Name of the thread.
@@ -62,8 +62,8 @@ class BackgroundWriter:
 class Checkpointer:
     """Saves checkpoints of generations, until the end of the `with` block.
 
-    A checkpoint that cannot be stored is logged and the steps go on: a full disk is no reason to lose
-    the work.
+    A checkpoint that cannot be stored is logged and the steps continue: a full disk is no reason to
+    lose the work.
 
     Args:
         store: Stores a snapshot taken after so many steps; raises `GenerationError` if it cannot.

@@ -170,8 +170,8 @@ class Generation(Iterator[Progress]):
         """Return the generation of a checkpoint; it continues bit for bit as if never interrupted.
 
         Raises:
-            CheckpointError: The file is no whole checkpoint, or was made by another model or other
-                software.
+            CheckpointError: The file is not a whole checkpoint, or was made by another model or
+                other software.
         """
         checkpoint = read_checkpoint(path)
         software = current_software(model.device, model.dtype)

@@ -27,7 +27,7 @@ def pipeline_inputs(model: LoadedModel, request: CompleteRequest) -> dict[str, A
     """Return the pipeline's inputs for a complete request.
 
     Raises:
-        RequestError: The pipeline has no input for the first frame, or it is no image.
+        RequestError: The pipeline has no input for the first frame, or it is not an image.
     """
     known = input_names(model.pipeline)
     inputs: dict[str, Any] = {
@@ -94,7 +94,7 @@ def first_frame_image(path: Path, size: Size) -> Image.Image:
     """Return an image file as a clip's first frame, cropped about its centre and scaled.
 
     Raises:
-        RequestError: There is no such file, or it is no image that can be read.
+        RequestError: There is no such file, or it is not an image that can be read.
     """
     return ImageOps.fit(Image.fromarray(read_image(path)), (size.width, size.height))
 

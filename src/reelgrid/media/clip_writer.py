@@ -57,15 +57,15 @@ def check_output(path: Path, num_frames: int) -> None:
         RequestError: The extension, the number of frames or the folder does not fit.
     """
     _check_name(path)
-    wanted = OutputFormat.of(path)
-    if wanted is OutputFormat.PNG and num_frames > 1:
+    output_format = OutputFormat.of(path)
+    if output_format is OutputFormat.PNG and num_frames > 1:
         raise RequestError(
             f"{path}: a .png holds one frame, not {num_frames}: ask for one image, or give .mp4 "
             "or a name without extension for a folder of frames",
             param="output",
         )
     _check_folder(path.parent)
-    if wanted is OutputFormat.FOLDER and path.exists():
+    if output_format is OutputFormat.FOLDER and path.exists():
         _check_only_frames(path)
 
 

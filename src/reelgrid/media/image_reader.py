@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from reelgrid.errors import RequestError
 
-# What Pillow raises for files that are damaged, beside its own classes.
+# Exceptions of Pillow for damaged files, besides its own classes.
 _PILLOW_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -46,7 +46,7 @@ def read_image(path: Path, *, param: str = "first_frame") -> NDArray[np.uint8]:
         param: The request's parameter that a refusal names.
 
     Raises:
-        RequestError: There is no such file, or it is no image that can be read whole.
+        RequestError: There is no such file, or it is not an image that can be read whole.
     """
     try:
         with Image.open(path) as image:

@@ -1,7 +1,7 @@
 """C2PA manifests: sign files, and verify whether a file is as it was signed.
 
-A manifest says, over the operator's signature, that a machine made the file, with which software,
-model and seed, and the hash of the prompt, never the prompt. Two signed files of one generation
+A manifest, signed by the operator, states that a machine made the file, with which software, model
+and seed, and the hash of the prompt, never the prompt. Two signed files of one generation
 differ in random identifiers and in the signature alone; `manifest_claims` are equal.
 """
 
@@ -191,8 +191,8 @@ def _definition(path: Path, provenance: Provenance, sources: Sequence[Path]) -> 
         "digitalSourceType": DIGITAL_SOURCE_TYPE,
         "softwareAgent": {"name": name, "version": version},
     }
-    said = json.loads(replace(provenance, prompts_in_metadata=False).to_json())
-    said["unsigned_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    claims = json.loads(replace(provenance, prompts_in_metadata=False).to_json())
+    claims["unsigned_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     placed = [
         {"action": "c2pa.placed", "parameters": {"ingredientIds": [_source_id(source)]}}
         for source in sources
@@ -201,7 +201,7 @@ def _definition(path: Path, provenance: Provenance, sources: Sequence[Path]) -> 
         "claim_generator_info": [{"name": name, "version": version}],
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": [created, *placed]}},
-            {"label": GENERATION, "data": said},
+            {"label": GENERATION, "data": claims},
         ],
     }
 
@@ -290,8 +290,8 @@ def _judge(store: Mapping[str, Any], *, is_asked: bool) -> tuple[Verdict, tuple[
 
 
 def _what(failure: Mapping[str, Any]) -> str:
-    place = str(failure.get("url", "")).rpartition("/")[2]
-    return f"{failure.get('explanation', 'failed')} ({place})"
+    label = str(failure.get("url", "")).rpartition("/")[2]
+    return f"{failure.get('explanation', 'failed')} ({label})"
 
 
 def _signer_name(manifest: Mapping[str, Any]) -> str | None:

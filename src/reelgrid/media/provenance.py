@@ -1,4 +1,4 @@
-"""Provenance: what a finished file says of how it was made, and reading it back."""
+"""Provenance in files: how they were made; written, read and compared."""
 
 import hashlib
 import json
@@ -52,12 +52,12 @@ class Provenance:
 
     def to_json(self) -> str:
         """Return all of it as one line of ASCII JSON, with the mark that the file is AI-generated."""
-        said = asdict(self)
-        if not said.pop("prompts_in_metadata"):
-            del said["prompt"], said["negative_prompt"]
-        said["prompt_sha256"] = prompt_sha256(self.prompt)
+        found = asdict(self)
+        if not found.pop("prompts_in_metadata"):
+            del found["prompt"], found["negative_prompt"]
+        found["prompt_sha256"] = prompt_sha256(self.prompt)
         marks = {"mark": AI_GENERATED, "digital_source_type": DIGITAL_SOURCE_TYPE}
-        return json.dumps({**said, **marks}, sort_keys=True)
+        return json.dumps({**found, **marks}, sort_keys=True)
 
     def to_xmp(self) -> bytes:
         """Return an XMP packet with the mark as IPTC defines it, for images."""
@@ -73,7 +73,7 @@ class Provenance:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Return what a file of ours says of itself: prompt, seed, model, software, mark and more.
+    """Return the provenance in a file of ours: prompt, seed, model, software, mark and more.
 
     Raises:
         RequestError: The file cannot be read, or does not say how it was made.
@@ -83,12 +83,12 @@ def read_provenance(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error}", param="path") from None
     try:
-        said = json.loads(text or "")
+        found = json.loads(text or "")
     except (json.JSONDecodeError, UnicodeDecodeError):
-        said = None
-    if not isinstance(said, dict):
+        found = None
+    if not isinstance(found, dict):
         raise RequestError(f"{path} does not say how it was made", param="path")
-    return said
+    return found
 
 
 def _provenance_text(path: Path) -> str | bytes | None:
@@ -146,14 +146,14 @@ def is_already_made(path: Path, model_name: str, request: Request) -> bool:
     if not path.exists():
         return False
     try:
-        said = read_provenance(path)
+        found = read_provenance(path)
     except RequestError:
         return False
     expected = provenance_of(model_name, request)
     names = ("prompt", "negative_prompt", "seed", "model")
     return (
-        all(said.get(name) == getattr(expected, name) for name in names)
-        and expected.extra.items() <= dict(said.get("extra", {})).items()
+        all(found.get(name) == getattr(expected, name) for name in names)
+        and expected.extra.items() <= dict(found.get("extra", {})).items()
     )
 
 

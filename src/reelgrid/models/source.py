@@ -66,7 +66,7 @@ def _embedded_folder() -> Path:
 
 def _checked(folder: Path) -> Path:
     if not any((folder / name).is_file() for name in INDEX_NAMES):
-        raise ModelError(f"{folder} is no model: it has no {' or '.join(INDEX_NAMES)}")
+        raise ModelError(f"{folder} is not a model: it has no {' or '.join(INDEX_NAMES)}")
     return folder
 
 
@@ -85,12 +85,12 @@ def _hub_folder(repository: str, check_size: CheckSize, params_b: float | None =
         files = _files_on_hub(repository)
     except (HTTPError, OSError) as error:
         return _cached_folder(repository, f"the hub cannot be reached ({_first_line(error)})")
-    wanted = {file: size for file, size in files.items() if is_wanted(file)}
-    check_size(int(params_b * 1e9) if params_b else _parameters_on_hub(repository, wanted))
-    missing = sum(size for file, size in wanted.items() if not _is_cached(repository, file))
+    needed = {file: size for file, size in files.items() if is_pipeline_file(file)}
+    check_size(int(params_b * 1e9) if params_b else _parameters_on_hub(repository, needed))
+    missing = sum(size for file, size in needed.items() if not _is_cached(repository, file))
     check_disk(repository, missing, disk_free_bytes(Path(constants.HF_HUB_CACHE)))
     try:
-        return _checked(Path(snapshot_download(repository, allow_patterns=sorted(wanted))))
+        return _checked(Path(snapshot_download(repository, allow_patterns=sorted(needed))))
     except (HTTPError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(f"{repository} could not be downloaded: {_first_line(error)}") from None
 
@@ -151,7 +151,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def is_wanted(file: str) -> bool:
+def is_pipeline_file(file: str) -> bool:
     """Whether loading reads a pipeline's file, by its path in the folder."""
     path = Path(file)
     if len(path.parts) == 1:
@@ -164,7 +164,7 @@ def is_wanted(file: str) -> bool:
 def weight_files(folder: Path) -> list[Path]:
     """Return the weight files that loading reads from a pipeline's folder."""
     files = folder.glob("*/*.safetensors")
-    return sorted(file for file in files if is_wanted(str(file.relative_to(folder))))
+    return sorted(file for file in files if is_pipeline_file(str(file.relative_to(folder))))
 
 
 def num_parameters(files: Iterable[Path]) -> int:
@@ -187,7 +187,7 @@ def _num_parameters_in(file: Path) -> int:
         shapes = [entry["shape"] for entry in header.values()]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise ModelError(f"{file} is not a safetensors file: download it again") from None
-    whole, there = _LENGTH_BYTES + length + end, file.stat().st_size
-    if there != whole:
-        raise ModelError(f"{file} has {there:,} of {whole:,} bytes: download it again")
+    expected, found = _LENGTH_BYTES + length + end, file.stat().st_size
+    if found != expected:
+        raise ModelError(f"{file} has {found:,} of {expected:,} bytes: download it again")
     return sum(math.prod(shape) for shape in shapes)

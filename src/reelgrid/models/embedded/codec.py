@@ -101,7 +101,7 @@ class GroupCodec(ModelMixin, ConfigMixin):
         """Return the latents of video (B, 3, 4n+1, H, W) in [-1, 1].
 
         Raises:
-            ValueError: The number of frames is not 4n+1, or a side is no multiple of 16.
+            ValueError: The number of frames is not 4n+1, or a side is not a multiple of 16.
         """
         groups = group_frames(x)
         latents = self.encode_groups(groups.flatten(0, 1))
@@ -121,7 +121,7 @@ class GroupCodec(ModelMixin, ConfigMixin):
         return DecoderOutput(sample=video)
 
     def forward(self, sample: Tensor) -> Tensor:
-        """Encode and decode a video, shape and range kept."""
+        """Encode and decode a video; shape and range stay the same."""
         return self.decode(self.encode(sample, return_dict=False)[0].mode(), return_dict=False)[0]
 
 
@@ -129,7 +129,7 @@ def group_frames(video: Tensor) -> Tensor:
     """Return (B, 3, 4n+1, H, W) as groups (B, n+1, 12, H, W); the first frame is repeated.
 
     Raises:
-        ValueError: The number of frames is not 4n+1, or a side is no multiple of 16.
+        ValueError: The number of frames is not 4n+1, or a side is not a multiple of 16.
     """
     batch, channels, num_frames, height, width = video.shape
     if num_frames % GROUP != 1 or height % 16 or width % 16:

@@ -15,7 +15,7 @@ class PlacedPatchEmbedding(nn.Conv3d):
     """Wan's patch embedding, plus a learned vector for each position.
 
     Input has either the latents' channels (text to video) or these and the first frame's mask
-    and latents behind them (image to video); channels that are missing count as zeros.
+    and latents after them (image to video); channels that are missing count as zeros.
     """
 
     def __init__(
