@@ -13,9 +13,8 @@ import random
 import statistics
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-
-import scipy
 
 from reelgrid.measurement import processor_name
 from reelgrid.plan.facts.known import shipped_facts
@@ -120,7 +119,7 @@ def main() -> None:
         "what": "choosing offers: time, gap and greedy's excess by number of offers",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor_name(),
-        "software": {"python": platform.python_version(), "scipy": scipy.__version__},
+        "software": {"python": platform.python_version(), "highspy": version("highspy")},
         "gap_asked": options.gap,
         "time_limit_s": options.time_limit,
         "summary": [summary(rows, num_offers) for num_offers in options.offers],

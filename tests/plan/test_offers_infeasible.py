@@ -56,15 +56,15 @@ def test_too_few_trusted_gpus_are_counted():
 
 def test_too_few_gpus_are_named_with_what_they_make():
     said = reasons([offer("L40S", 4)], workload(minutes_per_h=10.0))
-    assert said[0] == "10 minutes/h of clips are wanted at peak, 8 can be made"
+    assert said[0] == "10 minutes/h of clips are required at peak, 8 can be made"
     assert said[1] == "4 L40S are offered (with 1 lease more of each offer it could be done)"
 
 
 def test_a_demand_beyond_the_solvers_digits_is_not_said_to_be_met_by_nothing():
     said = reasons([offer("L40S", 4)], workload(minutes_per_h=1e9))
-    assert said[0].endswith("wanted at peak, less than a millionth of that can be made")
+    assert said[0].endswith("required at peak, less than a millionth of that can be made")
     said = reasons([offer("L40S", 0)], workload(minutes_per_h=10.0))
-    assert said[0].endswith("wanted at peak, 0 can be made")
+    assert said[0].endswith("required at peak, 0 can be made")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_the_error_is_one_line_with_every_reason():
     with pytest.raises(PlanError) as caught:
         choose(demand(workload(minutes_per_h=99.0)), [offer("L40S", 4)], FACTS)
     said = str(caught.value)
-    assert said.startswith("test: infeasible: 99 minutes/h of clips are wanted at peak, 8 can be")
+    assert said.startswith("test: infeasible: 99 minutes/h of clips are required at peak, 8 can be")
     assert "\n" not in said
     assert caught.value.exit_code == 1
 

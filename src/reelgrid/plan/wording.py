@@ -9,7 +9,7 @@ _SCALES = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"))
 
 
 def rough(value: float, digits: int = 3) -> str:
-    """Return a number with about so many digits; millions and more in words."""
+    """Return a number with about `digits` significant digits; from a million on with its name."""
     if not math.isfinite(value):
         return "without end"
     value = significant(value, digits)

@@ -1,7 +1,6 @@
 """A table of results as a value, and how its numbers are written for people.
 
-One value is shown three ways: by Rich or as plain text (`cli/output`), and as HTML (`page`).
-Not here: what is computed, and JSON, which keeps every digit.
+One table is shown on a terminal (`cli/output`) and in HTML (`page`).
 """
 
 import math
@@ -48,7 +47,7 @@ class Table:
         columns: A `Column`, or text for one without a unit.
         rows: One cell a column each.
         note: What a reader has to know about it: sources, dates, what was left out.
-        is_total_last: Whether the last row sums the others.
+        is_total_last: Whether the last row is the sum of the others.
     """
 
     title: str
@@ -123,7 +122,7 @@ def number(value: float, digits: int = 3) -> str:
 def decimals_of(value: float, digits: int) -> int:
     """Return decimals that show so many significant digits of a number of at least 1.
 
-    Told by the number once it is rounded: 99.94 has one decimal, 99.96 (100) none.
+    The number is rounded first: 99.94 has one decimal, 99.96 (100) has no decimals.
     """
     _, exponent = f"{value:.{digits - 1}e}".split("e")
     return max(0, digits - 1 - int(exponent))

@@ -40,6 +40,8 @@ def offers(
     facts = sources.read_facts(hardware_file, models_file)
     asked, offered = read_demand(demand, facts), read_offers(offers, facts.hardware)
     with progress_shown() as show:
-        found = choose(asked, offered, facts, limits, tell=lambda what: show(f"solving: {what}"))
+        found = choose(
+            asked, offered, facts, limits, on_progress=lambda what: show(f"solving: {what}")
+        )
     command = f"plan offers {demand.name} {offers.name}"
     show_report(choice_report(found), command, as_json=as_json, html=html)

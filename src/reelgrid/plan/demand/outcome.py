@@ -1,7 +1,4 @@
-"""What a scenario takes, as values: in every draw, as intervals, or as one number.
-
-Not here: how they are computed (`model`).
-"""
+"""What a scenario takes, as values: in every draw, as intervals, or as one number."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields

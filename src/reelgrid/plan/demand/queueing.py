@@ -20,14 +20,14 @@ from reelgrid.errors import RequestError
 Numbers: TypeAlias = float | NDArray[np.float64]
 
 MAX_LOAD = 1e12
-"""Servers at work; single ones are told apart up to 2**53."""
+"""Servers at work; floating point counts single servers up to 2**53."""
 
 _STIRLING_UNTIL = 16.0
 _MAX_GAMMA = 0.24
 
 
 def erlang_b(num_servers: Numbers, load: Numbers) -> Numbers:
-    """Return the share of jobs that find all servers busy where nobody waits (M/G/c/c).
+    """Return the share of jobs that find all servers busy where no job waits (M/G/c/c).
 
     B = pmf / cdf of a Poisson number of mean `load`, at c (Erlang 1917). The cdf is the regularised
     incomplete gamma function Q(c + 1, load); the pmf is in Loader's form, "Fast and accurate

@@ -1,1 +1,1 @@
-"""The cheapest mix of GPU offers that serves a demand."""
+"""The cheapest GPU offers to lease for a demand."""

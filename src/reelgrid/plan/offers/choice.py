@@ -34,7 +34,7 @@ class Choice:
         changes: What one lease more or less of each GPU would change.
         usd_per_h_by_confidence: Cost of the best choice where times are predicted that hold with
             this probability; `None` where there is no choice.
-        greedy_usd_per_h: What the cheapest-first choice costs; `None` where it finds none.
+        greedy_usd_per_h: What the cheapest-first choice costs; `None` where it gets stuck.
     """
 
     problem: Problem
@@ -82,16 +82,16 @@ def choose(
     offers: Sequence[Offer],
     facts: Facts,
     options: SolverOptions | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> Choice:
     """Return the cheapest choice, what it depends on, and a baseline to compare it with.
 
     Args:
-        demand: What is wanted.
+        demand: What the leases are for.
         offers: What can be leased.
         facts: Hardware, architectures and measurements.
         options: When to stop, for each of the solutions.
-        tell: Called with what is examined next.
+        on_progress: Called with what is examined next.
 
     Raises:
         RequestError: Demand and offers do not go together.
@@ -103,8 +103,10 @@ def choose(
     if plan is None:
         reasons = explain_infeasible(problem, options)
         raise PlanError(f"{demand.title}: infeasible: " + "; and ".join(reasons))
-    changes, changes_skipped = lease_changes(problem, plan, options, tell)
-    binding, skipped = binding_constraints(problem, plan, options, options.time_limit_s, tell)
+    changes, changes_skipped = lease_changes(problem, plan, options, on_progress)
+    binding, skipped = binding_constraints(
+        problem, plan, options, options.time_limit_s, on_progress
+    )
     return Choice(
         problem=problem,
         plan=plan,

@@ -35,10 +35,10 @@ class PeakWorkload:
         model: Name of a model that `reelgrid plan models` knows.
         minutes_per_h: Minutes of video to be made in the busiest hour.
         mean_to_peak: Mean demand over that of the busiest hour.
-        size: Width and height; the model's own where none is given.
-        num_frames: Frames of a clip; the model's own where none are given.
-        fps: Frames a second; the model's own where none are given.
-        num_steps: Denoising steps; the model's own where none are given.
+        size: Width and height; `None` is the model's own.
+        num_frames: Frames of a clip; `None` is the model's own.
+        fps: Frames a second; `None` is the model's own.
+        num_steps: Denoising steps; `None` is the model's own.
         forwards_per_step: Passes through the network a step; 2 with guidance.
         within_s: A clip is made within this time once begun; `None` is no promise.
         trusted_share: Of the minutes, made on trusted GPUs.
@@ -70,7 +70,7 @@ class LeaseTerms:
     """`[lease]`: how the GPUs are held and used.
 
     Attributes:
-        hours: How long they are wanted; what begins a lease is spread over it.
+        hours: Length of the lease; the cost of its start is spread over it.
         load_s: To load the model on a machine that is ready.
         checkpoint_every_s: Work since the last checkpoint is lost with a GPU that goes without notice.
         checkpoint_s: A notice at least this long suffices for a checkpoint.
@@ -115,7 +115,7 @@ class LeaseLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseDemand:
-    """The file: what is wanted, and under which conditions.
+    """The file: workloads, terms and limits.
 
     Attributes:
         title: What it is, for headings.
@@ -180,9 +180,9 @@ def lease_demand_of(scenario: Scenario, facts: Facts) -> LeaseDemand:
     Raises:
         RequestError: A model has no known architecture: its need of memory has to be known.
     """
-    served = throughputs(scenario, facts)
+    made = throughputs(scenario, facts)
     workloads = [
-        _workload(scenario, (i, j), facts, _rates_given(scenario, (i, j), served))
+        _workload(scenario, (i, j), facts, _rates_given(scenario, (i, j), made))
         for i, platform in enumerate(scenario.platforms)
         for j in range(len(platform.clips))
     ]
@@ -190,10 +190,10 @@ def lease_demand_of(scenario: Scenario, facts: Facts) -> LeaseDemand:
 
 
 def _rates_given(
-    scenario: Scenario, which: tuple[int, int], served: Mapping[ThroughputKey, Throughput]
+    scenario: Scenario, which: tuple[int, int], made: Mapping[ThroughputKey, Throughput]
 ) -> dict[str, float]:
     """Return the rates that `[[speeds]]` gives for a kind of clip, by GPU."""
-    each = [served[*which, k] for k in range(len(scenario.hardware))]
+    each = [made[*which, k] for k in range(len(scenario.hardware))]
     return {one.gpu.name: one.likely_rate for one in each if isinstance(one.speed, GivenSpeed)}
 
 

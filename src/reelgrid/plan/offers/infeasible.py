@@ -36,7 +36,7 @@ def minimal_infeasible_set(problem: Problem, options: SolverOptions) -> tuple[Co
 
 
 def explain_infeasible(problem: Problem, options: SolverOptions | None = None) -> tuple[str, ...]:
-    """Return sentences that say why there is no choice, for a problem that has none."""
+    """Return sentences that say why there is no choice, for an infeasible problem."""
     options = options or SolverOptions()
     unable = [why for each in problem.demand.workloads for why in _why_unable(problem, each)]
     if unable:
@@ -117,12 +117,12 @@ def _sentence(
 
 def _throughput_sentence(problem: Problem, name: str, violation: float) -> str:
     workload = _workload(problem, name)
-    wanted = 1 + problem.demand.limits.spare_share
-    share = max(0.0, wanted - violation)
+    required = 1 + problem.demand.limits.spare_share
+    share = max(0.0, required - violation)
     made = f"{workload.minutes_per_h * share:.4g}"
     if share < _ROUNDING and any(offer.num_leases for offer in problem.offers):
         made = "less than a millionth of that"
-    return f"{workload.minutes_per_h * wanted:g} minutes/h of {name} are wanted at peak, {made} can be made"
+    return f"{workload.minutes_per_h * required:g} minutes/h of {name} are required at peak, {made} can be made"
 
 
 def _workload(problem: Problem, name: str) -> PeakWorkload:
@@ -131,10 +131,10 @@ def _workload(problem: Problem, name: str) -> PeakWorkload:
 
 def _trust_sentence(problem: Problem, name: str, violation: float) -> str:
     workload = _workload(problem, name)
-    wanted = workload.trusted_share * (1 + problem.demand.limits.spare_share)
+    required = workload.trusted_share * (1 + problem.demand.limits.spare_share)
     offered = sum(offer.count for offer in problem.offers if offer.is_trusted)
-    possible = max(0.0, wanted - violation)
-    need = f"about {offered * wanted / possible:,.0f}" if possible > 1e-9 else "more"
+    possible = max(0.0, required - violation)
+    need = f"about {offered * required / possible:,.0f}" if possible > 1e-9 else "more"
     return (
         f"a trusted share of {workload.trusted_share:g} of {name} needs {need} trusted GPUs, "
         f"{offered:,} are offered"

@@ -26,7 +26,7 @@ class Yield:
     Attributes:
         working_share: Of the time, spent on work that counts.
         billed_share: Of the time, paid for.
-        usd_per_h: Dollars for each hour that the GPU is wanted: billed hours at the offer's price,
+        usd_per_h: Dollars for each hour of the lease: billed hours at the offer's price,
             with the first start-up and loading spread over all hours.
         starts_per_h: Starts of a slot in an hour, the first one not counted.
     """

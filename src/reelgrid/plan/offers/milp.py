@@ -280,7 +280,7 @@ class MilpSolution:
     """What HiGHS found.
 
     Attributes:
-        status: `time_limit` is a solution without proof, or none at all.
+        status: `time_limit`: a solution without proof, or no solution.
         columns: Values of the columns; empty where no solution was found.
         cost: Of the solution.
         bound: No solution costs less.

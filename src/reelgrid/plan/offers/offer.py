@@ -1,8 +1,4 @@
-"""What can be leased, as a strict file: one offer a row of CSV or an object of JSON.
-
-Not here: what is to be made (`demand`), what an hour of an offer yields (`lease_yield`), and which
-offers to take (`solve`).
-"""
+"""GPU offers, read from a file: one offer a row of CSV or an object of JSON."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields

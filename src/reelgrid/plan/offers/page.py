@@ -214,7 +214,7 @@ def _sensitivity_charts(choice: Choice) -> list[Chart]:
 def _lease_words(choice: Choice) -> str:
     lease = choice.problem.demand.lease
     return (
-        f"The GPUs are wanted for {lease.hours:g} h and {lease.utilisation:.0%} busy at peak; "
+        f"The GPUs are leased for {lease.hours:g} h and are {lease.utilisation:.0%} busy at peak; "
         f"loading takes {lease.load_s:g} s, a checkpoint is saved every {lease.checkpoint_every_s:g} s "
         f"({lease.checkpoint_every_s / SECONDS_PER_HOUR:.3g} h). Speeds are those that hold with a probability of "
         f"{choice.problem.demand.confidence:.0%}."

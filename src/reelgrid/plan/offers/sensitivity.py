@@ -25,8 +25,8 @@ class BindingConstraint:
     """One constraint, and what relaxing it would save.
 
     Attributes:
-        constraint: In words.
-        unit: By how much it is relaxed, in words.
+        constraint: As people read it.
+        unit: By how much it is relaxed, as people read it.
         saves_usd_per_h: What that saves.
         saves_without_usd_per_h: What its absence would save.
     """
@@ -39,7 +39,7 @@ class BindingConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseChange:
-    """What one lease more or less of a GPU would change in dollars an hour, all else chosen anew.
+    """What one lease more or less of a GPU would change in dollars an hour, everything else chosen again.
 
     Attributes:
         gpu: The kind.
@@ -72,7 +72,7 @@ def binding_constraints(
     plan: LeasePlan,
     options: SolverOptions,
     budget_s: float = 60.0,
-    tell: Progress | None = None,
+    on_progress: Progress | None = None,
 ) -> tuple[tuple[BindingConstraint, ...], tuple[str, ...]]:
     """Return the constraints that cost something, dearest first, and those not examined.
 
@@ -81,7 +81,7 @@ def binding_constraints(
         plan: Its solution.
         options: For each of the solutions.
         budget_s: When this has passed, the remaining constraints are left out.
-        tell: Called with each constraint before it is examined.
+        on_progress: Called with each constraint before it is examined.
     """
     deadline_s = time.monotonic() + budget_s
     binding, skipped = [], []
@@ -89,8 +89,8 @@ def binding_constraints(
         if time.monotonic() > deadline_s:
             skipped.append(relaxation.constraint)
             continue
-        if tell:
-            tell(relaxation.constraint)
+        if on_progress:
+            on_progress(relaxation.constraint)
         try:
             one = _binding(relaxation, plan, options)
         except PlanError:  # no time
@@ -165,11 +165,11 @@ def _of_workload(problem: Problem, workload: PeakWorkload) -> Iterator[_Relaxati
 
 
 def _of_shares(problem: Problem, limits: LeaseLimits) -> Iterator[_Relaxation]:
-    words = {
+    texts = {
         "survive_share": "{:.0%} of the peak without any one kind in one zone",
         "spare_share": "{:.0%} spare over the peak",
     }
-    for name, text in words.items():
+    for name, text in texts.items():
         share = getattr(limits, name)
         if share > 0:
             yield _Relaxation(
@@ -228,13 +228,13 @@ def _with_offer(problem: Problem, index: int, offer: Offer, more_leases: int) ->
 
 
 def lease_changes(
-    problem: Problem, plan: LeasePlan, options: SolverOptions, tell: Progress | None = None
+    problem: Problem, plan: LeasePlan, options: SolverOptions, on_progress: Progress | None = None
 ) -> tuple[tuple[LeaseChange, ...], tuple[str, ...]]:
     """Return what one lease more or less of each GPU would change, and those not examined."""
     changes, skipped = [], []
     for gpu in dict.fromkeys(offer.gpu for offer in problem.offers):
-        if tell:
-            tell(f"one {gpu} more or less")
+        if on_progress:
+            on_progress(f"one {gpu} more or less")
         try:
             changes.append(_lease_change(problem, plan, gpu, options))
         except PlanError:  # no time

@@ -42,7 +42,7 @@ class LeasePlan:
     Attributes:
         leases: How many of each offer, in the order of the offers.
         work: GPUs at work by kind and workload, on average at peak.
-        usd_per_h: What it costs, by the hour that the GPUs are wanted.
+        usd_per_h: Cost of each hour for which the GPUs are leased.
         bound_usd_per_h: No choice costs less than this.
         has_proof: Whether it is the cheapest to within the gap asked for; else time ran out.
         solve_s: How long solving took.
@@ -167,7 +167,7 @@ def _fallback(
     """Return the greedy choice, for when time has run out.
 
     Raises:
-        PlanError: There is none, or constraints were added or set aside, which it does not know.
+        PlanError: It gets stuck, or constraints were added or set aside, which it does not consider.
     """
     leases = None if is_changed else greedy_leases(problem)
     work = None if leases is None else _work_of_leases(problem, leases, None)
@@ -265,29 +265,31 @@ class _Greedy:
         able = [i for i, offer in enumerate(problem.offers) if failure_group(offer) != lost]
         free = {i: self.leases[i] * problem.working_gpus[i] for i in able}
         for workload in problem.demand.workloads:
-            wanted = share * workload.minutes_per_h
-            private = wanted * workload.trusted_share
+            required = share * workload.minutes_per_h
+            private = required * workload.trusted_share
             trusted = [i for i in able if problem.offers[i].is_trusted]
             if not self._cover(workload.name, private, trusted, free):
                 return False
-            if not self._cover(workload.name, wanted - private, able, free):
+            if not self._cover(workload.name, required - private, able, free):
                 return False
         return True
 
-    def _cover(self, name: str, wanted: float, able: Iterable[int], free: dict[int, float]) -> bool:
+    def _cover(
+        self, name: str, missing: float, able: Iterable[int], free: dict[int, float]
+    ) -> bool:
         """Hand out work to what is free, then to new leases, the cheapest minutes first."""
         ordered = self._cheapest_first(name, able)
         for i, rate in ordered:
-            used = min(free[i], wanted / rate)
+            used = min(free[i], missing / rate)
             free[i] -= used
-            wanted -= used * rate
+            missing -= used * rate
         for i, rate in ordered:
-            while wanted > 1e-9 and self._can_lease_more(i):
+            while missing > 1e-9 and self._can_lease_more(i):
                 self.leases[i] += 1
-                used = min(self.problem.working_gpus[i], wanted / rate)
+                used = min(self.problem.working_gpus[i], missing / rate)
                 free[i] += self.problem.working_gpus[i] - used
-                wanted -= used * rate
-        return wanted <= 1e-9
+                missing -= used * rate
+        return missing <= 1e-9
 
     def _cheapest_first(self, name: str, able: Iterable[int]) -> list[tuple[int, float]]:
         problem = self.problem

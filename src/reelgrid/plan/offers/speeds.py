@@ -40,7 +40,7 @@ class OfferSpeed:
         need_gib: Device memory of each GPU; `None` where the user measured the rate.
         usable_gib: What the GPU has for it.
         fits: Whether that is enough, with parts of the model kept off the device if need be.
-        basis: What the figures rest on, in words.
+        basis: What the figures are based on, for people.
     """
 
     gpus_per_clip: int
@@ -86,7 +86,7 @@ def offer_speeds(demand: LeaseDemand, offers: Iterable[Offer], facts: Facts) -> 
     """Return how fast the offers make the workloads.
 
     Args:
-        demand: What is wanted.
+        demand: The workloads.
         offers: From `with_known_names`.
         facts: Hardware, architectures and measurements.
 

@@ -23,7 +23,7 @@ class Figure:
 
     Attributes:
         key: Its name in `sora.toml`.
-        step: What it is, in words.
+        step: What it is.
         formula: What is computed, in the report's numbers.
         values: What comes out; two where the report gives a span.
         unit: Of the values.
@@ -101,7 +101,7 @@ def values() -> dict[str, tuple[float, ...]]:
 
 
 Step = tuple[str, str, str, str, tuple[float, ...]]
-"""Key, words, formula, unit, values."""
+"""Key, description, formula, unit, values."""
 
 
 def _figure(key: str, step: str, formula: str, unit: str, found: tuple[float, ...]) -> Figure:
