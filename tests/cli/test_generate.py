@@ -93,7 +93,7 @@ def test_the_models_defaults_are_filled_in_once(reelgrid, monkeypatch, name):
         return complete(card, request)
 
     monkeypatch.setattr(ModelCard, "complete", counted)
-    words = ("--size", "32x32", "--frames", 9, "--steps", 2, "-o", "a.gif")
+    words = ("--image", "--size", "128x128", "--steps", 2, "-o", "a.png")
     assert reelgrid("generate", PROMPT, "--model", name, *words)[0] == 0
     assert len(calls) == 1
 
