@@ -5,6 +5,7 @@ import hmac
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import reelgrid
@@ -14,6 +15,7 @@ from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
+    from reelgrid.api.estimates import Estimator
     from reelgrid.api.service import Service
     from reelgrid.catalog import ModelCard
     from reelgrid.cli.serve import ServeConfig
@@ -22,10 +24,23 @@ if TYPE_CHECKING:
     from reelgrid.jobs.sql.sql_queue import SqlJobQueue
     from reelgrid.settings import Settings
     from reelgrid.store.blobs import Blobs
+    from reelgrid.workers.settings import WorkerSettings
     from reelgrid.workers.supervisor import Supervisor
 
 _DEFAULT_MODEL = "embedded"
 _THREAD_STOP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """The parts of a server that its `Service`, the API's view of them, is made from."""
+
+    cards: "tuple[ModelCard, ...]"
+    job_queue: "SqlJobQueue"
+    keys: "ApiKeys"
+    blobs: "Blobs"
+    supervisor: "Supervisor"
+    maintenance: "Maintenance"
 
 
 def run(config: "ServeConfig", settings: "Settings") -> None:
@@ -37,27 +52,21 @@ def run(config: "ServeConfig", settings: "Settings") -> None:
     """
     cards = _cards(config.model or [_DEFAULT_MODEL])
     _check_packages()
-    from reelgrid.jobs.retention import Maintenance, RetentionPolicy
-    from reelgrid.jobs.sql.keys import ApiKeys
     from reelgrid.jobs.sql.sql_queue import open_job_queue
     from reelgrid.media import signer_from_settings
-    from reelgrid.store.blobs import Blobs
 
     signer_from_settings(settings)  # an unusable certificate is refused now, not by each worker
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(http_server.listen(config.host, config.port))
         job_queue = open_job_queue(settings.database_url)
         stack.callback(job_queue.close)
-        keys = ApiKeys(job_queue.database)
-        _check_keys(config, keys)
-        blobs = Blobs(settings.blobs_url)
-        supervisor = _supervisor(config, settings, cards, job_queue)
-        maintenance = Maintenance(job_queue, blobs, RetentionPolicy.of(settings))
-        service = _service(config, settings, cards, job_queue, keys, blobs, supervisor, maintenance)
-        stack.enter_context(_background_threads(settings, job_queue, maintenance))
-        supervisor.start()
-        stack.callback(supervisor.stop)
-        _serve(service, supervisor, listening)
+        parts = _parts(config, settings, cards, job_queue)
+        _check_keys(config, parts.keys)
+        service = _service(config, settings, parts)
+        stack.enter_context(_background_threads(settings, parts))
+        parts.supervisor.start()
+        stack.callback(parts.supervisor.stop)
+        _serve(service, parts.supervisor, listening)
         say("stopping: saving checkpoints of the running jobs")
 
 
@@ -82,98 +91,113 @@ def _serve(service: "Service", supervisor: "Supervisor", listening: socket.socke
         announcer.join()
 
 
-def _service(
+def _parts(
     config: "ServeConfig",
     settings: "Settings",
     cards: "tuple[ModelCard, ...]",
     job_queue: "SqlJobQueue",
-    keys: "ApiKeys",
-    blobs: "Blobs",
-    supervisor: "Supervisor",
-    maintenance: "Maintenance",
-) -> "Service":
+) -> _Parts:
+    from reelgrid.jobs.retention import Maintenance, RetentionPolicy
+    from reelgrid.jobs.sql.keys import ApiKeys
+    from reelgrid.store.blobs import Blobs
+    from reelgrid.workers.supervisor import Supervisor
+
+    blobs = Blobs(settings.blobs_url)
+    workers = [_worker(config, settings, cards, number) for number in range(config.workers)]
+    return _Parts(
+        cards=cards,
+        job_queue=job_queue,
+        keys=ApiKeys(job_queue.database),
+        blobs=blobs,
+        supervisor=Supervisor(workers, job_queue.worker_died, has_standby=config.standby),
+        maintenance=Maintenance(job_queue, blobs, RetentionPolicy.of(settings)),
+    )
+
+
+def _worker(
+    config: "ServeConfig", settings: "Settings", cards: "tuple[ModelCard, ...]", number: int
+) -> "WorkerSettings":
+    from reelgrid.workers.settings import WorkerIntervals, WorkerSettings
+
+    return WorkerSettings(
+        database=settings.database_url,
+        blobs=settings.blobs_url,
+        scratch=settings.data / "scratch" / str(number),
+        models=tuple(card.name for card in cards),
+        device=config.device,
+        dtype=config.dtype,
+        data=settings.data,
+        prompts_in_metadata=settings.prompts_in_metadata,
+        trace=config.trace,
+        log_level=settings.log_level,
+        intervals=WorkerIntervals(checkpoint_every_s=settings.checkpoint_every_s),
+    )
+
+
+def _service(config: "ServeConfig", settings: "Settings", parts: _Parts) -> "Service":
     from reelgrid.api.auth import Authenticator, LinkSigner
-    from reelgrid.api.estimates import Estimator
     from reelgrid.api.events import JobBroadcaster
     from reelgrid.api.metrics import ServerMetrics
     from reelgrid.api.service import ServedModels, ServerLimits, Service
     from reelgrid.jobs.retention import retain_s
-    from reelgrid.jobs.webhooks import read_master_key
-    from reelgrid.measurement import read_records
-    from reelgrid.plan.facts import user_file
-    from reelgrid.plan.prediction.calibration import read_calibration
 
-    master = read_master_key(settings.data)
-    measured = settings.measurements
     return Service(
-        job_queue=job_queue,
-        blobs=blobs,
-        models=ServedModels(cards),
-        authenticator=Authenticator(keys, may_be_open=config.may_be_open),
+        job_queue=parts.job_queue,
+        blobs=parts.blobs,
+        models=ServedModels(parts.cards),
+        authenticator=Authenticator(parts.keys, may_be_open=config.may_be_open),
         limits=ServerLimits(**config.limits),  # type: ignore[arg-type]  # by name
-        estimator=Estimator(
-            job_queue,
-            read_records(measured) if measured.exists() else (),
-            read_calibration(user_file(settings.data, "calibration.json")),
-        ),
-        broadcaster=JobBroadcaster(job_queue.get_many),
-        metrics=ServerMetrics(job_queue),
-        link_signer=LinkSigner(hmac.digest(master, b"reelgrid image links", "sha256")),
+        estimator=_estimator(settings, parts.job_queue),
+        broadcaster=JobBroadcaster(parts.job_queue.get_many),
+        metrics=ServerMetrics(parts.job_queue),
+        link_signer=LinkSigner(_link_key(settings)),
         version=reelgrid.__version__,
-        wake=supervisor.wake,
-        failures=lambda: supervisor.failures,
+        wake=parts.supervisor.wake,
+        failures=lambda: parts.supervisor.failures,
         usd_per_gpu_h=config.price,
-        check_space=maintenance.check_space,
+        check_space=parts.maintenance.check_space,
         retain_videos_s=retain_s(settings.retain_videos_s),
         retain_images_s=retain_s(settings.retain_images_s),
         allow_private_webhooks=settings.allow_private_webhooks,
     )
 
 
-def _supervisor(
-    config: "ServeConfig",
-    settings: "Settings",
-    cards: "tuple[ModelCard, ...]",
-    job_queue: "SqlJobQueue",
-) -> "Supervisor":
-    from reelgrid.workers.settings import WorkerIntervals, WorkerSettings
-    from reelgrid.workers.supervisor import Supervisor
+def _estimator(settings: "Settings", job_queue: "SqlJobQueue") -> "Estimator":
+    """Return the estimator, with the user's measurements and calibration if there are any."""
+    from reelgrid.api.estimates import Estimator
+    from reelgrid.measurement import read_records
+    from reelgrid.plan.facts import user_file
+    from reelgrid.plan.prediction.calibration import read_calibration
 
-    workers = [
-        WorkerSettings(
-            database=settings.database_url,
-            blobs=settings.blobs_url,
-            scratch=settings.data / "scratch" / str(number),
-            models=tuple(card.name for card in cards),
-            device=config.device,
-            dtype=config.dtype,
-            data=settings.data,
-            prompts_in_metadata=settings.prompts_in_metadata,
-            trace=config.trace,
-            log_level=settings.log_level,
-            intervals=WorkerIntervals(checkpoint_every_s=settings.checkpoint_every_s),
-        )
-        for number in range(config.workers)
-    ]
-    return Supervisor(workers, job_queue.worker_died, has_standby=config.standby)
+    measured = settings.measurements
+    return Estimator(
+        job_queue,
+        read_records(measured) if measured.exists() else (),
+        read_calibration(user_file(settings.data, "calibration.json")),
+    )
+
+
+def _link_key(settings: "Settings") -> bytes:
+    """Return the key that signs the addresses of images."""
+    from reelgrid.jobs.webhooks import read_master_key
+
+    return hmac.digest(read_master_key(settings.data), b"reelgrid image links", "sha256")
 
 
 @contextlib.contextmanager
-def _background_threads(
-    settings: "Settings", job_queue: "SqlJobQueue", maintenance: "Maintenance"
-) -> Iterator[None]:
+def _background_threads(settings: "Settings", parts: _Parts) -> Iterator[None]:
     """Send webhooks and remove expired files while the block runs."""
     from reelgrid.jobs.webhooks import WebhookSender, read_master_key
 
     sender = WebhookSender(
-        job_queue,
+        parts.job_queue,
         read_master_key(settings.data),
         allows_private=settings.allow_private_webhooks,
     )
     stop = threading.Event()
     threads = [
         threading.Thread(target=work, args=(stop,), daemon=True)
-        for work in (sender.run, maintenance.run)
+        for work in (sender.run, parts.maintenance.run)
     ]
     for thread in threads:
         thread.start()
