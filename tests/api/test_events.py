@@ -75,7 +75,7 @@ def test_a_listener_that_reconnects_gets_the_present_state_unless_it_has_seen_it
 def test_a_quiet_stream_sends_comments(
     client: TestClient, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(control, "COMMENT_EVERY_S", 0.05)
     job = job_of(client, api)
 
     async def follow() -> None:

@@ -29,6 +29,7 @@ from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.safe_post import ForbiddenAddressError, PostTarget, is_public
 from reelgrid.plan.prediction.estimate import Estimate
 from reelgrid.spec import CompleteRequest, Request, Size
+from reelgrid.units import SECONDS_PER_DAY
 
 DEFAULT_IMAGE_QUALITY = 90
 _MAX_DRAWN_SEED = 2**31
@@ -195,7 +196,7 @@ class KeyLimitError(ApiError):
 
     def __init__(self, error: LimitError) -> None:
         is_daily = error.limit == "max_gpu_s_per_day"
-        until_midnight_s = 86_400 - time.time() % 86_400
+        until_midnight_s = SECONDS_PER_DAY - time.time() % SECONDS_PER_DAY
         super().__init__(
             429,
             f"{error.limit}: {error}",

@@ -1,7 +1,6 @@
 """Job control beyond the OpenAI API: cancel, pause, resume, events, estimates."""
 
 import base64
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -14,14 +13,16 @@ from reelgrid.api.admission import new_video
 from reelgrid.api.auth import CallerHere
 from reelgrid.api.bodies import read_body
 from reelgrid.api.errors import ApiError
+from reelgrid.api.events import event_bytes, event_stream
 from reelgrid.api.fields import EstimateFields
 from reelgrid.api.middleware import WRITE_TURN
 from reelgrid.api.responses import interval_json
 from reelgrid.api.service import Service, ServiceHere
 from reelgrid.jobs.job import Job, Phase
 from reelgrid.jobs.request import JobRequest
+from reelgrid.units import SECONDS_PER_HOUR
 
-HEARTBEAT_S = 10.0
+COMMENT_EVERY_S = 10.0
 
 router = APIRouter(prefix="/v1", tags=["control"])
 
@@ -84,19 +85,18 @@ async def follow_video(
     job = await run_in_threadpool(service.own_job, caller, video_id)
     if service.broadcaster.num_listeners >= service.limits.max_listeners:
         raise ApiError(
-            429, "too many follow jobs already: poll instead", code="max_listeners", retry_after_s=5
+            429,
+            "too many event streams are open: poll instead",
+            code="max_listeners",
+            retry_after_s=5,
         )
-    return StreamingResponse(
-        _events(service, job, last_event_id),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-    )
+    return event_stream(_events(service, job, last_event_id))
 
 
 @router.post(
     "/estimates", **openapi.route(schemas.EstimateResponse, body=EstimateFields, admits=True)
 )
-def estimate(
+def estimate_video(
     service: ServiceHere,
     caller: CallerHere,
     fields: Annotated[EstimateFields, read_body(EstimateFields)],
@@ -104,49 +104,50 @@ def estimate(
     """Estimate a video, or with `num_frames` 1 an image; nothing is run or reserved."""
     new = new_video(service, caller, fields)
     position = service.job_queue.position_if_submitted(new)
-    job_request = JobRequest.from_json(new.request)
-    request = job_request.request
-    said = service.estimator.estimate(service.models.find(new.model), job_request)
+    request = JobRequest.from_json(new.request)
+    estimate = service.estimator.estimate(service.models.find(new.model), request)
     cost_usd = None
     if service.usd_per_gpu_h is not None:
-        cost_usd = interval_json(said.seconds / 3_600 * service.usd_per_gpu_h, said.spread, 6)
+        likely_usd = estimate.seconds / SECONDS_PER_HOUR * service.usd_per_gpu_h
+        cost_usd = interval_json(likely_usd, estimate.spread, num_digits=6)
+    seconds = interval_json(estimate.seconds, estimate.spread)
     return JSONResponse(
         {
             "object": "estimate",
             "model": new.model,
-            "size": str(request.size),
-            "num_frames": request.num_frames,
+            "size": str(request.request.size),
+            "num_frames": request.request.num_frames,
             "num_inference_steps": request.num_steps,
-            "seconds": interval_json(said.seconds, said.spread),
-            "load_seconds": round(said.load_s, 3),
+            "seconds": seconds,
+            "load_seconds": round(estimate.load_s, 3),
             "wait_seconds": None if position.wait_s is None else round(position.wait_s, 3),
             "queue_position": position.num_ahead + 1,
-            "memory_gib": said.memory_gib,
-            "gpu_seconds": interval_json(said.seconds, said.spread),
+            "memory_gib": estimate.memory_gib,
+            "gpu_seconds": seconds,
             "cost_usd": cost_usd,
-            "basis": said.basis,
+            "basis": estimate.basis,
         }
     )
 
 
 async def _events(service: Service, job: Job, last_event_id: str | None) -> AsyncIterator[bytes]:
     async with service.broadcaster.listen(job) as listener:
-        seen = _Seen(last_event_id)
+        sent = _Sent(last_event_id)
         while True:
-            if not await listener.wait(HEARTBEAT_S):
-                yield b": still here\n\n"
+            if not await listener.wait(COMMENT_EVERY_S):
+                yield b": no news\n\n"
                 continue
             assert listener.job is not None
-            for event in await run_in_threadpool(seen.news, service, listener.job):
+            for event in await run_in_threadpool(sent.new_events, service, listener.job):
                 yield event
             if listener.is_gone or listener.job.phase.is_final:
                 if listener.is_gone and not service.broadcaster.is_closed:
-                    yield _event("deleted", {"id": listener.job.id})
+                    yield event_bytes("deleted", {"id": listener.job.id})
                 return
 
 
-class _Seen:
-    """What one listener has been told."""
+class _Sent:
+    """What one client of an event stream has been sent."""
 
     def __init__(self, last_event_id: str | None) -> None:
         self._last_id = last_event_id
@@ -154,15 +155,15 @@ class _Seen:
         self._step: tuple[object, ...] | None = None
         self._preview: str | None = None
 
-    def news(self, service: Service, job: Job) -> list[bytes]:
-        """Return the events that tell what is new."""
+    def new_events(self, service: Service, job: Job) -> list[bytes]:
+        """Return the events for what has changed."""
         events = []
         event_id = f"{job.epoch}.{job.step}.{job.phase}.{job.requested or 'go'}"
         state = (job.status, job.detail, job.epoch)
         if state != self._state and not (self._state is None and event_id == self._last_id):
-            events.append(_event("state", service.job_json(job), event_id))
+            events.append(event_bytes("state", service.job_json(job), event_id))
         elif self._step != (job.stage, job.step):
-            events.append(_event("progress", _progress(service, job), event_id))
+            events.append(event_bytes("progress", _progress(service, job), event_id))
         self._state, self._step = state, (job.stage, job.step)
         if job.preview is not None and job.preview != self._preview:
             events += _preview(service, job)
@@ -179,14 +180,9 @@ def _progress(service: Service, job: Job) -> dict[str, Any]:
 def _preview(service: Service, job: Job) -> list[bytes]:
     assert job.preview is not None
     try:
-        picture = service.blobs.read(job.preview)
-    except OSError:  # overtaken by a newer one
+        content = service.blobs.read(job.preview)
+    except OSError:  # a newer preview has replaced it
         return []
     kind = job.preview.rpartition(".")[2]
-    url = f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-    return [_event("preview", {"id": job.id, "step": job.step, "image_url": url})]
-
-
-def _event(name: str, data: object, event_id: str | None = None) -> bytes:
-    number = "" if event_id is None else f"id: {event_id}\n"
-    return f"event: {name}\n{number}data: {json.dumps(data)}\n\n".encode()
+    url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return [event_bytes("preview", {"id": job.id, "step": job.step, "image_url": url})]

@@ -5,12 +5,14 @@ A listener gets the newest state of its job and never a backlog; a slow one skip
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 
 from reelgrid.errors import ReelgridError
 from reelgrid.jobs.job import Job
@@ -122,3 +124,18 @@ class JobBroadcaster:
             _log.warning("jobs cannot be watched now: %s", error)
             return {}
         return {job_id: found.get(job_id) for job_id in ids}
+
+
+def event_stream(events: AsyncIterator[bytes]) -> StreamingResponse:
+    """Return the response that sends server-sent events as they come."""
+    return StreamingResponse(
+        events,
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+def event_bytes(name: str, data: object, event_id: str | None = None) -> bytes:
+    """Return one server-sent event."""
+    id_line = "" if event_id is None else f"id: {event_id}\n"
+    return f"event: {name}\n{id_line}data: {json.dumps(data)}\n\n".encode()

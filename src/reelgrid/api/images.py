@@ -6,7 +6,6 @@ the client disconnects, the job is cancelled.
 
 import base64
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from reelgrid.api import openapi, schemas
 from reelgrid.api.admission import admit, check_queue, new_images
@@ -23,7 +22,7 @@ from reelgrid.api.auth import CallerHere
 from reelgrid.api.bodies import read_body
 from reelgrid.api.content import image_path
 from reelgrid.api.errors import ApiError, UnsupportedError
-from reelgrid.api.events import Listener
+from reelgrid.api.events import Listener, event_bytes, event_stream
 from reelgrid.api.fields import ImageEditFields, ImageFields
 from reelgrid.api.middleware import WriteTurns
 from reelgrid.api.service import Service, ServiceHere
@@ -56,7 +55,7 @@ async def generate_images(
 
     def prepare() -> NewJob:
         card = service.models.find(fields.model, kind="image")
-        _check_looks(card, fields)
+        _check_supported(card, fields)
         new = new_images(service, caller, card, fields)
         check_queue(service, new, service.limits.max_image_wait_s, "max_image_wait_s")
         return new
@@ -65,11 +64,7 @@ async def generate_images(
     async with turns:
         job = await run_in_threadpool(admit, service, caller, new)
     if fields.stream:
-        return StreamingResponse(
-            _ImageStream(service, job, fields).events(),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-        )
+        return event_stream(_ImageStream(service, job, fields).events())
     finished = await _wait(service, request, job)
     base_url = str(request.base_url).rstrip("/")
     return JSONResponse(await run_in_threadpool(_images, service, finished, fields, base_url))
@@ -88,33 +83,35 @@ def edit_images(
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Restricted:
     """A field of which this server supports some values only: these, and why no others."""
 
     name: str
-    possible: tuple[object, ...]
+    supported: tuple[object, ...]
     reason: str
 
 
-_LOOKS = (
-    _Look("quality", ("auto", "standard", "medium"), "set num_inference_steps instead"),
-    _Look("background", ("auto", "opaque"), "it paints every pixel"),
-    _Look("moderation", ("low",), "this server has no filter: give low"),
-    _Look("output_format", ("png", "webp", "jpeg"), "ask for a video to get more than one frame"),
-    _Look("style", (), "it has no styles: say it in the prompt"),
-    _Look("frame_count", (), "ask for a video"),
-    _Look("frame_duration_ms", (), "ask for a video"),
-    _Look("complexity", (), "it draws no svg"),
-    _Look("svg", (), "it draws no svg"),
+_RESTRICTED = (
+    _Restricted("quality", ("auto", "standard", "medium"), "set num_inference_steps instead"),
+    _Restricted("background", ("auto", "opaque"), "every pixel of its images is opaque"),
+    _Restricted("moderation", ("low",), "this server has no filter: give low"),
+    _Restricted(
+        "output_format", ("png", "webp", "jpeg"), "request a video to get more than one frame"
+    ),
+    _Restricted("style", (), "it has no styles: describe the style in the prompt"),
+    _Restricted("frame_count", (), "request a video"),
+    _Restricted("frame_duration_ms", (), "request a video"),
+    _Restricted("complexity", (), "it draws no svg"),
+    _Restricted("svg", (), "it draws no svg"),
 )
 
 
-def _check_looks(card: ModelCard, fields: ImageFields) -> None:
-    for look in _LOOKS:
-        value = getattr(fields, look.name)
-        if value is not None and value not in look.possible:
+def _check_supported(card: ModelCard, fields: ImageFields) -> None:
+    for field in _RESTRICTED:
+        value = getattr(fields, field.name)
+        if value is not None and value not in field.supported:
             raise UnsupportedError(
-                card, f"do {look.name} {str(value)[:40]!r}", look.reason, look.name
+                card, f"do {field.name} {str(value)[:40]!r}", field.reason, field.name
             )
     if fields.output_compression is not None and fields.output_format in {None, "png"}:
         raise UnsupportedError(card, "compress png", "png loses nothing", "output_compression")
@@ -122,7 +119,7 @@ def _check_looks(card: ModelCard, fields: ImageFields) -> None:
         raise UnsupportedError(card, "send partial images", "set stream", "partial_images")
     if fields.stream and fields.response_format == "url":
         raise UnsupportedError(
-            card, "stream addresses", "a stream holds the images", "response_format"
+            card, "stream links", "a stream contains the images", "response_format"
         )
 
 
@@ -186,7 +183,7 @@ def _images(service: Service, job: Job, fields: ImageFields, base_url: str) -> d
         "id": job.id,
         "created": int(job.created_at),
         "data": data,
-        **_looks(request),
+        **_appearance(request),
         "usage": _usage(),
         "model": job.model,
         "seed": request.request.seed,
@@ -195,7 +192,7 @@ def _images(service: Service, job: Job, fields: ImageFields, base_url: str) -> d
     }
 
 
-def _looks(request: JobRequest) -> dict[str, str]:
+def _appearance(request: JobRequest) -> dict[str, str]:
     return {
         "size": str(request.request.size),
         "quality": "auto",
@@ -259,17 +256,17 @@ class _ImageStream:
                     await run_in_threadpool(_cancel, self._service, self._job)
 
     def _partial_events(self) -> list[bytes]:
-        """Return the events of the partial images that have come since the last look."""
+        """Return the events of the partial images that are new since the last call."""
         events = []
         while self._waiting:
             image, number = self._waiting[0]
             try:
-                picture = self._service.blobs.read(partial_blob(self._job.id, image, number))
+                content = self._service.blobs.read(partial_blob(self._job.id, image, number))
             except FileNotFoundError:
                 break
             del self._waiting[0]
             partial = {"partial_image_index": number, "output_format": "webp"}
-            events.append(self._event("partial_image", picture, image, **partial))
+            events.append(self._event("partial_image", content, image, **partial))
         return events
 
     def _last_events(self, listener: Listener) -> list[bytes]:
@@ -277,22 +274,22 @@ class _ImageStream:
             job = _completed(listener)
             events = self._partial_events()
             for image in range(self._request.num_images):
-                picture = self._service.blobs.read(job.files[file_variant(image)])
+                content = self._service.blobs.read(job.files[file_variant(image)])
                 said = {"usage": _usage(), "safety_identifier": self._identifier}
-                events.append(self._event("completed", picture, image, **said))
+                events.append(self._event("completed", content, image, **said))
         except (ApiError, NotFoundError, OSError) as error:
             code = getattr(error, "code", None) or "expired"
             body = {"message": str(error), "type": "server_error", "param": None, "code": code}
-            events = [f"event: error\ndata: {json.dumps({'error': body})}\n\n".encode()]
+            events = [event_bytes("error", {"error": body})]
         return [*events, b"data: [DONE]\n\n"]
 
-    def _event(self, name: str, picture: bytes, image: int, **more: object) -> bytes:
+    def _event(self, name: str, content: bytes, image: int, **more: object) -> bytes:
         data = {
             "type": f"image_generation.{name}",
-            "b64_json": base64.b64encode(picture).decode(),
+            "b64_json": base64.b64encode(content).decode(),
             "created_at": int(time.time()),
             "image_index": image,
-            **_looks(self._request),
+            **_appearance(self._request),
             **more,
         }
-        return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()
+        return event_bytes(f"image_generation.{name}", data)
