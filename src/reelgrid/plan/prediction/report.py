@@ -92,15 +92,12 @@ def as_json(workload: Workload, gpu: Gpu, num_gpus: int, answer: Prediction) -> 
 def recalibration_table(found: Recalibration) -> Table:
     """Return the cross-validated errors of a refit, before and after."""
     columns = (
-        "observations",
-        "number",
-        "median error",
-        "90th percentile",
-        "within 80 % interval",
-        "bias",
-    )
+        "observations", "number", Column(title="median error", unit="%"),
+        Column(title="90th percentile", unit="%"), Column(title="within 80 % interval", unit="%"),
+        Column(title="bias", unit="%"),
+    )  # fmt: skip
     rows: list[tuple[Cell, ...]] = [
-        (name, each.count, *map(_percent, (each.median, each.p90, each.coverage, each.bias)))
+        (name, each.count, 100 * each.median, 100 * each.p90, 100 * each.coverage, 100 * each.bias)
         for name, each in found.errors_by_case.items()
     ]
     note = (
@@ -135,10 +132,6 @@ def recalibration_as_json(found: Recalibration, path: Path | None) -> dict[str, 
             for guess in found.before
         ],
     }
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def title_of(workload: Workload) -> str:
