@@ -11,12 +11,16 @@ from reelgrid.cli.app import app
 from reelgrid.jobs.sql.sql_queue import open_job_queue
 from reelgrid.local import RunInterrupted, RunSpec, generate_file
 from reelgrid.local.run import RunHooks
+from reelgrid.measurement import append_records
 from reelgrid.media import self_signed_signer, sign
+from reelgrid.plan.prediction import calibrate
+from reelgrid.plan.prediction.fit import training_set
 from reelgrid.settings import Settings
 from reelgrid.spec import Request
 from tests.cli.test_jobs import new_job
 from tests.media.clips import PROVENANCE
 from tests.media.test_manifest import make
+from tests.plan.test_recalibration import RECORDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -179,6 +183,14 @@ PLANS = {
 @pytest.mark.parametrize(("command", "words"), PLANS.items(), ids=PLANS.keys())
 def test_facts_and_plans(printed, command, words):
     check(command, printed(*words))
+
+
+def test_calibrate(printed, monkeypatch):
+    few = [each for each in training_set() if each.source_name in {"Wan2.1", "CogVideo"}]
+    monkeypatch.setattr(calibrate, "training_set", lambda: few)
+    append_records(Settings().measurements, RECORDS)
+    check("plan calibrate", printed("plan", "calibrate"))
+    check("plan calibrate", printed("plan", "calibrate", "--dry-run"))
 
 
 @pytest.mark.parametrize("name", ["studio-40-artists", "startup-consumer-gpus"])

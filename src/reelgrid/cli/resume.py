@@ -26,7 +26,12 @@ def resume(
         Path | None,
         typer.Argument(help="Checkpoint file; without it the only one that exists."),
     ] = None,
-    output: options.Output = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write. By default the one of the stopped command."
+        ),
+    ] = None,
     list_only: Annotated[
         bool, typer.Option("--list", help="Only list the unfinished generations.")
     ] = False,

@@ -1,4 +1,4 @@
-"""`reelgrid plan`: what would it take? Works without torch and without a network."""
+"""`reelgrid plan`: predictions and GPU planning, without PyTorch and without a network."""
 
 import typer
 
@@ -6,7 +6,7 @@ from reelgrid.cli.plan import calibrate, demand, hardware, models, offers, predi
 
 plan = typer.Typer(
     name="plan",
-    help="What would it take: GPUs, models, time, memory, energy, cost.",
+    help="Predict time, memory, energy and cost; compute how many GPUs a demand needs.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
