@@ -40,26 +40,26 @@ BODY = (
 
 
 @dataclass
-class Seen:
-    """What the clients saw."""
+class Measurements:
+    """What the clients measured."""
 
     poll_s: list[float] = field(default_factory=list)
-    answer_s: list[float] = field(default_factory=list)
+    response_s: list[float] = field(default_factory=list)
     submit_s: list[float] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
 
 
-class Line:
-    """One connection that is kept, speaking just enough HTTP."""
+class Connection:
+    """One keep-alive connection; speaks just enough HTTP."""
 
     def __init__(self, host: str, port: int, key: str) -> None:
         self._host, self._port, self._key = host, port, key
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def ask(
+    async def request(
         self, method: str, path: str, body: bytes = b"", kind: str = ""
     ) -> tuple[int, bytes]:
         if self._writer is None:
@@ -69,82 +69,88 @@ class Line:
             head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         self._writer.write(head.encode() + b"\r\n" + body)
         assert self._reader is not None
-        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode()
-        length = re.search(r"content-length: (\d+)", answer, re.IGNORECASE)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+        length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
         content = await self._reader.readexactly(int(length[1]) if length else 0)
-        return int(answer.split(" ", 2)[1]), content
+        return int(head.split(" ", 2)[1]), content
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
 
 
-async def poll(seen: Seen, line: Line, starts_s: float, ends_s: float, number: int) -> None:
-    """Look at one job after the other, once a second."""
+async def poll(
+    measured: Measurements, connection: Connection, starts_s: float, ends_s: float, number: int
+) -> None:
+    """Poll one job after the other, once a second."""
     due_s = starts_s
     while due_s < ends_s:
         await asyncio.sleep(due_s - time.perf_counter())
         sent_s = time.perf_counter()
-        seen.late_s.append(sent_s - due_s)
-        job = seen.ids[(number * 7919) % len(seen.ids)] if seen.ids else "video_" + "0" * 24
-        with counted(seen, "poll"):
-            status, _ = await line.ask("GET", f"/v1/videos/{job}")
-            seen.statuses[f"poll {status}"] += 1
-        seen.poll_s.append(time.perf_counter() - due_s)
-        seen.answer_s.append(time.perf_counter() - sent_s)
+        measured.late_s.append(sent_s - due_s)
+        job = (
+            measured.ids[(number * 7919) % len(measured.ids)]
+            if measured.ids
+            else "video_" + "0" * 24
+        )
+        with counted(measured, "poll"):
+            status, _ = await connection.request("GET", f"/v1/videos/{job}")
+            measured.statuses[f"poll {status}"] += 1
+        measured.poll_s.append(time.perf_counter() - due_s)
+        measured.response_s.append(time.perf_counter() - sent_s)
         due_s += 1.0
 
 
-async def submit(seen: Seen, line: Line, due_s: float) -> None:
+async def submit(measured: Measurements, connection: Connection, due_s: float) -> None:
     await asyncio.sleep(due_s - time.perf_counter())
-    with counted(seen, "submit"):
+    with counted(measured, "submit"):
         kind = f"multipart/form-data; boundary={BOUNDARY}"
-        status, content = await line.ask("POST", "/v1/videos", BODY, kind)
-        seen.statuses[f"submit {status}"] += 1
+        status, content = await connection.request("POST", "/v1/videos", BODY, kind)
+        measured.statuses[f"submit {status}"] += 1
         if status == 200:
-            seen.ids.append(json.loads(content)["id"])
-    seen.submit_s.append(time.perf_counter() - due_s)
+            measured.ids.append(json.loads(content)["id"])
+    measured.submit_s.append(time.perf_counter() - due_s)
 
 
 @contextlib.contextmanager
-def counted(seen: Seen, what: str) -> Iterator[None]:
+def counted(measured: Measurements, what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, asyncio.IncompleteReadError) as error:
-        seen.statuses[f"{what} {type(error).__name__}"] += 1
+        measured.statuses[f"{what} {type(error).__name__}"] += 1
 
 
-async def load(options: argparse.Namespace, port: int, key: str) -> Seen:
-    seen = Seen()
-    lines = [Line("127.0.0.1", port, key) for _ in range(options.pollers + 20)]
+async def load(options: argparse.Namespace, port: int, key: str) -> Measurements:
+    measured = Measurements()
+    connections = [Connection("127.0.0.1", port, key) for _ in range(options.pollers + 20)]
     now_s = time.perf_counter()
-    for line in lines:  # connect first: what is measured is answers
-        await line.ask("GET", "/health")
-    await submit(seen, lines[-1], now_s)
-    seen.submit_s.clear()
+    for connection in connections:  # connect first: only responses are measured
+        await connection.request("GET", "/health")
+    await submit(measured, connections[-1], now_s)
+    measured.submit_s.clear()
     starts_s = time.perf_counter() + 0.5
     ends_s = starts_s + options.seconds
     polling = [
-        poll(seen, lines[n], starts_s + n / options.pollers, ends_s, n)
+        poll(measured, connections[n], starts_s + n / options.pollers, ends_s, n)
         for n in range(options.pollers)
     ]
-    writers = lines[options.pollers :]
+    writers = connections[options.pollers :]
     gap_s = 1 / options.submissions
     num = round(options.seconds * options.submissions)
 
     async def submitting(writer: int) -> None:
         for n in range(writer, num, len(writers)):
-            await submit(seen, writers[writer], starts_s + n * gap_s)
+            await submit(measured, writers[writer], starts_s + n * gap_s)
 
     await asyncio.gather(*polling, *(submitting(n) for n in range(len(writers))))
-    for line in lines:
-        line.close()
-    return seen
+    for connection in connections:
+        connection.close()
+    return measured
 
 
 @contextlib.asynccontextmanager
 async def served(folder: Path, database: str | None) -> AsyncIterator[tuple[int, int, str]]:
-    """Yield the port, process id and a key of a server with an empty desk."""
+    """Yield the port, process id and a key of a server with an empty job queue."""
     from reelgrid.jobs.sql.keys import ApiKeys
     from reelgrid.jobs.sql.sql_queue import open_database
 
@@ -201,10 +207,12 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         async with served(Path(folder), options.database) as (port, pid, key):
             processes = {"server": pid, "worker": worker_of(pid), "clients": os.getpid()}
             before_s = {name: cpu_s(number) for name, number in processes.items()}
-            seen = await load(options, port, key)
+            measured = await load(options, port, key)
             used_s = {name: cpu_s(number) - before_s[name] for name, number in processes.items()}
     errors = {
-        name: num for name, num in seen.statuses.items() if name not in {"poll 200", "submit 200"}
+        name: num
+        for name, num in measured.statuses.items()
+        if name not in {"poll 200", "submit 200"}
     }
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -215,13 +223,13 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         "submissions_per_s": options.submissions,
         "database": "postgresql" if options.database else "sqlite",
         "worker": "one, embedded model, at work on the same cores",
-        "num_polls": len(seen.poll_s),
-        "num_submissions": len(seen.submit_s),
+        "num_polls": len(measured.poll_s),
+        "num_submissions": len(measured.submit_s),
         "errors": errors,
-        "poll_ms": quantiles_ms(seen.poll_s),
-        "poll_ms_from_when_it_was_sent": quantiles_ms(seen.answer_s),
-        "submit_ms": quantiles_ms(seen.submit_s),
-        "client_late_ms": quantiles_ms(seen.late_s),
+        "poll_ms": quantiles_ms(measured.poll_s),
+        "poll_ms_after_sending": quantiles_ms(measured.response_s),
+        "submit_ms": quantiles_ms(measured.submit_s),
+        "client_late_ms": quantiles_ms(measured.late_s),
         "share_of_one_core": {name: round(s / options.seconds, 3) for name, s in used_s.items()},
         "load_average_before": load_before[0],
     }

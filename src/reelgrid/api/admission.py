@@ -6,9 +6,7 @@ admits the job.
 """
 
 import contextlib
-import hashlib
 import ipaddress
-import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -17,7 +15,7 @@ from typing import Any
 
 from reelgrid.api.auth import Caller
 from reelgrid.api.errors import ApiError, UnsupportedError
-from reelgrid.api.fields import ExtensionFields, Fields, ImageFields, Upload, VideoFields
+from reelgrid.api.fields import ExtensionFields, ImageFields, VideoFields
 from reelgrid.api.first_frame import is_given
 from reelgrid.api.responses import seconds_text
 from reelgrid.api.service import Service
@@ -33,7 +31,6 @@ from reelgrid.units import SECONDS_PER_DAY
 
 DEFAULT_IMAGE_QUALITY = 90
 _MAX_DRAWN_SEED = 2**31
-_CHUNK_BYTES = 1 << 20
 
 
 def new_video(service: Service, caller: Caller, fields: VideoFields, **repeat: Any) -> NewJob:
@@ -43,7 +40,7 @@ def new_video(service: Service, caller: Caller, fields: VideoFields, **repeat: A
         service: The server.
         caller: Owner of the job.
         fields: Of the body.
-        **repeat: From `idempotency`.
+        **repeat: From `bodies.idempotency`.
 
     Raises:
         RequestError: The model cannot do it.
@@ -138,22 +135,6 @@ def new_images(service: Service, caller: Caller, card: ModelCard, fields: ImageF
 def with_first_frame(new: NewJob, blob: str) -> NewJob:
     """Return a new job that begins with the image in a blob."""
     return replace(new, request={**new.request, "first_frame": blob}, inputs=(blob,))
-
-
-def idempotency(key: str | None, route: str, fields: Fields) -> dict[str, Any]:
-    """Return what tells a repeated request from another one with the same key, for a new job.
-
-    Raises:
-        RequestError: The key is empty or longer than 200 characters.
-    """
-    if key is None:
-        return {}
-    if not 1 <= len(key) <= 200:
-        raise RequestError("an idempotency key has 1 to 200 characters", param="idempotency_key")
-    given = {name: getattr(fields, name) for name in fields.model_fields_set}
-    digest = hashlib.sha256(route.encode())
-    digest.update(json.dumps(_plain(given), sort_keys=True).encode())
-    return {"idempotency_key": key, "body_digest": digest.hexdigest()}
 
 
 def check_queue(service: Service, new: NewJob, most_s: float, limit: str) -> None:
@@ -362,23 +343,3 @@ def _checked_webhook(service: Service, url: str | None) -> str | None:
         if not is_public(ipaddress.ip_address(host)) and not service.allow_private_webhooks:
             raise RequestError("webhook is not a public address", param="webhook")
     return url
-
-
-def _plain(value: object) -> object:
-    """Return a value as JSON holds it, a file by its digest."""
-    if isinstance(value, Upload):
-        return {"sha256": _file_digest(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(child) for name, child in value.items()}
-    if isinstance(value, list):
-        return [_plain(child) for child in value]
-    return value
-
-
-def _file_digest(upload: Upload) -> str:
-    digest = hashlib.sha256()
-    upload.file.seek(0)
-    while piece := upload.file.read(_CHUNK_BYTES):
-        digest.update(piece)
-    upload.file.seek(0)
-    return digest.hexdigest()

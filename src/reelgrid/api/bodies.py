@@ -3,9 +3,10 @@
 A form contains texts only: `a[b]` is the entry b of the group a; `a[]` or a repeated name makes a list.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,11 +14,13 @@ from fastapi import Depends, Request
 from starlette.datastructures import FormData, UploadFile
 
 from reelgrid.api.errors import ApiError
-from reelgrid.api.fields import F, Upload, parse
+from reelgrid.api.fields import F, Fields, Upload, parse
+from reelgrid.errors import RequestError
 
 MAX_FIELDS = 200
 MAX_FILES = 20
 MAX_DEPTH = 20
+_CHUNK_BYTES = 1 << 20
 
 _NAME = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
@@ -38,6 +41,22 @@ def read_body(kind: type[F]) -> Any:
             yield parse(kind, values)
 
     return Depends(read)
+
+
+def idempotency(key: str | None, route: str, fields: Fields) -> dict[str, Any]:
+    """Return what tells a repeated request from another one with the same key, for a new job.
+
+    Raises:
+        RequestError: The key is empty or longer than 200 characters.
+    """
+    if key is None:
+        return {}
+    if not 1 <= len(key) <= 200:
+        raise RequestError("an idempotency key has 1 to 200 characters", param="idempotency_key")
+    given = {name: getattr(fields, name) for name in fields.model_fields_set}
+    digest = hashlib.sha256(route.encode())
+    digest.update(json.dumps(_plain(given), sort_keys=True).encode())
+    return {"idempotency_key": key, "body_digest": digest.hexdigest()}
 
 
 @asynccontextmanager
@@ -146,3 +165,23 @@ def _put(values: Values, name: str, key: str | None, value: object) -> None:
         values[name] = [*(before if isinstance(before, list) else [before]), value]
     else:
         values[name] = value
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON holds it, a file by its digest."""
+    if isinstance(value, Upload):
+        return {"sha256": _file_digest(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(child) for name, child in value.items()}
+    if isinstance(value, list):
+        return [_plain(child) for child in value]
+    return value
+
+
+def _file_digest(upload: Upload) -> str:
+    digest = hashlib.sha256()
+    upload.file.seek(0)
+    while piece := upload.file.read(_CHUNK_BYTES):
+        digest.update(piece)
+    upload.file.seek(0)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Estimates for the server: what its job queue and workers know, asked at most every few seconds.
+"""Estimates for the server: what its job queue and workers know, read at most every few seconds.
 
 The arithmetic is `plan.prediction.estimate`; the wait in the queue is the queue's own.
 """
@@ -43,13 +43,13 @@ class _Known:
 
 
 class Estimator:
-    """Estimates; cheap enough for every submission.
+    """Estimates jobs for the server; cheap enough for every submission.
 
     Args:
         job_queue: Measured times and live workers.
         measurements: The user's own benchmarks.
         calibration: Coefficients of the formula; by default the package's.
-        clock: Seconds that only grow.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Estimator:
         self._lock = threading.Lock()
         self._known: _Known | None = None
 
-    def estimate(self, card: ModelCard, order: JobRequest) -> Estimate:
+    def estimate(self, card: ModelCard, request: JobRequest) -> Estimate:
         """Return time and memory of a job."""
-        known = self._look()
+        known = self._current()
         profiles = [each for each in known.profiles if each.model == card.name]
         job = ServerJob(
             card=card,
-            request=order.request,
-            workload=order.workload,
-            num_images=order.num_images,
+            request=request.request,
+            workload=request.workload,
+            num_images=request.num_images,
         )
         found = estimate(
             job,
@@ -86,24 +86,24 @@ class Estimator:
         return replace(found, load_s=_load_s(card, known, profiles))
 
     def spread(self, job: Job) -> float:
-        """Return the factor from the likely time that is left to the ends of its interval."""
-        order = JobRequest.from_json(job.request)
-        return self._look().spreads.get((job.model, order.workload), UNKNOWN_SPREAD)
+        """Return the factor from the likely time that is left to the bounds of its interval."""
+        request = JobRequest.from_json(job.request)
+        return self._current().spreads.get((job.model, request.workload), UNKNOWN_SPREAD)
 
     def workers(self) -> tuple[KnownWorker, ...]:
         """Return the live workers."""
-        return self._look().workers
+        return self._current().workers
 
-    def _look(self) -> _Known:
+    def _current(self) -> _Known:
         known = self._known
         if known is not None and known.until_s > self._clock():
             return known
         with self._lock:
             if self._known is None or self._known.until_s <= self._clock():
-                self._known = self._ask()
+                self._known = self._read()
             return self._known
 
-    def _ask(self) -> _Known:
+    def _read(self) -> _Known:
         profiles = tuple(self._job_queue.profiles())
         alike: dict[tuple[str, str], list[TimingProfile]] = {}
         for profile in profiles:

@@ -12,14 +12,13 @@ from reelgrid.api import openapi, schemas
 from reelgrid.api.admission import (
     admit,
     check_queue,
-    idempotency,
     new_extension,
     new_remix,
     new_video,
     with_first_frame,
 )
 from reelgrid.api.auth import Caller, CallerHere
-from reelgrid.api.bodies import read_body
+from reelgrid.api.bodies import idempotency, read_body
 from reelgrid.api.errors import ApiError, UnsupportedError
 from reelgrid.api.fields import (
     CharacterFields,

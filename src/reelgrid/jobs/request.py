@@ -22,13 +22,13 @@ class JobRequest:
     Attributes:
         request: Completed by the model's card; its `first_frame` is `None`.
         first_frame: Blob of the image with which the clip begins.
-        extends: Blob of the video that the clip goes on from: its last frame is the first frame of
-            what is made, and it goes before it in the finished file.
+        extends: Blob of the video that the clip continues: its last frame is the first frame of the
+            clip, and the finished file begins with it.
         extends_s: Seconds of that video.
-        num_images: Of an image job; image i, from 0, has the seed `request.seed + i`.
+        num_images: Of an image job; image i, counted from 0, has the seed `request.seed + i`.
         image_format: Of an image job's files.
         image_quality: 0 to 100, for webp and jpeg.
-        num_partial_images: Pictures on the way to each image, kept as `partial_blob` names them.
+        num_partial_images: Partial images before each image is finished, stored as `partial_blob` names them.
     """
 
     request: CompleteRequest
@@ -44,7 +44,7 @@ class JobRequest:
         if self.request.first_frame is not None:
             raise ValueError("a job's first frame is named by its blob, not by a path")
         if self.first_frame is not None and self.extends is not None:
-            raise ValueError("a clip begins with a given picture or goes on from a video, not both")
+            raise ValueError("a clip begins with a given image or continues a video, not both")
         if not 1 <= self.num_images <= (MAX_IMAGES if self.request.is_image else 1):
             raise ValueError(f"{self.num_images} images cannot be made by one job")
         if not 0 <= self.image_quality <= 100:
@@ -64,7 +64,7 @@ class JobRequest:
 
     @property
     def workload(self) -> str:
-        """What step times are comparable for, such as `832x480x81`; see `messages.Timing`."""
+        """The key by which step times are comparable, such as `832x480x81`; see `messages.Timing`."""
         guided = "" if self.request.guidance_scale > 1 else " unguided"
         return f"{self.request.size}x{self.request.num_frames}{guided}"
 
