@@ -10,6 +10,7 @@ from sqlalchemy.engine import Inspector, make_url
 
 from reelgrid.errors import JobQueueError, ReelgridError
 from reelgrid.jobs.job import CheckpointRef, Phase, Requested
+from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.sql import migrations, schema
 from reelgrid.jobs.sql.database import Database
 from reelgrid.jobs.sql.migrations import STEPS, migrate
@@ -148,7 +149,8 @@ INSERT INTO job (id, kind, owner, model, request, phase, step, num_steps, create
     waiting_since, priority, estimate_s, memory_gib, clip_s, needs_trust, turn_s, rank, epoch, losses,
     furthest, spots, worker, lease_until, wanted, states, files, has_files, inputs, gpu_s, charged_s,
     is_deleted)
-VALUES ('video_000000000000000000000001', 'video', 'ann', 'tiny', '{}', 'running', 3, 9, 1.0, 2.0, 1.0,
+VALUES ('video_000000000000000000000001', 'video', 'ann', 'tiny',
+    '{"request":{"prompt":"say \\"input_reference\\": null","size":"8x8","num_frames":1,"fps":8.0,"num_steps":9,"guidance_scale":1.0,"input_reference": null}}', 'running', 3, 9, 1.0, 2.0, 1.0,
     1, 10.0, 1.0, 0.0, false, 41.5, 42.5, 2, 1, 3000003, '{"denoise, step 3": 1}', 'w1', 3.0, 'pause',
     '[["states/a", 3], ["states/b", 1]]', '{}', false, '[]', 7.0, 0.0, false);
 INSERT INTO tally VALUES ('saves', 'tiny', 'inf', 5, 5.0), ('lost', 'denoise', 'inf', 1, 1.0);
@@ -167,6 +169,8 @@ def test_a_database_with_the_earlier_names_opens_and_its_jobs_read(fresh_url: st
     job_queue = open_job_queue(fresh_url)
     (job,) = job_queue.list().jobs
     assert (job.fair_start_s, job.rank, job.requested) == (41.5, 42.5, Requested.PAUSE)
+    request = JobRequest.from_json(job.request).request
+    assert (request.prompt, request.first_frame) == ('say "input_reference": null', None)
     assert job.checkpoints == (
         CheckpointRef("states/a", 3),
         CheckpointRef("states/b", 1),

@@ -162,7 +162,8 @@ CREATE INDEX outbox_due ON outbox (due_at);
 UPDATE counter SET name = 'checkpoints' WHERE name = 'saves';
 UPDATE counter SET name = 'workers_lost' WHERE name = 'lost';
 UPDATE counter SET name = 'released' WHERE name = 'given_back';
-UPDATE counter SET name = 'checkpoints_refused' WHERE name = 'states_refused'
+UPDATE counter SET name = 'checkpoints_refused' WHERE name = 'states_refused';
+UPDATE job SET request = replace(request, '"input_reference": null', '"first_frame": null')
 """
 
 STEPS: tuple[str, ...] = (
