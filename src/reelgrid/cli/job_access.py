@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from reelgrid.cli.options import read_settings
 from reelgrid.errors import (
@@ -42,26 +42,6 @@ _ERRORS: dict[int, type[ReelgridError]] = {
 }
 
 
-class JobAccess(Protocol):
-    """What the commands need: list, get and change jobs."""
-
-    def list(self, limit: int, status: str | None = None) -> list[JobJson]:
-        """Return the newest jobs of one status, or of all."""
-        ...
-
-    def get(self, job_id: str) -> JobJson:
-        """Return one job."""
-        ...
-
-    def act(self, action: str, job_id: str) -> JobJson:
-        """Cancel, pause or resume a job."""
-        ...
-
-    def operator_fields(self, job_id: str) -> JobJson:
-        """Return what only an operator sees of a job."""
-        ...
-
-
 @contextmanager
 def open_queue(database: str | None, *, must_exist: bool = False) -> "Iterator[SqlJobQueue]":
     """Open the job queue while a command runs.
@@ -89,20 +69,6 @@ def open_queue(database: str | None, *, must_exist: bool = False) -> "Iterator[S
         job_queue.close()
 
 
-@contextmanager
-def job_access(database: str | None, url: str | None) -> Iterator[JobAccess]:
-    """Open the jobs of the server at `url`, or of the database if there is no `url`.
-
-    Yields:
-        The jobs.
-    """
-    if url is not None:
-        yield HttpJobs(url)
-        return
-    with open_queue(database, must_exist=True) as job_queue:
-        yield DatabaseJobs(job_queue)
-
-
 class DatabaseJobs:
     """Jobs of all owners in a database that this process can open."""
 
@@ -110,7 +76,7 @@ class DatabaseJobs:
         self._job_queue = job_queue
 
     def list(self, limit: int, status: str | None = None) -> list[JobJson]:
-        """See `JobAccess`."""
+        """Return the newest jobs of one status, or of all."""
         found: list[Job] = []
         last_id: str | None = None
         while len(found) < limit:
@@ -124,11 +90,11 @@ class DatabaseJobs:
         return [self._json(job) for job in found[:limit]]
 
     def get(self, job_id: str) -> JobJson:
-        """See `JobAccess`."""
+        """Return one job."""
         return self._json(self._job_queue.get(job_id))
 
     def act(self, action: str, job_id: str) -> JobJson:
-        """See `JobAccess`."""
+        """Cancel, pause or resume a job."""
         acts = {
             "cancel": self._job_queue.cancel,
             "pause": self._job_queue.pause,
@@ -137,7 +103,7 @@ class DatabaseJobs:
         return self._json(acts[action](job_id))
 
     def operator_fields(self, job_id: str) -> JobJson:
-        """See `JobAccess`."""
+        """Return what only an operator sees of a job."""
         job = self._job_queue.get(job_id)
         return {
             "owner": job.owner,
@@ -176,7 +142,7 @@ class HttpJobs:
         self._key = os.environ.get(KEY_VARIABLE, "")
 
     def list(self, limit: int, status: str | None = None) -> list[JobJson]:
-        """See `JobAccess`."""
+        """See `DatabaseJobs`."""
         found: list[JobJson] = []
         query: dict[str, Any] = {}
         while len(found) < limit:
@@ -189,11 +155,11 @@ class HttpJobs:
         return found[:limit]
 
     def get(self, job_id: str) -> JobJson:
-        """See `JobAccess`."""
+        """See `DatabaseJobs`."""
         return self._ask("GET", _path_of(job_id))
 
     def act(self, action: str, job_id: str) -> JobJson:
-        """See `JobAccess`."""
+        """See `DatabaseJobs`."""
         return self._ask("POST", f"{_path_of(job_id)}/{action}")
 
     def operator_fields(self, job_id: str) -> JobJson:
@@ -216,6 +182,20 @@ class HttpJobs:
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", None) or error
             raise ReelgridError(f"{self._root} does not respond: {reason}") from None
+
+
+@contextmanager
+def job_access(database: str | None, url: str | None) -> Iterator[DatabaseJobs | HttpJobs]:
+    """Open the jobs of the server at `url`, or of the database if there is no `url`.
+
+    Yields:
+        The jobs.
+    """
+    if url is not None:
+        yield HttpJobs(url)
+        return
+    with open_queue(database, must_exist=True) as job_queue:
+        yield DatabaseJobs(job_queue)
 
 
 def _path_of(job_id: str) -> str:

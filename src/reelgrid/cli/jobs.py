@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.job_access import JobAccess, JobJson, job_access
+from reelgrid.cli.job_access import DatabaseJobs, HttpJobs, JobJson, job_access
 from reelgrid.cli.output import count_of, local_time, print_json, print_table, print_text, say
 from reelgrid.errors import ReelgridError, RequestError
 
@@ -123,7 +123,7 @@ def _act(action: str, ids: list[str], database: str | None, url: str | None) -> 
         raise errors[-1]
 
 
-def _follow(access: JobAccess, ids: list[str], *, as_json: bool) -> list[JobJson]:
+def _follow(access: DatabaseJobs | HttpJobs, ids: list[str], *, as_json: bool) -> list[JobJson]:
     """Return the ended jobs, after printing each change."""
     printed: dict[str, str] = {}
     while True:
@@ -138,7 +138,7 @@ def _follow(access: JobAccess, ids: list[str], *, as_json: bool) -> list[JobJson
         time.sleep(POLL_EVERY_S)
 
 
-def _poll(access: JobAccess, job_id: str, *, is_known: bool) -> JobJson:
+def _poll(access: DatabaseJobs | HttpJobs, job_id: str, *, is_known: bool) -> JobJson:
     """Return a job; while the server is away, ask again for one that was seen before."""
     give_up_s = time.monotonic() + RETRY_FOR_S
     has_warned = False

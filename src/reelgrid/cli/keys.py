@@ -33,13 +33,9 @@ class NewKey:
     """Options of `reelgrid keys create`."""
 
     name: Annotated[str, typer.Argument(help="Name that `keys list` shows.")]
-    max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Most pixels of one frame, width times height.")
-    ] = None
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Most frames of one clip.")] = None
-    max_steps: Annotated[
-        int | None, typer.Option(min=1, help="Most denoising steps of one request.")
-    ] = None
+    max_pixels: options.MaxPixels = None
+    max_frames: options.MaxFrames = None
+    max_steps: options.MaxSteps = None
     max_jobs: Annotated[
         int | None, typer.Option(min=1, help="Most unfinished jobs at the same time.")
     ] = None

@@ -29,6 +29,11 @@ FirstFrame = Annotated[
 ]
 Frames = Annotated[int | None, typer.Option(help="Number of frames.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
+MaxFrames = Annotated[int | None, typer.Option(min=1, help="Most frames of one clip.")]
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, help="Most pixels of one frame, width times height.")
+]
+MaxSteps = Annotated[int | None, typer.Option(min=1, help="Most denoising steps of one request.")]
 Model = Annotated[
     str, typer.Option(help="Name in the catalogue, Hugging Face id, or local folder.")
 ]

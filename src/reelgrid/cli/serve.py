@@ -65,13 +65,9 @@ class ServeConfig:
         float | None,
         typer.Option(min=0, help="Price of one worker-hour in USD, for cost estimates."),
     ] = None
-    max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Most pixels of one frame, width times height.")
-    ] = None
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Most frames of one clip.")] = None
-    max_steps: Annotated[
-        int | None, typer.Option(min=1, help="Most denoising steps of one request.")
-    ] = None
+    max_pixels: options.MaxPixels = None
+    max_frames: options.MaxFrames = None
+    max_steps: options.MaxSteps = None
     max_seconds: Annotated[
         float | None, typer.Option(min=1, help="Most estimated seconds of work of one request.")
     ] = None
@@ -108,29 +104,17 @@ class ServeConfig:
     @property
     def settings(self) -> dict[str, object]:
         """Values that override fields of `Settings`."""
-        retain_s = None if self.retain_days is None else self.retain_days * 86_400
-        return _given(
-            {
-                "database": self.database,
-                "blobs": self.blobs,
-                "retain_videos_s": retain_s,
-                "quota_gb": self.quota_gb,
-            }
-        )
+        retain_s = self.retain_days and self.retain_days * 86_400
+        values = {"retain_videos_s": retain_s, "quota_gb": self.quota_gb}
+        return _given({"database": self.database, "blobs": self.blobs, **values})
 
     @property
     def limits(self) -> dict[str, object]:
         """Values that override fields of `ServerLimits`."""
-        max_body_bytes = None if self.max_body_mib is None else int(self.max_body_mib * 2**20)
+        names = ("max_pixels", "max_frames", "max_steps", "max_seconds", "max_queue_s")
+        max_body_bytes = self.max_body_mib and int(self.max_body_mib * 2**20)
         return _given(
-            {
-                "max_pixels": self.max_pixels,
-                "max_frames": self.max_frames,
-                "max_steps": self.max_steps,
-                "max_seconds": self.max_seconds,
-                "max_queue_s": self.max_queue_s,
-                "max_body_bytes": max_body_bytes,
-            }
+            {name: getattr(self, name) for name in names} | {"max_body_bytes": max_body_bytes}
         )
 
 
