@@ -22,7 +22,6 @@ from pathlib import Path
 import reelgrid
 from reelgrid.measurement import processor_name
 from reelgrid.plan.prediction import cross_validation as check
-from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.cross_validation import Guess
 from reelgrid.plan.prediction.fit import to_json as calibration_json
 from reelgrid.plan.prediction.fit import training_set
@@ -194,7 +193,6 @@ def measure(date: str, *, is_written: bool) -> dict[str, object]:
     if is_written:
         filed = calibration_json(calibration, fit_power(read_ml_energy()), SOURCE)
         COEFFICIENTS.write_text(filed, encoding="utf-8")
-        read_calibration.cache_clear()
     return {
         "measured_at": date,
         "machine": processor_name(),

@@ -1,4 +1,4 @@
-"""The fit: filed as it is refitted, never better than the peak, and good on what it has not seen."""
+"""The calibration: the package's file is that of a refit, and its errors are those of the benchmark."""
 
 import dataclasses
 import hashlib
@@ -64,7 +64,7 @@ def results():
     return json.loads((BENCHMARKS / "results" / "2026-11-29_prediction.json").read_text())
 
 
-def test_the_filed_coefficients_are_those_of_a_refit(calibration, results):
+def test_the_packages_coefficients_are_those_of_a_refit(calibration, results):
     assert results["widening"] == read_calibration().widening
     assert (
         results["widening without kernel and software"] == read_calibration().widening_unspecified
@@ -117,7 +117,7 @@ def test_gpus_left_out_are_within_twenty_percent(by_gpu):
     assert 0.75 <= errors.coverage <= 1.0
 
 
-def test_the_folds_of_the_suite_are_guessed_as_the_benchmark_filed(by_source, results):
+def test_the_folds_of_the_suite_have_the_errors_of_the_benchmark(by_source, results):
     filed = {each["name"]: each for each in results["leave out sources"]["points"]}
     for each in by_source:
         if each.observation.name in filed:
@@ -132,16 +132,16 @@ def test_eighty_percent_intervals_cover_about_eighty_percent(results, left_out):
             assert 0.75 <= results[left_out][words][group]["coverage"] <= 0.97, (words, group)
 
 
-def test_what_was_sealed_last_is_as_near_as_cross_validation_says():
+def test_the_sealed_points_have_errors_as_small_as_cross_validation_says():
     whole = [each for each in not_fitted(SEALED[1]) if each.is_whole]
-    for told in (whole, [check.without_stack_details(each) for each in whole]):
-        errors = through_predict(told)
+    for asked in (whole, [check.without_stack_details(each) for each in whole]):
+        errors = through_predict(asked)
         assert errors["count"] == 11
         assert errors["median"] <= 0.15
         assert errors["coverage"] >= 0.8
 
 
-def test_what_was_once_held_out_is_said_so_and_what_is_sealed_is_not_fitted_to(fitted):
+def test_no_sealed_point_is_fitted_to_and_former_test_points_are_marked(fitted):
     known = {
         (each.workload.model.name, each.stack.gpu.name, each.stack.num_gpus, each.seconds)
         for each in fitted
@@ -154,12 +154,12 @@ def test_what_was_once_held_out_is_said_so_and_what_is_sealed_is_not_fitted_to(f
 
 
 def test_no_latency_is_published_twice(fitted):
-    told = [
+    published = [
         (each.workload, each.stack.gpu.name, each.stack.num_gpus, each.stack.kernel, each.seconds)
         for each in fitted
         if not each.name.startswith("e")
     ]
-    assert all(told.count(each) == 1 for each in told)
+    assert all(published.count(each) == 1 for each in published)
 
 
 def test_a_fold_does_not_reach_its_own_prediction(fitted, by_source):
@@ -196,7 +196,7 @@ def test_errors_and_widening_by_hand():
     assert check.widening(guesses) == pytest.approx(math.log(1.3) / 0.1 / Z_80)
 
 
-def test_every_gpu_of_a_generation_is_in_order():
+def test_a_larger_gpu_of_a_generation_is_not_slower():
     mean = read_calibration()
     pcie, nvl = (read_hardware()[name] for name in ("H100 PCIe", "H100 NVL"))
     work = training_set()[0].workload
@@ -245,7 +245,7 @@ def test_fused_software_is_faster_on_images_and_an_unknown_one_lies_between():
     assert eager == unknown
 
 
-def test_of_computing_and_launching_the_longer_tells():
+def test_the_longer_of_computing_and_launching_counts():
     calibration = read_calibration()
     card = "H200 SXM"
     tiny, small = (
@@ -260,7 +260,7 @@ def test_of_computing_and_launching_the_longer_tells():
     assert small - tiny < math.log(1.5)  # 16 times the pixels: the processor is what is waited for
 
 
-def test_software_tells_the_kernel_where_it_is_not_said():
+def test_without_a_kernel_the_software_weighs_portable_and_native():
     shares = read_calibration().native_share
     assert shares["software:xdit"] < 0.2 < 0.5 < shares["software:sglang"]
     for software in ("xdit", "sglang"):
@@ -277,7 +277,7 @@ def test_software_tells_the_kernel_where_it_is_not_said():
         assert likely == pytest.approx((1 - share) * portable + share * native)
 
 
-def test_a_card_with_the_chip_of_another_is_as_fast_and_parts_work_over_its_own_link():
+def test_a_gpu_with_the_rates_of_another_is_as_fast_and_uses_its_own_link():
     calibration = read_calibration()
     h100, h800 = (
         [calibration.time(case("wan2.1-t2v-14b", gpu, num_gpus=n)) for n in (1, 8)]
@@ -287,7 +287,7 @@ def test_a_card_with_the_chip_of_another_is_as_fast_and_parts_work_over_its_own_
     assert h800[1][0] > h100[1][0]
 
 
-def test_what_takes_turns_is_fetched_faster_by_engines_that_pin_it():
+def test_offloaded_parts_load_faster_from_pinned_memory():
     calibration = read_calibration()
     eager, unknown, engine = (
         calibration.time(case("flux.2-dev", software=software, offload="once"))

@@ -106,7 +106,7 @@ def test_measurements_of_another_file_are_used(plan, tmp_path):
     )
 
 
-def test_ones_own_gpus_and_models_are_used(plan, tmp_path):
+def test_the_users_own_gpus_and_models_are_used(plan, tmp_path):
     (tmp_path / "gpus.csv").write_text("name,usd_per_h_low,usd_per_h_high\nL40S,0.1,0.1\n")
     (tmp_path / "mine.toml").write_text(MINE)
     words = ("--hardware-file", "gpus.csv", "--models-file", "mine.toml", "--json")
@@ -134,7 +134,7 @@ def test_ones_own_gpus_and_models_are_used(plan, tmp_path):
         (("--gpu", "h100", "--model", "embedded"), "no architecture is known of 'embedded'"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line_with_exit_code_2(plan, words, message):
+def test_a_wrong_option_is_refused_in_one_line_with_exit_code_2(plan, words, message):
     code, out, err = plan("predict", *words)
     assert code == 2
     assert not out
@@ -176,7 +176,7 @@ def test_a_page_is_written_that_opens_without_a_network(plan, tmp_path):
     assert plan("predict", *CLIP, "--gpu", "h100", "--html", "no/page.html")[0] == 2
 
 
-def test_published_latencies_of_ones_own_are_used_and_named(plan, tmp_path):
+def test_the_users_own_published_latencies_are_used_and_named(plan, tmp_path):
     text = (
         "name,model,gpu,num_gpus,size,frames,forwards,seconds,source,date\n"
         "mine,wan-14b,l40s,1,832x480,81,100,1234,a friend,2026-12\n"
@@ -193,7 +193,7 @@ def test_published_latencies_of_ones_own_are_used_and_named(plan, tmp_path):
     assert json.loads(plan(*words)[1])["seconds"]["likely"] == pytest.approx(1234)
 
 
-def test_prices_and_churn_of_ones_own_are_printed(plan, tmp_path):
+def test_the_users_own_prices_and_churn_are_printed(plan, tmp_path):
     folder = tmp_path / "data" / "facts"
     folder.mkdir(parents=True)
     (folder / "prices.csv").write_text(

@@ -89,7 +89,7 @@ def test_a_gpu_is_found_by_what_people_and_drivers_call_it(name, meant):
 
 
 @pytest.mark.parametrize("name", ["RTX 4090 48GB", "H100 40GB", "80GB", "MIG 3g.40gb"])
-def test_a_memory_that_the_card_does_not_have_is_not_overlooked(name):
+def test_a_memory_size_that_the_gpu_does_not_have_is_refused(name):
     with pytest.raises(RequestError, match="no GPU is called"):
         find_gpu(name, read_hardware())
 
@@ -159,7 +159,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         read_hardware([tmp_path / "none.csv"])
 
 
-def test_the_users_data_folder_is_looked_into(tmp_path):
+def test_facts_in_the_users_data_folder_are_found(tmp_path):
     assert user_files(tmp_path, "gpus.csv", None) == ()
     (tmp_path / "facts").mkdir()
     (tmp_path / "facts" / "gpus.csv").write_text("name,tdp_w\nL4,70\n")
@@ -194,7 +194,7 @@ vae_time = 4
 """
 
 
-def test_a_model_of_ones_own_is_described_in_a_small_file(tmp_path):
+def test_a_users_own_model_is_described_in_a_toml_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(MINE)
     model = find_architecture("my-model", read_architectures([path]))

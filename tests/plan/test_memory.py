@@ -16,7 +16,7 @@ def need(gpu, num_gpus=1, workload=CLIP):
     return memory_need(workload, find_gpu(gpu, read_hardware()), num_gpus)
 
 
-def test_weights_are_two_bytes_a_parameter_of_all_parts():
+def test_weights_are_two_bytes_per_parameter_of_all_parts():
     answer, offload = need("h100")
     assert answer.weights_gib == pytest.approx((14.29 + 5.68 + 0.13) * 2e9 / GIB)
     assert offload == ""
@@ -50,7 +50,7 @@ def test_several_gpus_share_the_tokens_and_if_need_be_the_weights():
     assert need("4090", 8)[0].fits
 
 
-def test_what_fits_in_no_way_is_told():
+def test_what_does_not_fit_in_any_way_is_marked():
     huge = workload_of(find_architecture("wan2.1-t2v-14b"), size=Size(4096, 4096), num_frames=401)
     answer, _ = need("T4", workload=huge)
     assert not answer.fits

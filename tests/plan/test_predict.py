@@ -36,7 +36,7 @@ def formula_s(workload, gpu, num_gpus=1, kernel=None):
 
 @pytest.mark.parametrize("name", sorted(HARDWARE))
 @pytest.mark.parametrize("model", ["wan2.1-t2v-1.3b", "hunyuanvideo", "flux.1-dev"])
-def test_every_gpu_gets_a_sane_answer(name, model):
+def test_every_gpu_has_a_plausible_prediction(name, model):
     gpu = HARDWARE[name]
     answer = predict(workload_of(find_architecture(model)), gpu)
     assert 0.05 < answer.share_of_peak < 0.95
@@ -87,7 +87,7 @@ def test_more_frames_steps_pixels_or_clips_never_take_less_time(
     assert seconds(batch=1 + more) > least
 
 
-def test_a_faster_card_of_the_same_make_is_never_slower():
+def test_a_gpu_with_higher_rates_of_the_same_generation_is_never_slower():
     pairs = 0
     for fast in HARDWARE.values():
         for slow in HARDWARE.values():
@@ -110,7 +110,7 @@ def test_a_faster_card_of_the_same_make_is_never_slower():
     assert pairs >= 8
 
 
-def test_more_gpus_are_faster_but_dearer_on_a_large_clip():
+def test_more_gpus_are_faster_and_more_expensive_on_a_large_clip():
     workload = workload_of(WAN)
     gpu = HARDWARE["H100 SXM"]
     answers = [predict(workload, gpu, num_gpus=n, kernel="fa3", software="x") for n in (1, 2, 4, 8)]
@@ -135,7 +135,7 @@ def test_kernels_matter_where_the_gpu_has_its_own_and_not_elsewhere():
     assert both[0] == pytest.approx(both[1], rel=0.02)
 
 
-def test_the_doubt_is_larger_for_an_unseen_gpu_and_for_an_unknown_kernel():
+def test_the_interval_is_wider_for_an_unseen_gpu_and_for_an_unknown_kernel():
     calibration, workload = read_calibration(), workload_of(WAN)
 
     def sigma(name, kernel):
@@ -145,7 +145,7 @@ def test_the_doubt_is_larger_for_an_unseen_gpu_and_for_an_unknown_kernel():
     assert sigma("H100 SXM", None) > 1.3 * sigma("H100 SXM", "native")
 
 
-def test_a_card_without_bf16_runs_in_fp16_and_says_so():
+def test_a_gpu_without_bf16_runs_in_fp16_with_a_remark():
     for name, tflops in (("T4", 65), ("V100 SXM2", 125)):
         gpu = HARDWARE[name]
         assert gpu.dense_tflops == tflops
@@ -210,14 +210,14 @@ SMALL = workload_of(WAN, size=Size(832, 480))
 L40S = HARDWARE["L40S"]
 
 
-def test_ones_own_measurement_comes_first():
+def test_the_users_own_measurement_takes_precedence():
     answer = predict(SMALL, L40S, measurements=[record()])
     assert answer.seconds.likely == pytest.approx(2000.0)
     assert answer.basis[0].startswith("measured on NVIDIA L40S")
     assert answer.sigma < 0.05 < predict(SMALL, L40S).sigma
 
 
-def test_a_measurement_beats_a_published_row():
+def test_a_measurement_takes_precedence_over_a_published_latency():
     mine = record(machine="NVIDIA H100 80GB HBM3", denoise_s=590.0)
     workload = workload_of(WAN)
     gpu = HARDWARE["H100 SXM"]
@@ -253,7 +253,7 @@ def test_of_several_sizes_the_nearest_counts_and_of_its_runs_the_median():
     assert answer.sigma > 0.05
 
 
-def test_a_published_row_of_exactly_this_comes_before_the_formula():
+def test_a_published_latency_of_the_same_case_takes_precedence_over_the_formula():
     gpu, workload = HARDWARE["A100 80GB SXM"], workload_of(WAN)
     answer = predict(workload, gpu)
     assert answer.seconds.likely == pytest.approx(math.sqrt(3342.6 * 3483.95))
@@ -263,7 +263,7 @@ def test_a_published_row_of_exactly_this_comes_before_the_formula():
     assert predict(other, gpu).basis[0].startswith("formula")
 
 
-def test_a_compiled_figure_counts_only_for_who_compiles():
+def test_a_compiled_latency_counts_only_for_compiled_software():
     flux, gpu = workload_of(find_architecture("flux.1-dev")), HARDWARE["H100 SXM"]
     assert predict(flux, gpu).seconds.likely == pytest.approx(6.71)
     compiled = predict(flux, gpu, software="compiled")
@@ -283,7 +283,7 @@ def test_a_compiled_figure_counts_only_for_who_compiles():
         ({"num_images": 0}, "batch 0 is out of range"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_can(changes, message):
+def test_an_impossible_workload_is_refused_with_the_nearest_possible(changes, message):
     with pytest.raises(RequestError, match=message):
         check_supported(workload_of(WAN, **changes))
 
@@ -294,7 +294,7 @@ def test_an_image_model_makes_one_frame():
 
 
 @pytest.mark.parametrize("num_gpus", [0, -1, 5000])
-def test_a_number_of_gpus_that_cannot_be_is_refused(num_gpus):
+def test_a_number_of_gpus_out_of_range_is_refused(num_gpus):
     with pytest.raises(RequestError, match="GPUs are out of range"):
         predict(SMALL, L40S, num_gpus=num_gpus)
 
@@ -304,7 +304,7 @@ def test_hub_ids_and_catalogue_names_are_architectures_too():
     assert find_gpu("A100", HARDWARE).name == "A100 80GB SXM"
 
 
-def test_software_that_nothing_is_known_of_is_said_to_be_so():
+def test_unknown_software_gets_a_remark():
     gpu = HARDWARE["L40S"]
     unheard = predict(workload_of(WAN), gpu, software="turbofan")
     assert any("turbofan" in line for line in unheard.basis)
@@ -313,7 +313,7 @@ def test_software_that_nothing_is_known_of_is_said_to_be_so():
         assert not any("nothing is known" in line for line in known.basis)
 
 
-def test_weights_that_are_read_at_every_step_take_their_time():
+def test_weights_that_are_read_at_every_step_bound_the_time():
     """FLUX.1 on 16 GB: 24 GB a step over PCIe cannot go faster than the bus."""
     answer = predict(workload_of(find_architecture("flux.1-dev")), HARDWARE["T4"])
     assert "every step" in answer.memory.offload
@@ -325,7 +325,7 @@ def test_weights_that_are_read_at_every_step_take_their_time():
     assert large.seconds.likely > 100 * 40.8e9 / 32e9
 
 
-def test_a_generation_that_nobody_published_has_more_doubt_than_a_card_of_a_known_one():
+def test_a_gpu_of_a_generation_without_latencies_has_a_wider_interval_than_one_of_a_known_generation():
     calibration = read_calibration()
     assert "rdna3" not in calibration.generations
     assert "ada-geforce" in calibration.generations
@@ -334,7 +334,7 @@ def test_a_generation_that_nobody_published_has_more_doubt_than_a_card_of_a_know
     assert calibration.time(case)[1] > known.time(case)[1]
 
 
-def test_software_is_known_in_any_case():
+def test_the_case_of_a_software_name_does_not_matter():
     gpu = HARDWARE["H100 SXM"]
     one, other = (predict(workload_of(WAN), gpu, software=name) for name in ("SGLang", "sglang"))
     assert one == other

@@ -1,8 +1,9 @@
-"""A refit with the user's own measurements: what it learns, what it says, and where it is kept."""
+"""A refit with the user's own measurements: its errors before and after, and its file."""
 
 import dataclasses
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -137,6 +138,15 @@ def test_a_saved_calibration_is_read_back_and_used(refit, tmp_path):
     assert own_fit.seconds.likely > 1.15 * shipped.seconds.likely
     assert "refitted with your measurements" in own_fit.basis[0]
     assert "refitted" not in shipped.basis[0]
+
+
+def test_a_calibration_that_was_written_anew_is_read_anew(refit, tmp_path):
+    path = tmp_path / "calibration.json"
+    for date, modified_s in (("2026-12-01", 1_000), ("2026-12-02", 2_000)):
+        fitted = dataclasses.replace(refit.calibration, date=date)
+        path.write_text(to_json(fitted, read_power(), "a test"))
+        os.utime(path, (modified_s, modified_s))
+        assert read_calibration(path).date == date
 
 
 @pytest.mark.parametrize(

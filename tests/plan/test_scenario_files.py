@@ -1,4 +1,4 @@
-"""A scenario file is read strictly: what is wrong is told by line, key and what was expected."""
+"""A scenario file is read strictly: a mistake is one line with line number, key and what is expected."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def test_sizes_are_read(tmp_path):
     assert scenario_of(tmp_path, text).platforms[0].clips[0].size == Size(832, 480)
 
 
-def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(tmp_path):
+def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path):
     path = tmp_path / "windows.toml"
     path.write_bytes(b"\xef\xbb\xbf" + PLAIN.replace("\n", "\r\n").encode())
     assert read_scenario(path).name == "plain"
@@ -129,7 +129,7 @@ BAD = {
         "minutes_per_gpu_hour = 5", "minutes_per_gpu_hour = 5\nseconds_per_clip = 3",
         "speeds[0].minutes_per_gpu_hour", "got seconds_per_clip and minutes_per_gpu_hour"),
     "no speed": ("minutes_per_gpu_hour = 5", 'source = "x"', "speeds[0]", "got none"),
-    "a size that is none": ("clip_s = 6", 'size = "large"', "size", "expected WIDTHxHEIGHT"),
+    "a size without a height": ("clip_s = 6", 'size = "large"', "size", "expected WIDTHxHEIGHT"),
     "a size as numbers": ("clip_s = 6", "size = [832, 480]", "size", '"832x480", got [832, 480]'),
     "half a GPU": ("power_w = 700", "gpus_per_clip = 1.5", "gpus_per_clip", "a whole number"),
     "no GPU": ("power_w = 700", "gpus_per_clip = 0", "gpus_per_clip", "1 to 1024"),
@@ -158,7 +158,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_told_by_line_key_and_what_was_expected(case, tmp_path):
+def test_a_mistake_is_reported_with_line_key_and_what_is_expected(case, tmp_path):
     old, new, key, expected = BAD[case]
     text = changed(old, new) if PLAIN.count(old) == 1 else PLAIN.replace(old, new, 1)
     with pytest.raises(RequestError) as caught:
@@ -180,7 +180,7 @@ def test_the_line_is_that_of_the_value(tmp_path):
         scenario_of(tmp_path, text)
 
 
-def test_a_missing_key_is_told_at_the_table_that_lacks_it(tmp_path):
+def test_a_missing_key_is_reported_at_its_table(tmp_path):
     text = PLAIN.replace("utilisation = 0.5\n", "")
     with pytest.raises(RequestError, match=rf"toml:{line_of(text, '[[hardware]]')}: hardware\[0\]"):
         scenario_of(tmp_path, text)
@@ -200,7 +200,7 @@ SYNTAX = {
 
 
 @pytest.mark.parametrize("case", SYNTAX)
-def test_what_is_no_toml_is_told_by_line(case, tmp_path):
+def test_invalid_toml_is_reported_with_its_line(case, tmp_path):
     text, line, expected = SYNTAX[case]
     with pytest.raises(RequestError) as caught:
         scenario_of(tmp_path, text)
@@ -209,7 +209,7 @@ def test_what_is_no_toml_is_told_by_line(case, tmp_path):
     assert len(str(caught.value)) < 500
 
 
-def test_a_binary_file_is_told_by_the_line_where_text_ends(tmp_path):
+def test_a_binary_file_is_reported_with_the_line_where_text_ends(tmp_path):
     path = tmp_path / "binary.toml"
     path.write_bytes(b'name = "a"\n\xff\xfe\x00\x01')
     with pytest.raises(RequestError, match=r"binary.toml:2: expected text in UTF-8"):
@@ -254,7 +254,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("case", UNKNOWN)
-def test_what_the_tables_do_not_know_is_told_by_line_and_key(case, tmp_path):
+def test_an_unknown_gpu_or_model_is_reported_with_line_and_key(case, tmp_path):
     old, new, key, expected = UNKNOWN[case]
     text = changed(old, new)
     text = text.replace('gpu = "h100"', 'gpu = "GB200"') if case == "a price" else text

@@ -1,1 +1,1 @@
-"""What would it take: prediction, demand, offers and simulation. No torch, no network."""
+"""Planning: prediction, demand, offers and simulation, without torch and without a network."""

@@ -154,13 +154,20 @@ class _CalibrationFile:
             raise FieldError("expected a mean and a row of covariance for each name", param="mean")
 
 
-@functools.cache
 def read_calibration(path: Path | None = None) -> Calibration:
-    """Return the calibration of a file; by default the package's own.
+    """Return the calibration of a file, parsed once for each version of it.
+
+    Args:
+        path: The file; by default the package's own.
 
     Raises:
         RequestError: The file cannot be read, or is not a calibration of this version's formula.
     """
+    return _parsed(path, path.stat().st_mtime_ns if path is not None and path.exists() else 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(path: Path | None, modified_ns: int) -> Calibration:
     name = "calibration.json"
     tables, root = parse_json(read_text(name), name) if path is None else read_json(path)
     filed = parse(_CalibrationFile, tables, root)
