@@ -1,4 +1,4 @@
-"""The committed weights do what prompts say, on combinations they have never seen."""
+"""The shipped weights follow prompts with combinations that never occurred in training."""
 
 import pytest
 
@@ -16,7 +16,6 @@ def shares(model, task, num_prompts):
     return {score.name: score.share for score in scores}
 
 
-@pytest.mark.timeout(120)
 def test_clips_show_colour_shape_motion_and_scene_of_unseen_combinations(embedded):
     seen = shares(embedded, "video", 40)
     assert seen["colour"] >= 0.95
@@ -26,11 +25,9 @@ def test_clips_show_colour_shape_motion_and_scene_of_unseen_combinations(embedde
     assert seen["all"] >= 0.75
 
 
-@pytest.mark.timeout(120)
-def test_still_images_show_what_is_asked_for(embedded):
+def test_still_images_show_the_prompt(embedded):
     assert shares(embedded, "image", 20)["all"] >= 0.7
 
 
-@pytest.mark.timeout(120)
-def test_clips_go_on_from_a_given_first_frame(embedded):
+def test_clips_continue_a_given_first_frame(embedded):
     assert shares(embedded, "first-frame", 20)["all"] >= 0.7

@@ -13,27 +13,27 @@ def clips(num, seed=0):
     return [synthetic.draw_clip(rng) for _ in range(num)]
 
 
-def test_the_same_clip_is_the_same_pixels():
+def test_a_clip_is_always_rendered_the_same():
     drawn = clips(3)
     first, _ = synthetic.render(drawn, side=64, num_frames=5)
     again, _ = synthetic.render(drawn[::-1], side=64, num_frames=5)
     assert torch.equal(first, again.flip(0))
 
 
-def test_some_frames_of_a_clip_are_those_frames_of_the_whole():
+def test_a_slice_of_frames_equals_these_frames_of_the_clip():
     clip = clips(1)
-    whole, cover = synthetic.render(clip, side=64, num_frames=17)
+    whole, coverage = synthetic.render(clip, side=64, num_frames=17)
     part, part_cover = synthetic.render(clip, side=64, num_frames=17, frames=slice(5, 9))
     assert torch.equal(part, whole[:, :, 5:9])
-    assert torch.equal(part_cover, cover[:, :, 5:9])
+    assert torch.equal(part_cover, coverage[:, :, 5:9])
 
 
 def test_an_object_covers_the_area_of_its_shape():
     ball = SyntheticClip("red", "ball", "still", "studio", "large")
     box = SyntheticClip("red", "box", "still", "studio", "large")
-    _, cover = synthetic.render([ball, box], side=128, num_frames=1)
+    _, coverage = synthetic.render([ball, box], side=128, num_frames=1)
     radius = synthetic.RADII["large"]
-    areas = cover.mean((1, 2, 3, 4))
+    areas = coverage.mean((1, 2, 3, 4))
     expected = torch.tensor([torch.pi * radius**2, (2 * 0.88 * radius) ** 2])
     assert torch.allclose(areas, expected, rtol=0.01)
 
@@ -54,33 +54,33 @@ def test_held_out_combinations_are_a_tenth_and_spread_over_all_values():
     triples = [
         (c, s, m) for c in synthetic.COLOURS for s in synthetic.SHAPES for m in synthetic.MOTIONS
     ]
-    held = [triple for triple in triples if synthetic.is_held_out(triple)]
+    held = [combination for combination in triples if synthetic.is_held_out(combination)]
     assert len(held) == len(triples) // 10
     for place, values in enumerate((synthetic.COLOURS, synthetic.SHAPES, synthetic.MOTIONS)):
-        counts = Counter(triple[place] for triple in held)
+        counts = Counter(combination[place] for combination in held)
         assert set(counts) == set(values)
         assert max(counts.values()) <= 2 * min(counts.values())
 
 
-def test_detectors_read_98_of_100_of_the_renderers_own_clips():
+def test_detection_is_right_on_98_percent_of_rendered_clips():
     drawn = clips(100, seed=1)
     rows = []
     for clip in drawn:
         video, _ = synthetic.render([clip], side=128, num_frames=17)
-        rows.append(detection.read(video[0]).matches(clip))
+        rows.append(detection.detect(video[0]).matches(clip))
     assert detection.mean_score(rows)["all"] >= 0.98
 
 
-def test_detectors_see_no_object_in_an_empty_scene():
+def test_an_empty_scene_has_no_object():
     empty = synthetic.background("meadow", 128)[:, None].expand(3, 17, 128, 128)
-    reading = detection.read(empty)
+    reading = detection.detect(empty)
     assert reading == detection.Detection(None, None, None, "meadow")
 
 
-def test_detectors_call_a_motion_by_its_path_and_refuse_a_jumble():
+def test_a_motion_is_detected_by_its_path_and_shuffled_frames_have_none():
     clip = SyntheticClip("red", "ball", "right", "studio", "medium")
     video, _ = synthetic.render([clip], side=128, num_frames=17)
     order = torch.randperm(17, generator=torch.Generator().manual_seed(0))
-    assert detection.read(video[0]).motion == "right"
-    assert detection.read(video[0].flip(1)).motion == "left"
-    assert detection.read(video[0, :, order]).motion is None
+    assert detection.detect(video[0]).motion == "right"
+    assert detection.detect(video[0].flip(1)).motion == "left"
+    assert detection.detect(video[0, :, order]).motion is None

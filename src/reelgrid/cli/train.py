@@ -1,4 +1,4 @@
-"""`reelgrid train` and `reelgrid evaluate`: the embedded model, made and measured."""
+"""`reelgrid train` and `reelgrid evaluate`: train the embedded model, measure prompt adherence."""
 
 import sys
 from dataclasses import asdict
@@ -14,16 +14,17 @@ from reelgrid.errors import RequestError
 
 MAX_MINUTES = 100_000
 MAX_PROMPTS = 100_000
+_SAY_EVERY = 50
 
 
 class Trainable(StrEnum):
-    """What there is to train."""
+    """Models that can be trained."""
 
     EMBEDDED = "embedded"
 
 
 class Task(StrEnum):
-    """What is to be made of the prompts."""
+    """What is generated from the prompts."""
 
     VIDEO = "video"
     IMAGE = "image"
@@ -37,23 +38,21 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    what: Annotated[Trainable, typer.Argument(help="Which model.")],
+    what: Annotated[Trainable, typer.Argument(help="Model to train.")],
     minutes: Annotated[
         float, typer.Option(help="Time budget, over all runs on the same folder.")
     ] = 120.0,
     folder: Annotated[
-        Path, typer.Option(help="Where the run lives; a second call goes on from there.")
+        Path, typer.Option(help="Folder of the run; a second call resumes it.")
     ] = Path("runs/embedded"),
-    clips: Annotated[int, typer.Option(help="Clips to draw and learn from.")] = 40_000,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    clips: Annotated[int, typer.Option(help="Number of training clips.")] = 40_000,
+    device: Annotated[str, typer.Option(help="Device to compute on: cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
-    """Train the embedded model from nothing: codec, then transformer with text encoder."""
+    """Train the embedded model from scratch: codec, then transformer with text encoder."""
     del what
-    if not 0 < minutes <= MAX_MINUTES:
-        raise RequestError(f"minutes {minutes} is out of range: up to {MAX_MINUTES:,}")
-    if clips < 1:
-        raise RequestError(f"clips {clips} is out of range: at least 1")
+    _check(0 < minutes <= MAX_MINUTES, "minutes", minutes, f"above 0, up to {MAX_MINUTES:,}")
+    _check(clips >= 1, "clips", clips, "at least 1")
 
     from reelgrid.models.placement import choose_device
     from reelgrid.train.embedded import train_embedded
@@ -65,27 +64,22 @@ def train(
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="Catalogue name, hub id, or local folder.")
+        str, typer.Argument(help="Name in the catalogue, Hugging Face id, or local folder.")
     ] = "embedded",
-    task: Annotated[Task, typer.Option(help="What to make.")] = Task.VIDEO,
-    prompts: Annotated[int, typer.Option(help="How many unseen combinations.")] = 500,
+    task: Annotated[Task, typer.Option(help="What to generate.")] = Task.VIDEO,
+    prompts: Annotated[int, typer.Option(help="Number of prompts, all of unseen kinds.")] = 500,
     steps: options.Steps = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 is off.")] = None,
-    seed: Annotated[int, typer.Option(help="Of prompts and noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of prompts and noise.")] = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Print how often a model shows the colour, shape, motion and scene that it was asked for."""
-    if not 1 <= prompts <= MAX_PROMPTS:
-        raise RequestError(f"prompts {prompts} is out of range: 1 to {MAX_PROMPTS:,}")
+    """Print how often a model shows the colour, shape, motion and scene of the prompt."""
+    _check(1 <= prompts <= MAX_PROMPTS, "prompts", prompts, f"1 to {MAX_PROMPTS:,}")
 
     from reelgrid.cli.local_run import load_and_report
     from reelgrid.train import evaluation
-
-    def tell(number: int) -> None:
-        if number % 50 == 0:
-            say(f"{number} of {prompts}")
 
     scores = evaluation.evaluate(
         load_and_report(model, device, dtype),
@@ -94,10 +88,15 @@ def evaluate(
         seed=seed,
         num_steps=steps,
         guidance_scale=guidance,
-        on_clip=tell,
+        on_clip=lambda done: None if done % _SAY_EVERY else say(f"{done} of {prompts}"),
     )
     for score in scores:
         if as_json:
             print_json(asdict(score))
             continue
         sys.stdout.write(f"{score.name:8} {score.share:.3f}  [{score.low:.3f}, {score.high:.3f}]\n")
+
+
+def _check(is_valid: bool, name: str, value: float, expected: str) -> None:
+    if not is_valid:
+        raise RequestError(f"{name} {value} is out of range: {expected}", param=name)

@@ -1,1 +1,1 @@
-"""The embedded model's making: its world, its trainers, and what it is measured by."""
+"""Training and evaluation of the embedded model, on synthetic clips."""

@@ -1,4 +1,4 @@
-"""A training run on disk: weights, optimisers and clock in one file, written whole."""
+"""Checkpoints of a training run: weights, optimisers and time budget in one file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def write_checkpoint(
     spent_s: float,
     **more: object,
 ) -> None:
-    """Write what a run needs to go on; `more` is kept beside it."""
+    """Write a checkpoint atomically; `more` is stored with it."""
     state = {
         "weights": model.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
@@ -34,13 +34,13 @@ def write_checkpoint(
 def read_checkpoint(
     path: Path, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
 ) -> tuple[int, float]:
-    """Take a run up where it stopped.
+    """Restore weights and optimisers of a run from its checkpoint.
 
     Returns:
-        Steps made and seconds spent.
+        Number of steps and seconds spent.
 
     Raises:
-        ModelError: The file is broken or of another model.
+        ModelError: The file is damaged or belongs to another model.
     """
     try:
         state = torch.load(path, weights_only=True)
@@ -49,5 +49,5 @@ def read_checkpoint(
             optimiser.load_state_dict(saved)
     except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
         reason = str(error).splitlines()[0][:160]
-        raise ModelError(f"{path} is no checkpoint of this training: {reason}") from None
+        raise ModelError(f"{path} is not a checkpoint of this training run: {reason}") from None
     return int(state["step"]), float(state["spent_s"])

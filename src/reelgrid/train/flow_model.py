@@ -1,4 +1,4 @@
-"""The embedded model while it learns: transformer, text encoder, and how latents are scaled."""
+"""The trainable part of the embedded model: transformer, text encoder, statistics of the latents."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CONFIG = {"num_attention_heads": 4, "ffn_dim": 1024, "num_layers": 6}
 
 
 class FlowModel(nn.Module):
-    """Transformer and text encoder with the statistics that make latents unit-sized."""
+    """Transformer and text encoder with the statistics that normalise latents."""
 
     mean: Tensor
     std: Tensor
@@ -26,10 +26,10 @@ class FlowModel(nn.Module):
         self.transformer = PlacedWanTransformer3DModel(**config)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        self.register_buffer("gap", gap)  # what the codec makes of the frames that are not given
+        self.register_buffer("gap", gap)  # the codec's latents of frames that are not given
 
     def normalise(self, latents: Tensor) -> Tensor:
-        """Bring latents (B, z, T, h, w) to mean 0 and deviation 1 per channel."""
+        """Normalise latents (B, z, T, h, w) to mean 0 and standard deviation 1 per channel."""
         return (latents - _per_channel(self.mean)) / _per_channel(self.std)
 
     def embed(self, prompts: list[str]) -> Tensor:
@@ -45,7 +45,7 @@ class FlowModel(nn.Module):
         return hidden * text.attention_mask[..., None]
 
     def condition(self, latents: Tensor, is_given: Tensor) -> Tensor:
-        """First-frame mask and latents (B, 4 + z, T, h, w), zero where nothing is given."""
+        """Return first-frame mask and latents (B, 4 + z, T, h, w), zero where none is given."""
         batch, _, num_t, height, width = latents.shape
         mask = latents.new_zeros(batch, MASK_CHANNELS, num_t, height, width)
         mask[:, :, 0] = 1

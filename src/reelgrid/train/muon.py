@@ -1,7 +1,7 @@
-"""Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for matrices and convolutions.
+"""Muon optimiser (Jordan et al. 2024, kellerjordan.github.io/posts/muon) with convolutions.
 
-`torch.optim.Muon` takes matrices alone; this one also flattens convolution kernels, and hands
-vectors, tables and embeddings to AdamW in the same optimiser.
+`torch.optim.Muon` takes matrices only; this one also flattens convolution kernels. `optimisers`
+gives vectors and embeddings to AdamW.
 """
 
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal; one learning rate scale for all its weights."""
+    """Momentum with orthogonalised updates and one learning rate scale for all weights."""
 
     def __init__(self, weights: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
         super().__init__(weights, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # closures are not used
-        """Make one update from the gradients."""
+        """Update the weights from their gradients."""
         del closure
         for group in self.param_groups:
             for weight in group["params"]:
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearest orthogonal matrix by five quintic Newton-Schulz steps, singular values 0.7 to 1.2."""
+    """Return about the nearest orthogonal matrix: five Newton-Schulz steps, singular values 0.7 to 1.2."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16()
     is_tall = x.shape[0] > x.shape[1]
@@ -48,13 +48,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
 def optimisers(
     model: nn.Module, *, muon_lr: float, adam_lr: float, plain: tuple[str, ...] = ()
 ) -> list[torch.optim.Optimizer]:
-    """Return optimisers of all a model's weights: matrices and kernels to Muon, all else to AdamW.
+    """Return the optimisers of a model: Muon for matrices and kernels, AdamW for all other weights.
 
     Args:
-        model: Whose weights are trained.
-        muon_lr: Learning rate of Muon before its scaling by shape.
+        model: The model.
+        muon_lr: Learning rate of Muon, before scaling by shape.
         adam_lr: Learning rate of AdamW.
-        plain: Parts of names whose matrices belong to AdamW all the same (embeddings, tables).
+        plain: Parts of names of matrices that AdamW trains (embeddings, tables).
     """
     matrices, others = [], []
     for name, weight in model.named_parameters():

@@ -1,8 +1,7 @@
-"""The little world that the embedded model learns: one shaded object moves through a scene.
+"""Synthetic clips that the embedded model is trained on: one shaded object moves through a scene.
 
-A `SyntheticClip` says everything that is to be seen; `render` draws it with signed distances, the same
-pixels for the same clip. What is said about a clip in words is `language`'s.
-Lengths are fractions of the frame's side, y grows downwards, time runs from 0 to 1.
+A `SyntheticClip` is the full description; `render` draws it with signed distance functions, always
+the same pixels. Lengths are fractions of the side of the frame, y points down, time is 0 to 1.
 """
 
 import math
@@ -51,12 +50,12 @@ FLOOR = 0.90
 
 @dataclass(frozen=True, slots=True)
 class SyntheticClip:
-    """One clip of the world, down to the last pixel.
+    """Full description of one clip.
 
     Attributes:
-        offset: Where the path lies off its usual place, (x, y).
-        reach: Length of the path as a multiple of the usual one.
-        light: Brightness of the whole frame, 1 is the usual one.
+        offset: Displacement of the path, (x, y).
+        reach: Length of the path relative to the usual one.
+        light: Brightness of the frame relative to the usual one.
     """
 
     colour: Colour
@@ -69,13 +68,13 @@ class SyntheticClip:
     light: float = 1.0
 
     @property
-    def triple(self) -> tuple[Colour, Shape, Motion]:
-        """Colour, shape and motion: what is held out together from training."""
+    def combination(self) -> tuple[Colour, Shape, Motion]:
+        """Colour, shape and motion: held out from training by combination."""
         return self.colour, self.shape, self.motion
 
 
 def draw_clip(rng: torch.Generator) -> SyntheticClip:
-    """Draw a clip of which every property is independent and uniform."""
+    """Draw a clip with independent, uniform properties."""
     offset_x, offset_y, reach, light = (2 * torch.rand(4, generator=rng) - 1).tolist()
     return SyntheticClip(
         colour=_choose(tuple(COLOURS), rng),
@@ -89,20 +88,20 @@ def draw_clip(rng: torch.Generator) -> SyntheticClip:
     )
 
 
-def is_held_out(triple: tuple[Colour, Shape, Motion]) -> bool:
-    """Whether a combination is kept from training: 48 of the 480, spread over all values."""
-    colour, shape, motion = triple
+def is_held_out(combination: tuple[Colour, Shape, Motion]) -> bool:
+    """Return whether a combination is held out: 48 of 480, spread over all values."""
+    colour, shape, motion = combination
     c, s, m = list(COLOURS).index(colour), SHAPES.index(shape), MOTIONS.index(motion)
     return (m - (3 * c + 7 * s)) % 10 == 0
 
 
 def trajectory(motion: Motion, time: Tensor, reach: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Path of an object's centre and its growth.
+    """Return the path of the centre of an object and its scale.
 
     Args:
-        motion: How it moves.
-        time: From 0 to 1, shape (..., T).
-        reach: Length of the path, 1 is usual; broadcasts against `time`.
+        motion: The motion.
+        time: Times from 0 to 1, shape (..., T).
+        reach: Relative length of the path; broadcasts against `time`.
 
     Returns:
         x, y and the scale of the radius, each of shape (..., T).
@@ -116,7 +115,7 @@ def trajectory(motion: Motion, time: Tensor, reach: Tensor) -> tuple[Tensor, Ten
 def _paths(
     half: Tensor, line: Tensor, turn: Tensor, reach: Tensor
 ) -> dict[Motion, tuple[Tensor, Tensor, Tensor]]:
-    """Every motion's x, y and scale: `line` runs from -1 to 1, `turn` once around."""
+    """Return x, y and scale of every motion; `line` runs from -1 to 1, `turn` from 0 to 2 pi."""
     low, same = half + 0.02, torch.ones_like(half)
     return {
         "right": (half + 0.25 * line, low, same),
@@ -140,18 +139,18 @@ def render(
     frames: slice = slice(None),
     device: str = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """Draw clips.
+    """Render clips.
 
     Args:
-        clips: What to draw, B of them.
+        clips: B clips.
         side: Width and height in pixels.
-        num_frames: Frames over the whole of each clip's time, T; 1 is its first frame.
-        frames: Which of them to draw.
-        device: Where to draw.
+        num_frames: Frames over the time of a clip, T; 1 is its first frame.
+        frames: Frames to draw.
+        device: Device to compute on.
 
     Returns:
-        Pixels in [0, 1] of shape (B, 3, T, side, side), and how far the object covers each
-        pixel, of shape (B, 1, T, side, side).
+        Pixels in [0, 1] of shape (B, 3, T, side, side), and the coverage of each pixel by the
+        object, of shape (B, 1, T, side, side).
     """
     time = (torch.arange(num_frames, device=device) / max(num_frames - 1, 1))[frames]
     drawn = [_render_one(clip, side, time) for clip in clips]
@@ -166,17 +165,17 @@ def _render_one(clip: SyntheticClip, side: int, time: Tensor) -> tuple[Tensor, T
     centre_y = (y + clip.offset[1])[:, None, None]
     dx, dy = grid[None, None, :] - centre_x, grid[None, :, None] - centre_y
     distance = _signed_distance(clip.shape, dx, dy, radius)
-    cover = (0.5 - distance * side).clamp(0, 1)
+    coverage = (0.5 - distance * side).clamp(0, 1)
     ground = background(clip.scene, side, device=time.device)[:, None]
     ground = ground * (1 - _shadow(grid, centre_x, centre_y, radius))
     paint = torch.tensor(COLOURS[clip.colour], device=time.device)[:, None, None, None]
     body = _shade(paint, clip.shape, dx, dy, distance, radius)
-    frame = ground + cover * (body - ground)
-    return (frame * clip.light).clamp(0, 1), cover[None]
+    frame = ground + coverage * (body - ground)
+    return (frame * clip.light).clamp(0, 1), coverage[None]
 
 
 def background(scene: Scene, side: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Draw a scene without its object, shape (3, side, side)."""
+    """Render a scene without an object, shape (3, side, side)."""
     sky_top, sky_low, floor_far, floor_near = torch.tensor(SCENES[scene], device=device)[:, :, None]
     y = (torch.arange(side, device=device) + 0.5) / side
     sky = sky_top + (sky_low - sky_top) * (y / HORIZON).clamp(0, 1)
@@ -186,7 +185,7 @@ def background(scene: Scene, side: int, *, device: torch.device | str = "cpu") -
 
 
 def _signed_distance(shape: Shape, dx: Tensor, dy: Tensor, r: Tensor) -> Tensor:
-    """Distance to the outline, negative inside (after iquilezles.org/articles/distfunctions2d)."""
+    """Return the distance to the outline, negative inside (after iquilezles.org/articles/distfunctions2d)."""
     match shape:
         case "ball":
             return (dx * dx + dy * dy).sqrt() - r
@@ -205,7 +204,7 @@ def _signed_distance(shape: Shape, dx: Tensor, dy: Tensor, r: Tensor) -> Tensor:
 
 
 def _star_distance(dx: Tensor, dy: Tensor, r: Tensor) -> Tensor:
-    """A five-pointed star of outer radius `r`: the plane is folded onto half of one point."""
+    """Return the distance to a five-pointed star of outer radius `r`, by folding the plane."""
     angle = torch.atan2(dx, -dy)
     fold = 2 * math.pi / 5
     angle = (angle - fold * (angle / fold).round()).abs()
@@ -220,7 +219,7 @@ def _star_distance(dx: Tensor, dy: Tensor, r: Tensor) -> Tensor:
 def _shade(
     paint: Tensor, shape: Shape, dx: Tensor, dy: Tensor, distance: Tensor, r: Tensor
 ) -> Tensor:
-    """Light from the upper left; edges are darker, a ball has a highlight."""
+    """Shade with light from the upper left, darker edges, and a highlight on a ball."""
     lit = 1 - 0.22 * (0.6 * dx + 0.8 * dy) / r
     depth = (-distance / (0.3 * r)).clamp(0, 1)
     body = paint * (lit * (0.80 + 0.20 * depth))
@@ -231,7 +230,7 @@ def _shade(
 
 
 def _shadow(grid: Tensor, centre_x: Tensor, centre_y: Tensor, r: Tensor) -> Tensor:
-    """How much light the object takes from the floor, stronger the lower it is."""
+    """Return the strength of the shadow on the floor, stronger for a lower object."""
     across = (grid[None, None, :] - centre_x) / (1.05 * r)
     along = (grid[None, :, None] - FLOOR) / (0.30 * r)
     strength = (0.25 + 0.35 * centre_y).clamp(0, 0.55)

@@ -1,4 +1,4 @@
-"""A time budget that outlives the process, and the learning rate that follows it."""
+"""Time budget of a training run over several processes, and the learning rate schedule over it."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import torch
 
 @dataclass
 class TimeBudget:
-    """Minutes to spend on training; what is compiled, measured or saved does not count.
+    """Minutes of training; compiling, measuring and checkpoints do not count.
 
     Attributes:
         minutes: The budget over all processes.
@@ -31,19 +31,21 @@ class TimeBudget:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the time within."""
+        """Count the time of the block."""
         start = time.monotonic()
         yield
         self.spent_s += time.monotonic() - start
 
-    def pace(self, step: int) -> float:
-        """Share of the full learning rate: up, flat, then linearly down to zero."""
+    def learning_rate_factor(self, step: int) -> float:
+        """Return the factor of the learning rate: warm-up, constant, then linear decay to zero."""
         left = max(0.0, 1 - self.spent_s / (60 * self.minutes))
         return min(1.0, (step + 1) / self.warm_up, left / self.decay)
 
 
-def set_rates(optimisers: Sequence[torch.optim.Optimizer], pace: float) -> None:
-    """Set each group's learning rate to a share of the one it was made with."""
+def set_learning_rates(
+    optimisers: Sequence[torch.optim.Optimizer], learning_rate_factor: float
+) -> None:
+    """Set the learning rate of each group to a multiple of its initial one."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = group.setdefault("full_lr", group["lr"]) * pace
+            group["lr"] = group.setdefault("full_lr", group["lr"]) * learning_rate_factor
