@@ -1,10 +1,11 @@
-# Each target sets up what it needs by itself. What is done is in scripts/.
+# Each target installs what it needs first; the commands are in scripts/.
 .PHONY: help demo test check install
 
 help:
-	@echo "make demo   generate a clip into demo/, setting everything up first"
-	@echo "make test   everything CI checks: format, lint, types, import arrows, spelling, tests"
-	@echo "make check  the same without the tests"
+	@echo "make demo     install Reelgrid and generate a clip in demo/"
+	@echo "make test     run the checks and the tests, like CI"
+	@echo "make check    check format, lint, types, import contracts and spelling"
+	@echo "make install  make .venv with everything for development"
 
 demo:
 	@scripts/install
