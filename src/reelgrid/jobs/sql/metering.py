@@ -35,7 +35,7 @@ def charge(now: ColumnElement[float]) -> dict[str, ColumnElement[float]]:
     return {"charged_s": charged, "gpu_s": job.gpu_s + charged, "metered_at": now}
 
 
-def use(database: Database, connection: Connection, row: RowMapping) -> None:
+def record_charge(database: Database, connection: Connection, row: RowMapping) -> None:
     """Add what the last write charged for a job to its owner's usage of the day."""
     if row["charged_s"]:
         add_usage(
@@ -103,7 +103,7 @@ def _add_tally(database: Database) -> Insert:
     )
 
 
-def learn(
+def update_profiles(
     database: Database, connection: Connection, machine: str, model: str, timing: Timing
 ) -> None:
     """Add measured times to the machine's profile (Welford 1962, on logarithms)."""

@@ -143,7 +143,7 @@ class SqlWorkerQueue:
         parameters = {"worker_id": claim.worker}
         machine = connection.execute(statements.MACHINE, parameters).scalar()
         if machine is not None:
-            metering.learn(self._database, connection, machine, claim.job.model, timing)
+            metering.update_profiles(self._database, connection, machine, claim.job.model, timing)
         if timing.step_s is not None:
             seen = [("step_s", claim.job.model, timing.step_s)]
             metering.observe(self._database, connection, seen)
@@ -225,7 +225,7 @@ class SqlWorkerQueue:
         row = connection.execute(statement, _held_by(claim) | values).mappings().first()
         if row is None:
             _refuse(claim)
-        metering.use(self._database, connection, row)
+        metering.record_charge(self._database, connection, row)
         return row
 
     def _end_claim(
@@ -236,7 +236,7 @@ class SqlWorkerQueue:
         if row is None:
             return None
         connection.execute(self._database.prepared(statements.idle), {"worker_id": claim.worker})
-        metering.use(self._database, connection, row)
+        metering.record_charge(self._database, connection, row)
         if not Phase(row["phase"]).is_final:
             return schema.to_job(row)
         return recovery.finalise(self._database, connection, row)
