@@ -53,7 +53,7 @@ def test_the_statement_claims_what_the_policy_chooses(
         )
     assert isinstance(worker, type(new_worker()))
     while True:  # until nothing is left that fits
-        chosen = policy.choose(worker.for_policy, waiting)
+        chosen = policy.choose(worker, waiting)
         taken = job_queue.claim(worker)
         assert (taken and taken.id) == (chosen and chosen.id)
         if chosen is None:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reelgrid.jobs import policy
 from reelgrid.jobs.job import CheckpointRef, Job
+from reelgrid.jobs.policy import WorkerCapacity
 
 STAGES = ("load", "encode", "denoise", "decode", "write")
 """The stages of a job in order; reaching a later stage is progress."""
@@ -21,26 +21,16 @@ class Command(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerInfo:
-    """A worker, as it introduces itself when it claims a job.
+class WorkerInfo(WorkerCapacity):
+    """A worker, as it introduces itself when it claims a job: its capacity and its name.
 
     Attributes:
         id: Unique among workers; new for every process.
         machine: Name of the device, such as "NVIDIA H200": measured times are kept for each.
-        memory_gib: Device memory that a job may use.
-        models: The models it can load; `None` means any.
-        warm_models: Models in its memory.
-        load_s: Seconds that it takes to load a model.
-        is_trusted: Whether it may run jobs that need trust.
     """
 
     id: str
     machine: str
-    memory_gib: float
-    models: frozenset[str] | None = None
-    warm_models: frozenset[str] = frozenset()
-    load_s: float = 0.0
-    is_trusted: bool = True
 
     def __post_init__(self) -> None:
         if not self.id or not self.machine:
@@ -49,17 +39,6 @@ class WorkerInfo:
             raise ValueError(
                 f"worker {self.id}: memory and loading time have to be finite, zero or more"
             )
-
-    @property
-    def for_policy(self) -> policy.WorkerCapacity:
-        """The worker as the policy sees it."""
-        return policy.WorkerCapacity(
-            memory_gib=self.memory_gib,
-            warm_models=self.warm_models,
-            load_s=self.load_s,
-            models=self.models,
-            is_trusted=self.is_trusted,
-        )
 
 
 @dataclass(frozen=True, slots=True)

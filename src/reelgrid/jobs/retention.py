@@ -209,17 +209,13 @@ class Maintenance:
             is_due = time.monotonic() >= next_s
             next_s = time.monotonic() + every_s if is_due else next_s
             try:
-                if is_due:
-                    self._log_report(self.run_once())
-                else:
+                if not is_due:
                     self._job_queue.expire_leases()
+                elif (report := self.run_once()) != MaintenanceReport():
+                    _log.info("maintenance: %s", report)
             except (BusyError, JobQueueError, OSError) as error:
                 _log.warning("maintenance is delayed: %s", error)
             stop.wait(leases_every_s)
-
-    def _log_report(self, report: MaintenanceReport) -> None:
-        if report != MaintenanceReport():
-            _log.info("maintenance: %s", report)
 
     def run_once(self) -> MaintenanceReport:
         """Take back expired leases; remove expired files, orphans, old rows, and evict if allowed."""

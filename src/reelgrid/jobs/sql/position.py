@@ -95,5 +95,5 @@ def _take(database: Database, connection: Connection) -> _Snapshot:
         ranks=[rank for rank, _ in waiting],
         sums_s=sums_s,
         running_s=running_s,
-        workers=tuple(each.info.for_policy for each in live),
+        workers=tuple(each.info for each in live),
     )

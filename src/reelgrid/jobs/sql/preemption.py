@@ -95,7 +95,7 @@ def _find_victim(
     running: Sequence[RowMapping], waiting: policy.WaitingJob, known: list[KnownWorker]
 ) -> str | None:
     """Return the id of the running job that yields, unless an idle worker fits."""
-    if any(each.is_idle and policy.fits(each.info.for_policy, waiting) for each in known):
+    if any(each.is_idle and policy.fits(each.info, waiting) for each in known):
         return None
     infos = {each.info.id: each.info for each in known}
     victim = policy.choose_victim(

@@ -162,7 +162,7 @@ def find_larger_worker(
         for each in known
         if each.info.memory_gib > own_gib
         and each.info.memory_gib >= (needs_gib or 0.0)
-        and policy.fits(each.info.for_policy, job)
+        and policy.fits(each.info, job)
     ]
     return min(larger, default=None)
 

@@ -74,128 +74,87 @@ class Bound(TypeDecorator[float]):
 
 metadata = MetaData()
 
+
+def _required(kind: Any, *names: str, primary_key: bool = False) -> list[Column[Any]]:
+    return [Column(name, kind, nullable=False, primary_key=primary_key) for name in names]
+
+
+def _optional(kind: Any, *names: str) -> list[Column[Any]]:
+    return [Column(name, kind) for name in names]
+
+
 job = Table(
     "job",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("request", Json, nullable=False),
-    Column("phase", Text, nullable=False),
-    Column("stage", Text),
-    Column("step", Integer, nullable=False),
-    Column("num_steps", Integer, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("updated_at", Float, nullable=False),
-    Column("started_at", Float),
-    Column("ended_at", Float),
-    Column("expires_at", Float),
-    Column("waiting_since", Float, nullable=False),
-    Column("priority", Integer, nullable=False),
-    Column("deadline_at", Float),
-    Column("estimate_s", Float, nullable=False),
-    Column("memory_gib", Float, nullable=False),
-    Column("clip_s", Float, nullable=False),
-    Column("needs_trust", Boolean, nullable=False),
-    Column("retain_s", Float),
-    Column("fair_start_s", Float, nullable=False),
-    Column("rank", Float, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    Column("losses", Integer, nullable=False),
-    Column("progress_mark", Integer, nullable=False),
-    Column("losses_at", Json, nullable=False),
-    Column("worker", Text),
-    Column("lease_until", Float),
-    Column("requested", Text),
-    Column("yields_for", Text),
-    Column("reason", Text),
-    Column("error_code", Text),
-    Column("error_message", Text),
-    Column("checkpoints", Json, nullable=False),
-    Column("preview", Text),
-    Column("files", Json, nullable=False),
-    Column("has_files", Boolean, nullable=False),
-    Column("inputs", Json, nullable=False),
-    Column("remixed_from", Text),
-    Column("extended_from", Text),
-    Column("idempotency_key", Text),
-    Column("body_digest", Text),
-    Column("webhook", Text),
-    Column("gpu_s", Float, nullable=False),
-    Column("metered_at", Float),
-    Column("charged_s", Float, nullable=False),
-    Column("is_deleted", Boolean, nullable=False),
+    *_required(Text, "id", primary_key=True),
+    *_required(Text, "kind", "owner", "model", "phase"),
+    *_required(Json, "request", "inputs", "checkpoints", "files", "losses_at"),
+    *_required(Integer, "step", "num_steps", "priority", "epoch", "losses", "progress_mark"),
+    *_required(Float, "created_at", "updated_at", "waiting_since", "fair_start_s", "rank"),
+    *_required(Float, "estimate_s", "memory_gib", "clip_s", "gpu_s", "charged_s"),
+    *_required(Boolean, "needs_trust", "has_files", "is_deleted"),
+    *_optional(Float, "started_at", "ended_at", "expires_at", "deadline_at", "retain_s"),
+    *_optional(Float, "lease_until", "metered_at"),
+    *_optional(Text, "stage", "worker", "requested", "yields_for", "reason", "preview"),
+    *_optional(Text, "error_code", "error_message", "remixed_from", "extended_from"),
+    *_optional(Text, "idempotency_key", "body_digest", "webhook"),
 )
 
 worker = Table(
     "worker",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("machine", Text, nullable=False),
-    Column("memory_gib", Float, nullable=False),
-    Column("models", Json),
-    Column("warm_models", Json, nullable=False),
-    Column("load_s", Float, nullable=False),
-    Column("is_trusted", Boolean, nullable=False),
-    Column("seen_at", Float, nullable=False),
-    Column("job", Text),
+    *_required(Text, "id", primary_key=True),
+    *_required(Text, "machine"),
+    *_required(Float, "memory_gib", "load_s", "seen_at"),
+    *_required(Json, "warm_models"),
+    *_required(Boolean, "is_trusted"),
+    *_optional(Json, "models"),
+    *_optional(Text, "job"),
 )
 
 usage = Table(
     "usage",
     metadata,
-    Column("owner", Text, primary_key=True),
-    Column("day", Integer, primary_key=True),
-    Column("gpu_s", Float, nullable=False),
-    Column("num_jobs", Integer, nullable=False),
+    *_required(Text, "owner", primary_key=True),
+    *_required(Integer, "day", primary_key=True),
+    *_required(Float, "gpu_s"),
+    *_required(Integer, "num_jobs"),
 )
 
 counter = Table(
     "counter",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("label", Text, primary_key=True),
-    Column("bound", Bound, primary_key=True),
-    Column("num", Integer, nullable=False),
-    Column("total", Float, nullable=False),
+    *_required(Text, "name", "label", primary_key=True),
+    *_required(Bound, "bound", primary_key=True),
+    *_required(Integer, "num"),
+    *_required(Float, "total"),
 )
 
 profile = Table(
     "profile",
     metadata,
-    Column("machine", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    Column("workload", Text, primary_key=True),
-    Column("part", Text, primary_key=True),
-    Column("num", Integer, nullable=False),
-    Column("mean_log", Float, nullable=False),
-    Column("squares_log", Float, nullable=False),
+    *_required(Text, "machine", "model", "workload", "part", primary_key=True),
+    *_required(Integer, "num"),
+    *_required(Float, "mean_log", "squares_log"),
 )
 
 outbox = Table(
     "outbox",
     metadata,
-    Column("job", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("url", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("due_at", Float, nullable=False),
-    Column("num_attempts", Integer, nullable=False),
+    *_required(Text, "job", primary_key=True),
+    *_required(Text, "owner", "event", "url"),
+    *_required(Float, "created_at", "due_at"),
+    *_required(Integer, "num_attempts"),
 )
 
 api_key = Table(
     "api_key",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("prefix", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("limits", Json, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("used_at", Float),
-    Column("revoked_at", Float),
+    *_required(Text, "id", primary_key=True),
+    *_required(Text, "name", "prefix", "digest"),
+    *_required(Json, "limits"),
+    *_required(Float, "created_at"),
+    *_optional(Float, "used_at", "revoked_at"),
 )
 
 
@@ -292,13 +251,12 @@ def to_waiting(row: Row) -> policy.WaitingJob:
 
 def to_running(row: Row, worker: WorkerInfo) -> policy.RunningJob:
     """Return a running job as the policy sees it: its model is in its worker's memory."""
-    capacity = worker.for_policy
     return policy.RunningJob(
         id=row["id"],
         rank=row["rank"],
         remaining_s=_remaining_s(row),
         model=row["model"],
-        worker=replace(capacity, warm_models=capacity.warm_models | {row["model"]}),
+        worker=replace(worker, warm_models=worker.warm_models | {row["model"]}),
     )
 
 
