@@ -11,7 +11,7 @@ import pytest
 from reelgrid.api import connection, middleware
 from reelgrid.api.app import create_app
 from reelgrid.cli import http_server
-from reelgrid.cli.http_server import listen, make_server
+from reelgrid.cli.http_server import Server, listen
 from tests.api.conftest import ApiServer
 
 Talk = Callable[["Line"], Awaitable[None]]
@@ -65,7 +65,7 @@ def serving(api: ApiServer, talk: Talk, at_the_end: Sequence[Awaitable[bytes]] =
 
     async def main() -> None:
         with listen("127.0.0.1", 0) as listening:
-            server = make_server(api.service, create_app(api.service))
+            server = Server(api.service, create_app(api.service))
             running = asyncio.create_task(server.serve(sockets=[listening]))
             while not server.started:
                 await asyncio.sleep(0.01)

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import uvicorn
+
 import reelgrid
+from reelgrid.api.connection import MAX_HEAD_BYTES, Connection
 from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from reelgrid.api.service import Service
     from reelgrid.workers.supervisor import Supervisor
 
@@ -26,6 +27,7 @@ _SHUTDOWN_S = 3
 _POLL_EVERY_S = 0.1
 _NUM_POLLS = 50
 _NUM_FILES = 16_384
+_BACKLOG = 2_048
 
 
 @contextlib.contextmanager
@@ -43,7 +45,7 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-            listening.listen(2_048)
+            listening.listen(_BACKLOG)
         except OSError as error:
             raise RequestError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}; "
@@ -62,49 +64,45 @@ def allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, maximum))
 
 
-def make_server(service: "Service", app: object) -> "uvicorn.Server":
-    """Return a uvicorn server for an application."""
-    import uvicorn
+class Server(uvicorn.Server):
+    """uvicorn, which ends event streams at the first signal and restores signal handlers."""
 
-    from reelgrid.api.connection import MAX_HEAD_BYTES, Connection
-
-    class Server(uvicorn.Server):
-        """Ends event streams at the first signal and restores the signal handlers afterwards."""
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """Stop gracefully at the first signal, at once at the second."""
-            self.force_exit = self.should_exit
-            self.should_exit = True
-            service.broadcaster.close()
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            """Handle signals while the server runs; the command stops the workers afterwards."""
-            wanted = (signal.SIGINT, signal.SIGTERM)
-            before = {number: signal.signal(number, self.handle_exit) for number in wanted}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-    # Malformed requests are not logged: anyone could fill the log with them.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    return Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]  # an ASGI application
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=True,
-            ws="none",
-            http=Connection,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_SHUTDOWN_S,
-            backlog=2_048,
+    def __init__(self, service: "Service", app: object) -> None:
+        # Malformed requests are not logged: anyone could fill the log with them.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        super().__init__(
+            uvicorn.Config(
+                app,  # type: ignore[arg-type]  # an ASGI application
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                ws="none",
+                http=Connection,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_SHUTDOWN_S,
+                backlog=_BACKLOG,
+            )
         )
-    )
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully at the first signal, at once at the second."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._service.broadcaster.close()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals while the server runs; the command stops the workers afterwards."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def announce(

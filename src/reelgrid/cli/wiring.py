@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import reelgrid
 from reelgrid import catalog
-from reelgrid.cli import http_server
 from reelgrid.cli.output import say
 from reelgrid.errors import RequestError
 
@@ -52,6 +51,7 @@ def run(config: "ServeConfig", settings: "Settings") -> None:
     """
     cards = _cards(config.model or [_DEFAULT_MODEL])
     _check_packages()
+    from reelgrid.cli import http_server
     from reelgrid.jobs.sql.sql_queue import open_job_queue
     from reelgrid.media import signer_from_settings
 
@@ -73,6 +73,7 @@ def run(config: "ServeConfig", settings: "Settings") -> None:
 def _serve(service: "Service", supervisor: "Supervisor", listening: socket.socket) -> None:
     """Respond to requests until a signal stops the server."""
     from reelgrid.api.app import create_app
+    from reelgrid.cli import http_server
 
     is_over = threading.Event()
     announcer = threading.Thread(
@@ -84,8 +85,7 @@ def _serve(service: "Service", supervisor: "Supervisor", listening: socket.socke
     announcer.start()
     try:
         http_server.allow_many_connections()
-        server = http_server.make_server(service, create_app(service))
-        server.run(sockets=[listening])
+        http_server.Server(service, create_app(service)).run(sockets=[listening])
     finally:
         is_over.set()
         announcer.join()
