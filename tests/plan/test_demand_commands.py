@@ -133,7 +133,7 @@ def test_the_report_as_json_and_as_a_page(reelgrid, tmp_path):
     assert all(row["is_reproduced"] is not False for row in read["figures"])
     text = page.read_text(encoding="utf-8")
     order = [text.index(f"<h2>{title}</h2>") for title in
-             ("Where it does not hold", "Today's models and GPUs".replace("'", "&#39;"),
+             ("Contradictions", "Today's models and GPUs".replace("'", "&#39;"),
               "The arithmetic")]  # fmt: skip
     assert order == sorted(order)
 

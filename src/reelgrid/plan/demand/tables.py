@@ -167,7 +167,7 @@ def throughputs_table(answer: DemandAnswer) -> Table:
         title="What a clip takes",
         columns=(
             "platform", "model", "GPU", Column(title="clip", unit="s"),
-            Column(title="time", unit="s"), "minutes of video per GPU-hour", "it rests on",
+            Column(title="time", unit="s"), "minutes of video per GPU-hour", "based on",
         ),
         rows=[_throughput_row(answer, key, each) for key, each in answer.throughputs.items()],
         note="; ".join(notes(answer)),

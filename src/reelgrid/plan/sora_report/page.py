@@ -170,38 +170,27 @@ def sentence(found: RecomputedReport) -> str:
 
 def sora_report(found: RecomputedReport) -> Report:
     """Return the answer as text, tables, page and JSON."""
-    by_key = calculation.values()
-    with_stated_rates = calculation.peak_h100s(stated_total_minutes_per_day())
     return Report(
         title="How many GPUs would Sora have taken?",
         answer=sentence(found),
         text=sentence(found),
         tables=tables(found),
-        key_figures=(
-            KeyFigure(
-                label="H100s at peak, as printed",
-                value="720,000",
-                uncertainty="at 10.7M minutes a day",
-            ),
-            KeyFigure(
-                label="with the stated rates",
-                value=rough(with_stated_rates),
-                uncertainty="at 14.95M minutes a day",
-            ),
-            KeyFigure(
-                label="minutes of video per H100-hour",
-                value=f"{by_key['minutes_per_h100_hour'][0]:.2f}",
-                uncertainty="measured since: 0.19 to 150",
-            ),
-            KeyFigure(
-                label="H100s to train it in a month",
-                value="4,200 to 10,500",
-                uncertainty="twice that, operations counted alike",
-            ),
-        ),
+        key_figures=_key_figures(),
         sections=_sections(found),
         data=as_json(found),
     )
+
+
+def _key_figures() -> list[KeyFigure]:
+    speed = calculation.values()["minutes_per_h100_hour"][0]
+    with_stated_rates = rough(calculation.peak_h100s(stated_total_minutes_per_day()))
+    rows = (
+        ("H100s at peak, as printed", "720,000", "at 10.7M minutes a day"),
+        ("with the stated rates", with_stated_rates, "at 14.95M minutes a day"),
+        ("minutes of video per H100-hour", f"{speed:.2f}", "measured since: 0.19 to 150"),
+        ("H100s to train it in a month", "4,200 to 10,500", "twice that, operations counted alike"),
+    )
+    return [KeyFigure(label=label, value=value, uncertainty=note) for label, value, note in rows]
 
 
 def _sections(found: RecomputedReport) -> list[Section]:
@@ -210,7 +199,7 @@ def _sections(found: RecomputedReport) -> list[Section]:
         contradiction_table(number, each) for number, each in enumerate(found.contradictions, 1)
     ]
     return [
-        Section(title="Where it does not hold", parts=parts),
+        Section(title="Contradictions", parts=parts),
         Section(
             title="Today's models and GPUs",
             parts=(
@@ -273,40 +262,17 @@ def bounds_chart(found: RecomputedReport) -> Chart:
 
 
 def today_chart(found: RecomputedReport) -> Chart:
-    """Return GPUs at peak by model and GPU, on a scale of powers of ten."""
-    models = list(dict.fromkeys(row.model for row in found.predicted))
+    """Return GPUs at peak by model and GPU, on a logarithmic axis."""
     gpus = list(dict.fromkeys(row.gpu for row in found.predicted))
-    data = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": gpu,
-            "x": [row.gpus_at_peak.likely for row in found.predicted if row.gpu == gpu],
-            "y": models,
-            "error_x": {
-                "type": "data",
-                "symmetric": False,
-                "array": [
-                    row.gpus_at_peak.high - row.gpus_at_peak.likely
-                    for row in found.predicted
-                    if row.gpu == gpu
-                ],
-                "arrayminus": [
-                    row.gpus_at_peak.likely - row.gpus_at_peak.low
-                    for row in found.predicted
-                    if row.gpu == gpu
-                ],
-            },
-            "marker": {"color": colour(1 + index % 8), "size": 10},
-        }
-        for index, gpu in enumerate(gpus)
-    ]
     return Chart(
         title="GPUs at peak for the report's demand: the model decides, then the GPU",
         description="A point with its 80 % interval for each model and GPU; GPUs at peak across, "
-        "on a scale of powers of ten.",
+        "on a logarithmic axis.",
         figure={
-            "data": data,
+            "data": [
+                _gpu_trace(gpu, [row for row in found.predicted if row.gpu == gpu], index)
+                for index, gpu in enumerate(gpus)
+            ],
             "layout": {
                 "xaxis": {"title": {"text": "GPUs at peak"}, "type": "log"},
                 "yaxis": {"automargin": True},
@@ -314,3 +280,21 @@ def today_chart(found: RecomputedReport) -> Chart:
         },
         height_px=440,
     )
+
+
+def _gpu_trace(gpu: str, rows: Sequence[ModelToday], index: int) -> dict[str, Any]:
+    peaks = [row.gpus_at_peak for row in rows]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": gpu,
+        "x": [peak.likely for peak in peaks],
+        "y": [row.model for row in rows],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [peak.high - peak.likely for peak in peaks],
+            "arrayminus": [peak.likely - peak.low for peak in peaks],
+        },
+        "marker": {"color": colour(1 + index % 8), "size": 10},
+    }
