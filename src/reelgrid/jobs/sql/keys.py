@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from sqlalchemy import RowMapping, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -155,12 +155,5 @@ def _digest(secret: str) -> str:
 
 
 def _to_key(row: RowMapping) -> ApiKey:
-    return ApiKey(
-        id=row["id"],
-        name=row["name"],
-        prefix=row["prefix"],
-        limits=KeyLimits(**row["limits"]),
-        created_at=row["created_at"],
-        used_at=row["used_at"],
-        revoked_at=row["revoked_at"],
-    )
+    values = {field.name: row[field.name] for field in fields(ApiKey)}
+    return ApiKey(**values | {"limits": KeyLimits(**row["limits"])})

@@ -51,21 +51,22 @@ def open_database(url: str | Path, *, must_exist: bool = False) -> Database:
         JobQueueError: It cannot be opened, or was written by a newer version.
         RequestError: The file must exist and does not, or the URL is of another kind.
     """
-    file = url / DATABASE_FILE if isinstance(url, Path) and url.is_dir() else _as_path(url)
-    if isinstance(file, Path):
-        if must_exist and not file.exists():
-            raise RequestError(f"there is no job queue at {file}: start `reelgrid serve` first")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise JobQueueError(f"{file.parent} cannot be created: {error.strerror}") from None
-        _warn_of_network_filesystem(file)
-    database = Database(file)
+    if isinstance(url, Path) and url.is_dir():
+        url = url / DATABASE_FILE
+    database = Database(url)
+    if database.is_sqlite:
+        _prepare_file(Path(str(database)), must_exist=must_exist)
     migrate(database)
     return database
 
 
-def _warn_of_network_filesystem(file: Path) -> None:
+def _prepare_file(file: Path, *, must_exist: bool) -> None:
+    if must_exist and not file.exists():
+        raise RequestError(f"there is no job queue at {file}: start `reelgrid serve` first")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JobQueueError(f"{file.parent} cannot be created: {error.strerror}") from None
     kind = network_filesystem(file)
     if kind is not None:
         _log.warning(
@@ -74,15 +75,6 @@ def _warn_of_network_filesystem(file: Path) -> None:
             file,
             kind,
         )
-
-
-def _as_path(url: str | Path) -> str | Path:
-    """Return the path that a text names, or the text itself if it is another kind of URL."""
-    if isinstance(url, Path):
-        return url
-    if url.startswith("sqlite:///"):
-        return Path(url.removeprefix("sqlite:///"))
-    return url if "://" in url else Path(url)
 
 
 def open_job_queue(
