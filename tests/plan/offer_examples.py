@@ -3,7 +3,7 @@
 from reelgrid.plan.facts.known import shipped_facts
 from reelgrid.plan.offers.choice import lease_problem
 from reelgrid.plan.offers.demand import LeaseDemand, LeaseLimits, LeaseTerms, PeakWorkload
-from reelgrid.plan.offers.milp import Problem
+from reelgrid.plan.offers.milp import LeaseProblem
 from reelgrid.plan.offers.offer import Offer
 
 FACTS = shipped_facts()
@@ -35,5 +35,5 @@ def demand(*workloads: PeakWorkload, lease=PLAIN, limits=None, **more) -> LeaseD
     )
 
 
-def problem(offers, *workloads: PeakWorkload, **more) -> Problem:
+def problem(offers, *workloads: PeakWorkload, **more) -> LeaseProblem:
     return lease_problem(demand(*workloads, **more), offers, FACTS)

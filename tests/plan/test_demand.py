@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand.model import Model, answer_demand
+from reelgrid.plan.demand.model import DemandModel, answer_demand
 from reelgrid.plan.demand.pools import gpus_needed
 from reelgrid.plan.demand.queueing import servers_for_promise
 from reelgrid.plan.demand.tables import as_json
@@ -390,7 +390,7 @@ def test_drawn_shares_of_a_mix_always_add_up(tmp_path):
 
 
 def test_every_input_of_the_model_has_a_likely_value_that_counts(tmp_path):
-    model = Model.of(scenario_of(tmp_path, UNCERTAIN + PROMISE + TRAINING), FACTS)
+    model = DemandModel.of(scenario_of(tmp_path, UNCERTAIN + PROMISE + TRAINING), FACTS)
     outcome = model.outcome(likely(model.inputs))
     assert outcome.totals.gpus_at_mean.shape == (1,)
     assert set(model.serving_inputs) <= set(model.inputs)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.plan.demand.model import Model, answer_demand
+from reelgrid.plan.demand.model import DemandModel, answer_demand
 from reelgrid.plan.demand.tables import as_json
 from reelgrid.plan.demand.throughput import throughputs
 from reelgrid.plan.facts.known import shipped_facts
@@ -260,7 +260,7 @@ def test_an_unknown_gpu_or_model_is_reported_with_line_and_key(case, tmp_path):
     text = text.replace('gpu = "h100"', 'gpu = "GB200"') if case == "a price" else text
     scenario = scenario_of(tmp_path, text)
     with pytest.raises(RequestError) as caught:
-        Model.of(scenario, shipped_facts())
+        DemandModel.of(scenario, shipped_facts())
     assert key in str(caught.value)
     assert expected in str(caught.value)
     assert "scenario.toml:" in str(caught.value)

@@ -13,7 +13,7 @@ import numpy as np
 from reelgrid.errors import RequestError
 from reelgrid.plan.demand.inputs import DemandInputs, demand_inputs
 from reelgrid.plan.demand.outcome import GrowthMonth, KindOutcome, Outcome, Totals, each_figure
-from reelgrid.plan.demand.pools import Pool, kept_minutes, pool, whole_gpus
+from reelgrid.plan.demand.pools import GpuPool, gpu_pool, kept_minutes, whole_gpus
 from reelgrid.plan.demand.throughput import Throughput, ThroughputKey, throughputs
 from reelgrid.plan.demand.training import TrainingRun, training_outcome, training_runs
 from reelgrid.plan.facts.hardware import Gpu
@@ -88,7 +88,7 @@ def answer_demand(
     """
     _check_draws(seed, num_draws)
     _check_scipy()
-    model = Model.of(scenario, facts)
+    model = DemandModel.of(scenario, facts)
     outcome = each_figure(model.outcome(draw(model.inputs, num_draws, seed)), _finite)
     gpus_depend_on, usd_depends_on = influences(
         model.serving_inputs, model.held, seed=seed, listener=listener
@@ -114,7 +114,7 @@ def held_gpus(scenario: Scenario, facts: Facts) -> int:
         RequestError: As `answer_demand` does.
     """
     _check_scipy()
-    model = Model.of(scenario, facts)
+    model = DemandModel.of(scenario, facts)
     gpus, _ = model.held(likely(model.inputs))
     return round(float(gpus[0]))
 
@@ -134,7 +134,7 @@ def _check_scipy() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class DemandModel:
     """A scenario as a function from values of its inputs to its outcome.
 
     Attributes:
@@ -149,7 +149,7 @@ class Model:
     known: DemandInputs
 
     @classmethod
-    def of(cls, scenario: Scenario, facts: Facts) -> "Model":
+    def of(cls, scenario: Scenario, facts: Facts) -> "DemandModel":
         """Return the model of a scenario.
 
         Raises:
@@ -191,11 +191,11 @@ class Model:
 class _Evaluation:
     """A model at given values of its inputs."""
 
-    def __init__(self, model: Model, values: Values) -> None:
+    def __init__(self, model: DemandModel, values: Values) -> None:
         self.scenario, self.known, self.values = model.scenario, model.known, values
         self.kinds, self.training = model.kinds, model.training
         self.pools = [
-            pool(model.scenario, model.known, model.throughputs, k, values)
+            gpu_pool(model.scenario, model.known, model.throughputs, k, values)
             for k in range(len(model.kinds))
         ]
         self.kept = [kept_minutes(platform, values) for platform in model.known.platforms]
@@ -260,13 +260,13 @@ class _Evaluation:
             mwh_per_month=self._mwh_per_month(index, part, held),
         )
 
-    def _mwh_per_month(self, index: int, part: Pool, gpus: Draws) -> Draws:
+    def _mwh_per_month(self, index: int, part: GpuPool, gpus: Draws) -> Draws:
         """Return the energy of the site if so many GPUs are leased at the mean."""
         idle_w = self.values[self.known.hardware[index].idle_w]
         watts = (part.watts_at_mean + _idle(gpus, part.busy_at_mean) * idle_w) * self.pue
         return watts * HOURS_PER_MONTH / 1e6
 
-    def _usd_of_kind(self, index: int, part: Pool, gpus: Draws) -> Draws:
+    def _usd_of_kind(self, index: int, part: GpuPool, gpus: Draws) -> Draws:
         """Return the cost of a month, energy included, if so many GPUs are leased at the mean."""
         usd = gpus * self.values[self.known.usd_per_h[index]] * HOURS_PER_MONTH
         if self.known.usd_per_kwh is None:
@@ -274,7 +274,7 @@ class _Evaluation:
         kwh = self._mwh_per_month(index, part, gpus) * 1e3
         return usd + kwh * self.values[self.known.usd_per_kwh]
 
-    def _usd_per_month(self, pools: Sequence[Pool], gpus: Iterable[Draws]) -> Draws:
+    def _usd_per_month(self, pools: Sequence[GpuPool], gpus: Iterable[Draws]) -> Draws:
         """Return the cost of a month of so many GPUs of each kind."""
         pairs = enumerate(zip(pools, gpus, strict=True))
         return _sum(self._usd_of_kind(index, part, count) for index, (part, count) in pairs)

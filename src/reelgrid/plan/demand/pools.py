@@ -56,7 +56,7 @@ def kept_minutes(platform: PlatformInputs, values: Values) -> Draws:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class GpuPool:
     """GPUs of one kind, in every draw; the last axis of every array is the draw.
 
     Attributes:
@@ -82,7 +82,7 @@ class Pool:
     gpus_per_clip: int
     promises: tuple[Promise, ...]
 
-    def grown(self, growth: Draws) -> "Pool":
+    def grown(self, growth: Draws) -> "GpuPool":
         """Return the pool with the demand of each platform times `growth`."""
         return replace(
             self,
@@ -148,13 +148,13 @@ class Pool:
         return _peak(self.watts_by_platform, self.hours)
 
 
-def pool(
+def gpu_pool(
     scenario: Scenario,
     inputs: DemandInputs,
     throughputs: Mapping[ThroughputKey, Throughput],
     index: int,
     values: Values,
-) -> Pool:
+) -> GpuPool:
     """Return what the demand takes of the GPUs at `index` of the scenario's hardware."""
     part = inputs.hardware[index]
     flows = []
@@ -166,7 +166,7 @@ def pool(
         flows.append(_flow(platform, uncertain, part, each, kept, values))
     made, busy, watts, *clips = np.stack(flows, axis=1)
     promises = {scenario.promise_of(platform) for platform in scenario.platforms}
-    return Pool(
+    return GpuPool(
         made_by_platform=made,
         hours=_hours(scenario.platforms, inputs.platforms, values),
         busy_by_platform=busy,

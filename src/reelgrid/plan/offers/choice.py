@@ -7,7 +7,7 @@ from reelgrid.errors import PlanError
 from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.offers.demand import LeaseDemand
 from reelgrid.plan.offers.infeasible import explain_infeasible
-from reelgrid.plan.offers.milp import Problem, SolverOptions
+from reelgrid.plan.offers.milp import LeaseProblem, SolverOptions
 from reelgrid.plan.offers.offer import Offer
 from reelgrid.plan.offers.sensitivity import (
     BindingConstraint,
@@ -37,7 +37,7 @@ class Choice:
         greedy_usd_per_h: What the cheapest-first choice costs; `None` where it gets stuck.
     """
 
-    problem: Problem
+    problem: LeaseProblem
     plan: LeasePlan
     binding: tuple[BindingConstraint, ...]
     not_examined: tuple[str, ...]
@@ -67,14 +67,14 @@ class Choice:
         )
 
 
-def lease_problem(demand: LeaseDemand, offers: Sequence[Offer], facts: Facts) -> Problem:
+def lease_problem(demand: LeaseDemand, offers: Sequence[Offer], facts: Facts) -> LeaseProblem:
     """Return demand, offers and their speeds.
 
     Raises:
         RequestError: A GPU or a model is unknown, or a model cannot make a workload.
     """
     known = with_known_names(offers, facts)
-    return Problem(demand, known, offer_speeds(demand, known, facts))
+    return LeaseProblem(demand, known, offer_speeds(demand, known, facts))
 
 
 def choose(

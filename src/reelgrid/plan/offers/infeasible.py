@@ -8,7 +8,7 @@ and for each of its members by how much it alone would have to be relaxed.
 from collections.abc import Iterable, Set
 
 from reelgrid.plan.offers.demand import PeakWorkload
-from reelgrid.plan.offers.milp import INFINITY, Constraint, Problem, SolverOptions, build_rows
+from reelgrid.plan.offers.milp import INFINITY, Constraint, LeaseProblem, SolverOptions, build_rows
 from reelgrid.plan.offers.solve import cheapest_leases, smallest_violation
 from reelgrid.plan.offers.speeds import OfferKind, OfferSpeed
 
@@ -18,7 +18,7 @@ _ROUNDING = 1e-6
 _DROPPED_FIRST = ("zone", "provider", "survival", "count", "trust", "throughput")
 
 
-def minimal_infeasible_set(problem: Problem, options: SolverOptions) -> tuple[Constraint, ...]:
+def minimal_infeasible_set(problem: LeaseProblem, options: SolverOptions) -> tuple[Constraint, ...]:
     """Return constraints that cannot hold together; without any one of them there is a choice.
 
     Args:
@@ -35,7 +35,9 @@ def minimal_infeasible_set(problem: Problem, options: SolverOptions) -> tuple[Co
     return tuple(each for each in reversed(constraints) if each not in dropped)
 
 
-def explain_infeasible(problem: Problem, options: SolverOptions | None = None) -> tuple[str, ...]:
+def explain_infeasible(
+    problem: LeaseProblem, options: SolverOptions | None = None
+) -> tuple[str, ...]:
     """Return sentences that say why there is no choice, for an infeasible problem."""
     options = options or SolverOptions()
     unable = [why for each in problem.demand.workloads for why in _why_unable(problem, each)]
@@ -47,7 +49,7 @@ def explain_infeasible(problem: Problem, options: SolverOptions | None = None) -
     return tuple(_sentence(problem, constraint, others, options) for constraint in conflict)
 
 
-def _why_unable(problem: Problem, workload: PeakWorkload) -> Iterable[str]:
+def _why_unable(problem: LeaseProblem, workload: PeakWorkload) -> Iterable[str]:
     """Yield why no offer, or no trusted one, makes a workload at all."""
     if not any((kind, workload.name) in problem.rates for kind in problem.kinds):
         yield _reason(problem, workload, problem.kinds, "offer")
@@ -62,7 +64,9 @@ def _why_unable(problem: Problem, workload: PeakWorkload) -> Iterable[str]:
             yield _reason(problem, workload, trusted, "trusted offer")
 
 
-def _reason(problem: Problem, workload: PeakWorkload, kinds: Iterable[OfferKind], what: str) -> str:
+def _reason(
+    problem: LeaseProblem, workload: PeakWorkload, kinds: Iterable[OfferKind], what: str
+) -> str:
     ways = [(kind, speed) for kind in kinds for speed in problem.speeds.table[kind, workload.name]]
     made = f"{workload.model} at {workload.size}" if workload.size else workload.model
     if not ways:
@@ -89,7 +93,7 @@ def _named(kind: OfferKind, speed: OfferSpeed) -> str:
 
 
 def _sentence(
-    problem: Problem, constraint: Constraint, others: Set[Constraint], options: SolverOptions
+    problem: LeaseProblem, constraint: Constraint, others: Set[Constraint], options: SolverOptions
 ) -> str:
     """Return what a constraint of the conflict requires, and what would be possible instead."""
     violation = smallest_violation(problem, constraint, others, options)
@@ -115,7 +119,7 @@ def _sentence(
     )
 
 
-def _throughput_sentence(problem: Problem, name: str, violation: float) -> str:
+def _throughput_sentence(problem: LeaseProblem, name: str, violation: float) -> str:
     workload = _workload(problem, name)
     required = 1 + problem.demand.limits.spare_share
     share = max(0.0, required - violation)
@@ -125,11 +129,11 @@ def _throughput_sentence(problem: Problem, name: str, violation: float) -> str:
     return f"{workload.minutes_per_h * required:g} minutes/h of {name} are required at peak, {made} can be made"
 
 
-def _workload(problem: Problem, name: str) -> PeakWorkload:
+def _workload(problem: LeaseProblem, name: str) -> PeakWorkload:
     return next(each for each in problem.demand.workloads if each.name == name)
 
 
-def _trust_sentence(problem: Problem, name: str, violation: float) -> str:
+def _trust_sentence(problem: LeaseProblem, name: str, violation: float) -> str:
     workload = _workload(problem, name)
     required = workload.trusted_share * (1 + problem.demand.limits.spare_share)
     offered = sum(offer.count for offer in problem.offers if offer.is_trusted)

@@ -20,7 +20,7 @@ from reelgrid.units import SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Yield:
+class LeaseYield:
     """One GPU of an offer, held for the time that the demand states.
 
     Attributes:
@@ -37,7 +37,7 @@ class Yield:
     starts_per_h: float
 
 
-def lease_yield(offer: Offer, lease: LeaseTerms) -> Yield:
+def lease_yield(offer: Offer, lease: LeaseTerms) -> LeaseYield:
     """Return what one GPU of an offer yields and costs; the formula is in the module's docstring."""
     start_h, load_h = offer.startup_s / SECONDS_PER_HOUR, lease.load_s / SECONDS_PER_HOUR
     hazard = offer.hazard_per_h
@@ -45,7 +45,7 @@ def lease_yield(offer: Offer, lease: LeaseTerms) -> Yield:
     cycle = 1 + hazard * start_h  # of a slot, in mean lifetimes
     billed_share = (1 + hazard * billed_start_h) / cycle
     first_h = billed_start_h + load_h
-    return Yield(
+    return LeaseYield(
         working_share=_kept_share(offer, lease) / cycle,
         billed_share=billed_share,
         usd_per_h=offer.usd_per_h * (billed_share + first_h / lease.hours),

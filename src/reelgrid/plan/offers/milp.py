@@ -14,7 +14,7 @@ import numpy as np
 
 from reelgrid.errors import PlanError, RequestError
 from reelgrid.plan.offers.demand import LeaseDemand, PeakWorkload
-from reelgrid.plan.offers.lease_yield import Yield, lease_yield
+from reelgrid.plan.offers.lease_yield import LeaseYield, lease_yield
 from reelgrid.plan.offers.offer import Offer
 from reelgrid.plan.offers.speeds import OfferKind, OfferSpeeds, offer_kind
 
@@ -40,7 +40,7 @@ class Constraint(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Problem:
+class LeaseProblem:
     """Demand, offers and speeds: all that a choice depends on."""
 
     demand: LeaseDemand
@@ -48,7 +48,7 @@ class Problem:
     speeds: OfferSpeeds
 
     @cached_property
-    def yields(self) -> tuple[Yield, ...]:
+    def yields(self) -> tuple[LeaseYield, ...]:
         """What one GPU of each offer yields and costs."""
         return tuple(lease_yield(offer, self.demand.lease) for offer in self.offers)
 
@@ -114,14 +114,14 @@ class ViolationColumn(NamedTuple):
     constraint: Constraint
 
 
-Column: TypeAlias = LeaseColumn | WorkColumn | ViolationColumn
+MilpColumn: TypeAlias = LeaseColumn | WorkColumn | ViolationColumn
 
 
 @dataclass
 class MilpRows:
     """Rows `low <= sum of coefficient * column <= high`, each with the constraint that it is of."""
 
-    columns: dict[Column, int] = field(default_factory=dict)
+    columns: dict[MilpColumn, int] = field(default_factory=dict)
     coefficients: list[dict[int, float]] = field(default_factory=list)
     lows: list[float] = field(default_factory=list)
     highs: list[float] = field(default_factory=list)
@@ -130,7 +130,7 @@ class MilpRows:
     def add(
         self,
         constraint: Constraint,
-        terms: Mapping[Column, float],
+        terms: Mapping[MilpColumn, float],
         *,
         low: float = -INFINITY,
         high: float = INFINITY,
@@ -146,7 +146,7 @@ class MilpRows:
         self.constraints.append(constraint)
 
 
-def build_rows(problem: Problem, groups: Iterable[FailureGroup] | None = None) -> MilpRows:
+def build_rows(problem: LeaseProblem, groups: Iterable[FailureGroup] | None = None) -> MilpRows:
     """Return the rows of the problem; the first columns are the leases, in order of the offers.
 
     Args:
@@ -162,7 +162,7 @@ def build_rows(problem: Problem, groups: Iterable[FailureGroup] | None = None) -
     return rows
 
 
-def production_rows(problem: Problem, lost: FailureGroup | None) -> MilpRows:
+def production_rows(problem: LeaseProblem, lost: FailureGroup | None) -> MilpRows:
     """Return the rows of production alone, with nothing lost or after a group is."""
     limits = problem.demand.limits
     rows = _lease_rows(problem)
@@ -172,7 +172,7 @@ def production_rows(problem: Problem, lost: FailureGroup | None) -> MilpRows:
     return rows
 
 
-def _lease_rows(problem: Problem) -> MilpRows:
+def _lease_rows(problem: LeaseProblem) -> MilpRows:
     rows = MilpRows()
     for index, offer in enumerate(problem.offers):
         rows.add(Constraint("count", offer.gpu), {LeaseColumn(index): 1.0}, high=offer.num_leases)
@@ -180,7 +180,7 @@ def _lease_rows(problem: Problem) -> MilpRows:
 
 
 def _add_production(
-    rows: MilpRows, problem: Problem, lost: FailureGroup | None, share: float
+    rows: MilpRows, problem: LeaseProblem, lost: FailureGroup | None, share: float
 ) -> None:
     """Add that what is left after a group is lost makes a share of every workload's peak."""
     _add_capacity(rows, problem, lost)
@@ -197,8 +197,11 @@ def _add_production(
 
 
 def _shares_made(
-    problem: Problem, lost: FailureGroup | None, workload: PeakWorkload, kinds: Sequence[OfferKind]
-) -> dict[Column, float]:
+    problem: LeaseProblem,
+    lost: FailureGroup | None,
+    workload: PeakWorkload,
+    kinds: Sequence[OfferKind],
+) -> dict[MilpColumn, float]:
     """Return by column which share of a workload's peak one working GPU makes."""
     return {
         WorkColumn(lost, kind, workload.name): problem.rates[kind, workload.name]
@@ -213,10 +216,10 @@ def survival_constraint(group: FailureGroup) -> Constraint:
     return Constraint("survival", f"{group.gpu} at {group.zone}")
 
 
-def _add_capacity(rows: MilpRows, problem: Problem, lost: FailureGroup | None) -> None:
+def _add_capacity(rows: MilpRows, problem: LeaseProblem, lost: FailureGroup | None) -> None:
     """Add that no kind works more than its leases allow."""
     for kind in problem.kinds:
-        terms: dict[Column, float] = {
+        terms: dict[MilpColumn, float] = {
             WorkColumn(lost, kind, workload.name): 1.0
             for workload in problem.demand.workloads
             if (kind, workload.name) in problem.rates
@@ -229,7 +232,7 @@ def _add_capacity(rows: MilpRows, problem: Problem, lost: FailureGroup | None) -
         rows.add(Constraint("capacity", kind.gpu), terms, high=0.0)
 
 
-def _add_caps(rows: MilpRows, problem: Problem) -> None:
+def _add_caps(rows: MilpRows, problem: LeaseProblem) -> None:
     limits = problem.demand.limits
     for provider in dict.fromkeys(offer.provider for offer in problem.offers):
         cap = limits.provider_cap(provider)

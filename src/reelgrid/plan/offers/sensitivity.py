@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from reelgrid.errors import PlanError
 from reelgrid.plan.offers.demand import LeaseLimits, PeakWorkload
-from reelgrid.plan.offers.milp import Column, LeaseColumn, Problem, SolverOptions
+from reelgrid.plan.offers.milp import LeaseColumn, LeaseProblem, MilpColumn, SolverOptions
 from reelgrid.plan.offers.offer import Offer
 from reelgrid.plan.offers.solve import LeasePlan, cheapest_leases
 
@@ -63,12 +63,12 @@ class LeaseChange:
 class _Relaxation:
     constraint: str
     unit: str
-    by_one: Problem
-    without: Problem
+    by_one: LeaseProblem
+    without: LeaseProblem
 
 
 def binding_constraints(
-    problem: Problem,
+    problem: LeaseProblem,
     plan: LeasePlan,
     options: SolverOptions,
     budget_s: float = 60.0,
@@ -122,12 +122,12 @@ def _binding(
     )
 
 
-def _saving(problem: Problem, plan: LeasePlan, options: SolverOptions) -> float:
+def _saving(problem: LeaseProblem, plan: LeasePlan, options: SolverOptions) -> float:
     other = cheapest_leases(problem, options, start=plan.leases)
     return max(0.0, plan.usd_per_h - other.usd_per_h) if other else 0.0
 
 
-def _relaxations(problem: Problem, plan: LeasePlan) -> Iterator[_Relaxation]:
+def _relaxations(problem: LeaseProblem, plan: LeasePlan) -> Iterator[_Relaxation]:
     demand = problem.demand
     for workload in demand.workloads:
         yield from _of_workload(problem, workload)
@@ -137,8 +137,8 @@ def _relaxations(problem: Problem, plan: LeasePlan) -> Iterator[_Relaxation]:
     yield from _of_counts(problem, plan)
 
 
-def _of_workload(problem: Problem, workload: PeakWorkload) -> Iterator[_Relaxation]:
-    def changed(**values: object) -> Problem:
+def _of_workload(problem: LeaseProblem, workload: PeakWorkload) -> Iterator[_Relaxation]:
+    def changed(**values: object) -> LeaseProblem:
         return _with_workload(problem, replace(workload, **values))  # type: ignore[arg-type]
 
     less = min(1.0, workload.minutes_per_h / 10)
@@ -164,7 +164,7 @@ def _of_workload(problem: Problem, workload: PeakWorkload) -> Iterator[_Relaxati
         )
 
 
-def _of_shares(problem: Problem, limits: LeaseLimits) -> Iterator[_Relaxation]:
+def _of_shares(problem: LeaseProblem, limits: LeaseLimits) -> Iterator[_Relaxation]:
     texts = {
         "survive_share": "{:.0%} of the peak without any one kind in one zone",
         "spare_share": "{:.0%} spare over the peak",
@@ -180,7 +180,7 @@ def _of_shares(problem: Problem, limits: LeaseLimits) -> Iterator[_Relaxation]:
             )
 
 
-def _of_caps(problem: Problem, what: str, names: Sequence[str]) -> Iterator[_Relaxation]:
+def _of_caps(problem: LeaseProblem, what: str, names: Sequence[str]) -> Iterator[_Relaxation]:
     limits = problem.demand.limits
     for name in dict.fromkeys(names):
         cap = limits.provider_cap(name) if what == "provider" else limits.zone_cap(name)
@@ -197,7 +197,7 @@ def _of_caps(problem: Problem, what: str, names: Sequence[str]) -> Iterator[_Rel
         )
 
 
-def _of_counts(problem: Problem, plan: LeasePlan) -> Iterator[_Relaxation]:
+def _of_counts(problem: LeaseProblem, plan: LeasePlan) -> Iterator[_Relaxation]:
     """Yield for each offer of which every lease is taken: one lease more, or any number."""
     for index, (offer, taken) in enumerate(zip(problem.offers, plan.leases, strict=True)):
         if taken and taken == offer.num_leases:
@@ -209,18 +209,18 @@ def _of_counts(problem: Problem, plan: LeasePlan) -> Iterator[_Relaxation]:
             )
 
 
-def _with_workload(problem: Problem, workload: PeakWorkload) -> Problem:
+def _with_workload(problem: LeaseProblem, workload: PeakWorkload) -> LeaseProblem:
     every = problem.demand.workloads
     workloads = tuple(workload if each.name == workload.name else each for each in every)
     return replace(problem, demand=replace(problem.demand, workloads=workloads))
 
 
-def _with_limits(problem: Problem, **values: object) -> Problem:
+def _with_limits(problem: LeaseProblem, **values: object) -> LeaseProblem:
     limits = replace(problem.demand.limits, **values)  # type: ignore[arg-type]
     return replace(problem, demand=replace(problem.demand, limits=limits))
 
 
-def _with_offer(problem: Problem, index: int, offer: Offer, more_leases: int) -> Problem:
+def _with_offer(problem: LeaseProblem, index: int, offer: Offer, more_leases: int) -> LeaseProblem:
     count = min(1_000_000, offer.count + more_leases * offer.gpus_per_lease)
     offers = list(problem.offers)
     offers[index] = replace(offer, count=count)
@@ -228,7 +228,10 @@ def _with_offer(problem: Problem, index: int, offer: Offer, more_leases: int) ->
 
 
 def lease_changes(
-    problem: Problem, plan: LeasePlan, options: SolverOptions, on_progress: Progress | None = None
+    problem: LeaseProblem,
+    plan: LeasePlan,
+    options: SolverOptions,
+    on_progress: Progress | None = None,
 ) -> tuple[tuple[LeaseChange, ...], tuple[str, ...]]:
     """Return what one lease more or less of each GPU would change, and those not examined."""
     changes, skipped = [], []
@@ -243,11 +246,11 @@ def lease_changes(
 
 
 def _lease_change(
-    problem: Problem, plan: LeasePlan, gpu: str, options: SolverOptions
+    problem: LeaseProblem, plan: LeasePlan, gpu: str, options: SolverOptions
 ) -> LeaseChange:
     own = [index for index, offer in enumerate(problem.offers) if offer.gpu == gpu]
     leases = sum(plan.leases[index] for index in own)
-    terms: dict[Column, float] = {LeaseColumn(index): 1.0 for index in own}
+    terms: dict[MilpColumn, float] = {LeaseColumn(index): 1.0 for index in own}
 
     def added(low: float, high: float) -> float | None:
         other = cheapest_leases(problem, options, extra=[(terms, low, high)])

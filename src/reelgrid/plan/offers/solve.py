@@ -8,12 +8,12 @@ from typing import TypeAlias
 from reelgrid.errors import PlanError
 from reelgrid.plan.offers.milp import (
     INFINITY,
-    Column,
     Constraint,
     FailureGroup,
+    LeaseProblem,
+    MilpColumn,
     MilpRows,
     MilpSolution,
-    Problem,
     SolverOptions,
     ViolationColumn,
     WorkColumn,
@@ -25,10 +25,10 @@ from reelgrid.plan.offers.milp import (
 )
 from reelgrid.plan.offers.speeds import OfferKind, offer_kind
 
-Work: TypeAlias = Mapping[tuple[OfferKind, str], float]
+GpusAtWork: TypeAlias = Mapping[tuple[OfferKind, str], float]
 """GPUs at work by kind and workload."""
 
-ExtraRow: TypeAlias = tuple[Mapping[Column, float], float, float]
+ExtraRow: TypeAlias = tuple[Mapping[MilpColumn, float], float, float]
 """A row that the caller adds: coefficients, lowest, highest."""
 
 UNLIMITED = 1_000_000
@@ -49,7 +49,7 @@ class LeasePlan:
     """
 
     leases: tuple[int, ...]
-    work: Work
+    work: GpusAtWork
     usd_per_h: float
     bound_usd_per_h: float
     has_proof: bool
@@ -64,7 +64,7 @@ class LeasePlan:
 
 
 def cheapest_leases(
-    problem: Problem,
+    problem: LeaseProblem,
     options: SolverOptions | None = None,
     *,
     without: Set[Constraint] = frozenset(),
@@ -117,7 +117,11 @@ def _left_s(options: SolverOptions, begun_s: float) -> float:
 
 
 def _lease_plan(
-    problem: Problem, leases: tuple[int, ...], work: Work, found: MilpSolution, begun_s: float
+    problem: LeaseProblem,
+    leases: tuple[int, ...],
+    work: GpusAtWork,
+    found: MilpSolution,
+    begun_s: float,
 ) -> LeasePlan:
     cost = sum(count * usd for count, usd in zip(leases, problem.lease_usd_per_h, strict=True))
     return LeasePlan(
@@ -131,7 +135,7 @@ def _lease_plan(
 
 
 def _not_survived(
-    problem: Problem, leases: Sequence[int], known: Set[FailureGroup], without: Set[Constraint]
+    problem: LeaseProblem, leases: Sequence[int], known: Set[FailureGroup], without: Set[Constraint]
 ) -> list[FailureGroup]:
     """Return the groups, of those not known, whose loss the leases do not survive.
 
@@ -153,8 +157,8 @@ def _not_survived(
 
 
 def _work_of_leases(
-    problem: Problem, leases: Sequence[int], lost: FailureGroup | None
-) -> Work | None:
+    problem: LeaseProblem, leases: Sequence[int], lost: FailureGroup | None
+) -> GpusAtWork | None:
     """Return which GPUs make what with given leases, or `None` where they do not suffice."""
     rows = production_rows(problem, lost)
     found = solve(rows, [0.0] * len(rows.columns), leases, frozenset(), SolverOptions(), fixed=True)
@@ -162,8 +166,8 @@ def _work_of_leases(
 
 
 def _fallback(
-    problem: Problem, options: SolverOptions, *, is_changed: bool
-) -> tuple[tuple[int, ...], Work]:
+    problem: LeaseProblem, options: SolverOptions, *, is_changed: bool
+) -> tuple[tuple[int, ...], GpusAtWork]:
     """Return the greedy choice, for when time has run out.
 
     Raises:
@@ -179,7 +183,7 @@ def _fallback(
 
 
 def smallest_violation(
-    problem: Problem, constraint: Constraint, without: Set[Constraint], options: SolverOptions
+    problem: LeaseProblem, constraint: Constraint, without: Set[Constraint], options: SolverOptions
 ) -> float:
     """Return by how much a constraint has to be relaxed so that all others can hold.
 
@@ -205,21 +209,21 @@ def smallest_violation(
     return found.cost if found.columns else INFINITY
 
 
-def _counts(problem: Problem, without: Set[Constraint]) -> list[int]:
+def _counts(problem: LeaseProblem, without: Set[Constraint]) -> list[int]:
     return [
         UNLIMITED if Constraint("count", offer.gpu) in without else offer.num_leases
         for offer in problem.offers
     ]
 
 
-def _costs(problem: Problem, rows: MilpRows) -> list[float]:
+def _costs(problem: LeaseProblem, rows: MilpRows) -> list[float]:
     others = len(rows.columns) - len(problem.offers)
     return [*problem.lease_usd_per_h, *[0.0] * others]
 
 
 def _work(
-    problem: Problem, rows: MilpRows, found: MilpSolution, lost: FailureGroup | None = None
-) -> Work:
+    problem: LeaseProblem, rows: MilpRows, found: MilpSolution, lost: FailureGroup | None = None
+) -> GpusAtWork:
     return {
         (kind, name): found.columns[rows.columns[WorkColumn(lost, kind, name)]]
         for kind in problem.kinds
@@ -228,7 +232,7 @@ def _work(
     }
 
 
-def greedy_leases(problem: Problem) -> tuple[int, ...] | None:
+def greedy_leases(problem: LeaseProblem) -> tuple[int, ...] | None:
     """Return the leases of each offer by the greedy choice, or `None` where it gets stuck.
 
     Workload by workload, the trusted part first, leases are taken from the cheapest minutes
@@ -244,7 +248,7 @@ def greedy_leases(problem: Problem) -> tuple[int, ...] | None:
     return tuple(choice.leases)
 
 
-def greedy_cost(problem: Problem) -> float | None:
+def greedy_cost(problem: LeaseProblem) -> float | None:
     """Return dollars an hour of the greedy choice, or `None` where it gets stuck."""
     leases = greedy_leases(problem)
     if leases is None:
@@ -255,7 +259,7 @@ def greedy_cost(problem: Problem) -> float | None:
 class _Greedy:
     """Leases so far, and what is free of each when work is handed out in order."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: LeaseProblem) -> None:
         self.problem = problem
         self.leases = [0] * len(problem.offers)
 
