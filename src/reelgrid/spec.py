@@ -174,10 +174,10 @@ class Request:
     )
     negative_prompt: str | None = field(
         default=None,
-        metadata=_declared("What it must not show.", max_chars=MAX_PROMPT_CHARS),
+        metadata=_declared("What the video or image must not show.", max_chars=MAX_PROMPT_CHARS),
     )
     size: Size | None = field(
-        default=None, metadata=_declared("WIDTHxHEIGHT in pixels, such as 832x480.")
+        default=None, metadata=_declared("Width and height in pixels, such as 832x480.")
     )
     num_frames: int | None = field(
         default=None,
@@ -209,7 +209,9 @@ class Request:
     )
     first_frame: Path | None = field(
         default=None,
-        metadata=_declared("An image file with which the clip begins.", api_name="input_reference"),
+        metadata=_declared(
+            "Image that becomes the first frame of the clip.", api_name="input_reference"
+        ),
     )
 
     def __post_init__(self) -> None:

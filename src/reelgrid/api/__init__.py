@@ -1,5 +1,5 @@
-"""The server's HTTP side: the OpenAI-compatible videos and images routes, and ours beside them.
+"""The HTTP API: the videos, images and models of the openai package, and Reelgrid's own routes.
 
-`app.create_app` makes an ASGI application of a `service.Service`. Not here: making frames (a worker
-does, in a process of its own), and keeping jobs (`jobs`).
+`app.create_app` makes an ASGI application of a `service.Service`. Workers generate the frames, in
+processes of their own; `jobs` has the queue between them.
 """

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -121,7 +120,8 @@ def _send_image(
 def _stream(
     service: Service, job: Job, name: str, byte_range: str | None, if_range: str | None
 ) -> StreamingResponse:
-    etag = f'"{name.replace("/", "-")}"'  # a blob never changes: its name contains the epoch that made it
+    # A blob never changes: its name contains the epoch that made it.
+    etag = f'"{name.replace("/", "-")}"'
     try:
         size = service.blobs.size(name)
         start, stop = 0, size
@@ -142,11 +142,7 @@ def _stream(
         headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
     kind = _MEDIA_TYPES.get(_suffix(name), "application/octet-stream")
     status = 206 if stop - start < size else 200
-    return StreamingResponse(_joined(first, pieces), status, headers, media_type=kind)
-
-
-def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    return itertools.chain([first], rest)
+    return StreamingResponse(itertools.chain([first], pieces), status, headers, media_type=kind)
 
 
 def _suffix(name: str) -> str:
@@ -154,20 +150,18 @@ def _suffix(name: str) -> str:
 
 
 def _bounds(byte_range: str, size: int) -> tuple[int, int]:
-    """Return the first byte and the one behind the last; anything but one range is the whole file.
+    """Return the first byte of a range and the one after its last; anything else is the whole file.
 
     Raises:
-        ApiError: The range begins behind the end.
+        ApiError: The range begins after the end of the file.
     """
     match = _RANGE.fullmatch(byte_range.strip())
     if match is None or match[1] == match[2] == "":
         return 0, size
     if match[1] == "":
-        length = int(match[2])
-        start, stop = max(0, size - length), size
+        start, stop = max(0, size - int(match[2])), size
     else:
-        start = int(match[1])
-        stop = min(size, int(match[2]) + 1) if match[2] else size
+        start, stop = int(match[1]), min(size, int(match[2] or size) + 1)
         if match[2] and int(match[2]) < start:
             return 0, size
     if start >= size or start >= stop:

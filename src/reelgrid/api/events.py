@@ -34,7 +34,7 @@ class Listener:
         self.is_gone = False
 
     def tell(self, job: Job | None) -> None:
-        """Take the newest state; `None` is a job that is gone."""
+        """Take the newest state; `None` is a job that was deleted."""
         if job is None:
             self.is_gone = True
         elif job != self.job:
@@ -57,7 +57,7 @@ class JobBroadcaster:
     """Reads the jobs that have listeners, all in one query, a few times a second.
 
     Args:
-        get_many: Reads jobs by id; those that are gone are missing in the result.
+        get_many: Reads jobs by id; deleted ones are missing in the result.
     """
 
     def __init__(self, get_many: GetJobs) -> None:
@@ -117,7 +117,7 @@ class JobBroadcaster:
             await asyncio.sleep(max(POLL_EVERY_S, _SHARE * took_s))
 
     def _read_all(self, ids: Collection[str]) -> dict[str, Job | None]:
-        """Return the jobs, `None` for one that is gone; nothing if they cannot be read now."""
+        """Return the jobs, `None` for a deleted one; nothing if they cannot be read now."""
         try:
             found = self._get_many(ids)
         except ReelgridError as error:

@@ -1,6 +1,6 @@
 """The first frame of a clip: a file, a data URL or something made here, stored as a blob of a PNG.
 
-What strangers send is read by `media.upload`, in a process of its own with bounded memory. Nothing is
+Untrusted files are read by `media.upload`, in a process of its own with bounded memory. Nothing is
 fetched from anywhere.
 """
 

@@ -47,83 +47,10 @@ _EVENT = {
 }
 _BYTES = {"type": "string", "format": "binary"}
 _SCHEMAS = {"text/event-stream": _EVENT, "text/plain": {"type": "string"}}
-PLACEHOLDER = "x-reelgrid-body"
-
-
-def route(
-    answer: type[BaseModel],
-    *,
-    body: type[Fields] | None = None,
-    admits: bool = False,
-    missing: bool = False,
-    conflict: bool = False,
-    more: tuple[int, ...] = (),
-    retry: bool = False,
-    streams: bool = False,
-) -> dict[str, Any]:
-    """Return the arguments of a FastAPI route that answers JSON.
-
-    Args:
-        answer: On success.
-        body: The fields of its body, sent as JSON or as a form.
-        admits: Whether it checks and may admit a job, which may be refused.
-        missing: Whether the job that it names may not exist.
-        conflict: Whether the job's state may forbid it.
-        more: Further statuses.
-        retry: Whether it takes an idempotency key, and so may find a conflict.
-        streams: Whether it may answer with server-sent events instead.
-    """
-    statuses = [400, 401, 403, 503, *more]
-    statuses += [404] if missing or body is not None else []
-    statuses += [408, 413, 415] if body is not None else []
-    statuses += [429] if admits else []
-    statuses += [409] if conflict or retry else []
-    success: dict[str, Any] = {"model": answer}
-    if answer is schemas.Video:
-        success["headers"] = _POLL_AFTER
-    if streams:
-        success["content"] = {"text/event-stream": {"schema": _EVENT}}
-    described: dict[str, Any] = {
-        "response_model": answer,
-        "responses": {200: success, **errors(*statuses)},
-    }
-    if body is not None:
-        described["openapi_extra"] = {PLACEHOLDER: body.__name__}
-    return described
-
-
-def stream(
-    description: str, *kinds: str, more: tuple[int, ...] = (), **body: Any
-) -> dict[str, Any]:
-    """Return the arguments of a FastAPI route that answers bytes of one of these media types."""
-    content = {kind: {"schema": _SCHEMAS.get(kind, _BYTES)} for kind in kinds}
-    described: dict[str, Any] = {
-        "response_model": None,
-        "responses": {
-            200: {"description": description, "content": content},
-            **errors(400, 401, 403, 503, *more),
-        },
-    }
-    if 206 in more:
-        described["responses"][206] = {"description": "A part of it.", "content": content}
-    return described
-
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's description of refusals."""
-    return {
-        status: {
-            "model": schemas.ErrorResponse,
-            "description": _ERRORS[status],
-            **({"headers": _RETRY_AFTER} if status in {429, 503} else {}),
-        }
-        for status in statuses
-        if status in _ERRORS
-    }
-
+_BODY = "x-reelgrid-body"
+"""Marks a route's body until the document is made."""
 
 _REF = "#/components/schemas/{model}"
-_BINARY = {"type": "string", "format": "binary"}
 _FILES = {"input_reference", "video", "image", "mask", "markup"}
 _REFERENCE = {
     "input_reference": {
@@ -142,6 +69,76 @@ _FLAT = {
     },
     "video": {"video[id]": {"type": "string"}},
 }
+
+
+def route(
+    response: type[BaseModel],
+    *,
+    body: type[Fields] | None = None,
+    admits: bool = False,
+    missing: bool = False,
+    conflict: bool = False,
+    more: tuple[int, ...] = (),
+    retry: bool = False,
+    streams: bool = False,
+) -> dict[str, Any]:
+    """Return the arguments of a FastAPI route that answers JSON.
+
+    Args:
+        response: On success.
+        body: The fields of its body, sent as JSON or as a form.
+        admits: Whether it checks and may admit a job, which may be refused.
+        missing: Whether the job that it names may not exist.
+        conflict: Whether the job's state may forbid it.
+        more: Further statuses.
+        retry: Whether it takes an idempotency key, and so may find a conflict.
+        streams: Whether it may answer with server-sent events instead.
+    """
+    statuses = [400, 401, 403, 503, *more]
+    statuses += [404] if missing or body is not None else []
+    statuses += [408, 413, 415] if body is not None else []
+    statuses += [429] if admits else []
+    statuses += [409] if conflict or retry else []
+    success: dict[str, Any] = {"model": response}
+    if response is schemas.Video:
+        success["headers"] = _POLL_AFTER
+    if streams:
+        success["content"] = {"text/event-stream": {"schema": _EVENT}}
+    described: dict[str, Any] = {
+        "response_model": response,
+        "responses": {200: success, **_errors(*statuses)},
+    }
+    if body is not None:
+        described["openapi_extra"] = {_BODY: body.__name__}
+    return described
+
+
+def stream(description: str, *kinds: str, more: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Return the arguments of a FastAPI route that answers bytes of one of these media types."""
+    content = {kind: {"schema": _SCHEMAS.get(kind, _BYTES)} for kind in kinds}
+    described: dict[str, Any] = {
+        "response_model": None,
+        "responses": {
+            200: {"description": description, "content": content},
+            **_errors(400, 401, 403, 503, *more),
+        },
+    }
+    if 206 in more:
+        described["responses"][206] = {"description": "A part of it.", "content": content}
+    return described
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's description of refusals."""
+    return {
+        status: {
+            "model": schemas.ErrorResponse,
+            "description": _ERRORS[status],
+            **({"headers": _RETRY_AFTER} if status in {429, 503} else {}),
+        }
+        for status in statuses
+        if status in _ERRORS
+    }
 
 
 def install(app: FastAPI, version: str) -> None:
@@ -172,7 +169,7 @@ def _document(app: FastAPI, version: str) -> dict[str, Any]:
         for operation in path.values():
             if _is_default(operation):
                 del operation["responses"]["422"]
-            body = operation.pop(PLACEHOLDER, None)
+            body = operation.pop(_BODY, None)
             if body is not None:
                 operation["requestBody"] = _body(components, body)
             operation["security"] = [{"key": []}, {}]
@@ -217,7 +214,7 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for name, each in schema["properties"].items():
         if name in _FILES:
-            properties[name] = _BINARY
+            properties[name] = _BYTES
             properties.update(_FLAT.get(name, {}))
         else:
             properties[name] = _without_null(each)

@@ -28,7 +28,7 @@ JOB_ID = {kind: re.compile(rf"{kind}_[0-9a-f]{{24}}") for kind in JobKind}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """Limits of one request, whoever sends it; a key may have lower ones of its own.
+    """Limits of one request with any key; a key may have lower ones of its own.
 
     Attributes:
         max_pixels: Width times height of one frame.

@@ -34,46 +34,51 @@ class OutputRequest:
     output: Path
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("generate")(options.with_request(generate))
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """The options of `reelgrid generate` beside the fields of a request."""
 
-
-def generate(
-    model: options.Model = "embedded",
-    seconds: Annotated[float | None, typer.Option(help="Length of the clip.")] = None,
+    model: options.Model = "embedded"
+    seconds: Annotated[float | None, typer.Option(help="Length of the clip.")] = None
     count: Annotated[
         int, typer.Option(help="How many, with seeds from --seed on; existing files are skipped.")
-    ] = 1,
-    image: Annotated[bool, typer.Option("--image", help="One frame, as PNG.")] = False,
-    output: options.Output = None,
+    ] = 1
+    image: Annotated[bool, typer.Option("--image", help="One frame, as PNG.")] = False
+    output: options.Output = None
     prompts_file: Annotated[
         Path | None,
         typer.Option(help="One prompt a line; a second run skips the files that exist."),
-    ] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    as_json: options.Json = False,
-    **fields: Any,
-) -> None:
+    ] = None
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"
+    as_json: options.Json = False
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("generate")(generate)
+
+
+@options.with_request(GenerateOptions)
+def generate(chosen: GenerateOptions, fields: dict[str, Any]) -> None:
     """Make a video, or an image, of a prompt."""
-    is_image = _is_image(fields["num_frames"], output, is_asked=image)
-    prompts = _prompts(fields["prompt"], prompts_file)
+    is_image = _is_image(fields["num_frames"], chosen.output, is_asked=chosen.image)
+    prompts = _prompts(fields["prompt"], chosen.prompts_file)
     settings = read_settings()
-    card, loaded = catalog.find(model), None
-    if card is None and seconds is not None:
-        loaded = load_and_report(model, device, dtype)  # only the model knows its fps and its rule
+    card, loaded = catalog.find(chosen.model), None
+    if card is None and chosen.seconds is not None:  # only the model knows its fps and its rule
+        loaded = load_and_report(chosen.model, chosen.device, chosen.dtype)
         card = loaded.card
     num_frames = 1 if is_image else fields["num_frames"]
-    fields["num_frames"] = _num_frames(card, seconds, fields["fps"], num_frames)
-    names = OutputNames(output, ".png" if is_image else ".mp4", count, prompts_file is not None)
-    files = _files(fields, prompts, names)
-    files = _checked(card, files)
-    if len(files) > 1 or prompts_file is not None:
-        files = _missing(files, model)
+    fields["num_frames"] = _num_frames(card, chosen.seconds, fields["fps"], num_frames)
+    is_many = chosen.prompts_file is not None
+    names = OutputNames(chosen.output, ".png" if is_image else ".mp4", chosen.count, is_many)
+    files = _checked(card, _files(fields, prompts, names))
+    if is_many or len(files) > 1:
+        files = _missing(files, chosen.model)
     if files:
-        loaded = loaded or load_and_report(model, device, dtype)
-        _make_all(files, model, loaded, settings, as_json=as_json)
+        loaded = loaded or load_and_report(chosen.model, chosen.device, chosen.dtype)
+        _make_all(files, chosen.model, loaded, settings, as_json=chosen.as_json)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reelgrid.settings import Settings
 
 Options = TypeVar("Options")
+_HELP = {each.name: each.help for each in spec.REQUEST_FIELDS}
 
 Database = Annotated[
     str | None,
@@ -24,10 +25,8 @@ Database = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="Number format: auto, float32, bfloat16 or float16.")]
-FirstFrame = Annotated[
-    Path | None, typer.Option(help="Image file that becomes the first frame of the clip.")
-]
-Frames = Annotated[int | None, typer.Option(help="Number of frames.")]
+FirstFrame = Annotated[Path | None, typer.Option(help=_HELP["first_frame"])]
+Frames = Annotated[int | None, typer.Option(help=_HELP["num_frames"])]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
 MaxFrames = Annotated[int | None, typer.Option(min=1, help="Most frames of one clip.")]
 MaxPixels = Annotated[
@@ -46,8 +45,8 @@ Output = Annotated[
         "By default the file is named after the prompt.",
     ),
 ]
-Size = Annotated[str | None, typer.Option(help="Width and height in pixels, for example 832x480.")]
-Steps = Annotated[int | None, typer.Option(help="Number of denoising steps.")]
+Size = Annotated[str | None, typer.Option(help=_HELP["size"])]
+Steps = Annotated[int | None, typer.Option(help=_HELP["num_steps"])]
 Url = Annotated[
     str | None,
     typer.Option(
@@ -78,28 +77,32 @@ def from_fields(
     return decorate
 
 
-def with_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that takes the fields of a request too, as `spec.Request` declares them.
+def with_request(
+    options: type[Options],
+) -> Callable[[Callable[[Options, dict[str, Any]], None]], Callable[..., None]]:
+    """Return a decorator as `from_fields`, for a command that takes the fields of a request too.
 
     Args:
-        command: It gets them as keyword arguments, by their names in `Request`; the prompt may be
-            `None`, and a size is text.
+        options: As for `from_fields`; the decorated function gets an instance of it and the values of
+            the request's fields, by their names in `spec.Request`: the prompt may be `None`, and a
+            size is text.
     """
     own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(command, eval_str=True).parameters.values()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(options).parameters.values()
     ]
-    parameters = [*map(_parameter, spec.REQUEST_FIELDS), *own]
 
-    @functools.wraps(command)
-    def with_fields(**given: Any) -> None:
-        command(**given)
+    def decorate(command: Callable[[Options, dict[str, Any]], None]) -> Callable[..., None]:
+        @functools.wraps(command, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+        def parse(**values: Any) -> None:
+            fields = {each.name: values.pop(each.name) for each in spec.REQUEST_FIELDS}
+            command(options(**values), fields)
 
-    signature = inspect.Signature(parameters)
-    with_fields.__signature__ = signature  # type: ignore[attr-defined]  # what Typer reads
-    with_fields.__annotations__ = {each.name: each.annotation for each in parameters}
-    return with_fields
+        parameters = [*map(_parameter, spec.REQUEST_FIELDS), *own]
+        parse.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # for typer
+        return parse
+
+    return decorate
 
 
 def _parameter(declared: spec.RequestField) -> inspect.Parameter:
