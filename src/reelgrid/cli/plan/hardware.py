@@ -1,8 +1,8 @@
 """`reelgrid plan hardware`: the known GPUs, with sources and dates."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from reelgrid.plan.facts.hardware import Gpu
     from reelgrid.plan.facts.rental import Churn, Price
     from reelgrid.report.table import Table
+
+
+T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,26 +34,25 @@ def hardware(
     as_json: options.Json = False,
 ) -> None:
     """List the GPUs: dense rates, memory, power, prices; sources with --json."""
-    from reelgrid.cli.options import read_settings
-    from reelgrid.cli.output import print_json, print_table
     from reelgrid.plan.facts import user_files
     from reelgrid.plan.facts.rental import read_churn, read_prices
 
-    data = read_settings().data
-    rows: list[Gpu] | list[Price] | list[Churn]
+    data = options.read_settings().data
     if prices:
-        rows = list(read_prices(user_files(data, "prices.csv", None)))
-        table = _price_table(rows)
+        _show(read_prices(user_files(data, "prices.csv", None)), _price_table, as_json)
     elif churn:
-        rows = list(read_churn(user_files(data, "churn.csv", None)).values())
-        table = _churn_table(rows)
+        _show(read_churn(user_files(data, "churn.csv", None)).values(), _churn_table, as_json)
     else:
-        rows = list(read_facts(hardware_files, None).hardware.values())
-        table = _table(rows)
+        _show(read_facts(hardware_files, None).hardware.values(), _table, as_json)
+
+
+def _show(rows: "Iterable[T]", table: "Callable[[Iterable[T]], Table]", as_json: bool) -> None:
+    from reelgrid.cli.output import print_json, print_table
+
     if not as_json:
-        print_table(table)
+        print_table(table(rows))
     for row in rows if as_json else ():
-        print_json(asdict(row))
+        print_json(asdict(row))  # type: ignore[call-overload]  # every row is a dataclass
 
 
 def _price_table(prices: "Iterable[Price]") -> "Table":

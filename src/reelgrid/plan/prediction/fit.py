@@ -119,17 +119,7 @@ def fit(
         widening_unspecified: The same where neither kernel nor software is given.
     """
     names = _names(observations)
-    cases = [case_of(each) for each in observations]
-    design = Design.of(cases, names)
-    y = np.log([each.seconds for each in observations])
-    prior_mean = np.array([STRUCTURE[name][0] if name in STRUCTURE else 0.0 for name in names])
-    spread = _Spread({kind: _SPREADS[kind][0] for kind in _KINDS}, _SPREADS["within"][0])
-    x, covariance = prior_mean.copy(), np.eye(len(names))
-    for round_ in range(_ROUNDS):
-        variance = _prior_variance(names, spread)
-        for _ in range(_NEWTON_STEPS if round_ else _NEWTON_STEPS_FIRST):
-            x, covariance = _newton(x, design, y, prior_mean, variance, spread)
-        spread = _estimated(x, covariance, design, y, spread)
+    x, covariance, spread = _posterior(observations, names)
     kept = np.array([_is_kept(name) for name in names])
     calibration = Calibration(
         names=tuple(name for name in names if _is_kept(name)),
@@ -144,6 +134,23 @@ def fit(
         date=date,
     )
     return with_monotone_rates(calibration, read_hardware().values())
+
+
+def _posterior(
+    observations: Sequence[Observation], names: Sequence[str]
+) -> tuple[Array, Array, _Spread]:
+    """Return the posterior mode of the coefficients, their covariance, and the spreads, by EM."""
+    design = Design.of([case_of(each) for each in observations], names)
+    y = np.log([each.seconds for each in observations])
+    prior_mean = np.array([STRUCTURE[name][0] if name in STRUCTURE else 0.0 for name in names])
+    spread = _Spread({kind: _SPREADS[kind][0] for kind in _KINDS}, _SPREADS["within"][0])
+    x, covariance = prior_mean.copy(), np.eye(len(names))
+    for round_ in range(_ROUNDS):
+        variance = _prior_variance(names, spread)
+        for _ in range(_NEWTON_STEPS if round_ else _NEWTON_STEPS_FIRST):
+            x, covariance = _newton(x, design, y, prior_mean, variance, spread)
+        spread = _estimated(x, covariance, design, y, spread)
+    return x, covariance, spread
 
 
 def _is_kept(name: str) -> bool:

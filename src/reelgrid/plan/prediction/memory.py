@@ -33,6 +33,8 @@ HOW: dict[Offload, str] = {
 }
 """The kinds of offloading in words."""
 
+_SHARDED = "weights are sharded over the GPUs (FSDP)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryNeed:
@@ -70,38 +72,36 @@ def memory_need(workload: Workload, gpu: Gpu, num_gpus: int = 1) -> tuple[Memory
         num_gpus: GPUs that work on it together, each on its share of the tokens.
     """
     model, usable = workload.model, gpu.memory_gb * USABLE
-    activations = activations_gib(workload) / num_gpus
-    decoder = decoder_gib(workload)
-    network = model.params_b * _BYTES * 1e9 / GIB
+    activations, decoder = activations_gib(workload) / num_gpus, decoder_gib(workload)
+    network = _gib(model.params_b)
+    text = _gib(model.text_encoder_params_b)
+    codec = _gib(model.vae_params_b)
     everything = model.weight_bytes / GIB
-    text = model.text_encoder_params_b * _BYTES * 1e9 / GIB
-    codec = model.vae_params_b * _BYTES * 1e9 / GIB
     layer = 2 * network / model.layers
-
-    def need(
-        weights: float, total: float, how: Offload, words: str = ""
-    ) -> tuple[MemoryNeed, Offload]:
-        found = MemoryNeed(
-            weights_gib=weights,
-            activations_gib=activations,
-            decoder_gib=decoder,
-            total_gib=total,
-            usable_gib=usable,
-            offload=words or HOW[how],
-            fits=total <= usable,
-        )
-        return found, how
-
-    shared = everything / num_gpus
-    ways = [
-        need(everything, everything + max(activations, decoder), ""),
-        need(network, max(text, network + activations, codec + decoder), "once"),
-        need(layer, max(layer + activations, codec + decoder), "steps"),
+    sharded = everything / num_gpus
+    ways: list[tuple[float, float, Offload, str]] = [
+        (everything, everything + max(activations, decoder), "", HOW[""]),
+        (sharded, sharded + max(activations, decoder), "", _SHARDED),
+        (network, max(text, network + activations, codec + decoder), "once", HOW["once"]),
+        (layer, max(layer + activations, codec + decoder), "steps", HOW["steps"]),
     ]
-    if num_gpus > 1:
-        total = shared + max(activations, decoder)
-        ways.insert(1, need(shared, total, "", "weights are sharded over the GPUs (FSDP)"))
-    return next((way for way in ways if way[0].fits), ways[-1])
+    possible = [way for way in ways if num_gpus > 1 or way[3] != _SHARDED]
+    weights, total, how, words = next((way for way in possible if way[1] <= usable), ways[-1])
+    need = MemoryNeed(
+        weights_gib=weights,
+        activations_gib=activations,
+        decoder_gib=decoder,
+        total_gib=total,
+        usable_gib=usable,
+        offload=words,
+        fits=total <= usable,
+    )
+    return need, how
+
+
+def _gib(params_b: float) -> float:
+    """Return the memory of weights in GiB, from billions of parameters."""
+    return params_b * _BYTES * 1e9 / GIB
 
 
 def activations_gib(workload: Workload) -> float:

@@ -249,34 +249,25 @@ def predict(
     Raises:
         RequestError: The kernel is unknown, or the number of GPUs out of range.
     """
-    alone = Stack(
+    stack = Stack(
         gpu=gpu,
         num_gpus=num_gpus,
         kernel=kernel_class(kernel),
         software=software.lower() if software else None,
     )
     memory, offload = memory_need(workload, gpu, num_gpus)
-    stack = replace(alone, offload=offload)
-    case = Case(workload, stack, source=OWN_SOURCE)
+    case = Case(workload, replace(stack, offload=offload), source=OWN_SOURCE)
     fitted = calibration or read_calibration()
     evidence = (
         from_measurements(case, measurements, fitted)
         or from_published(case, published, fitted)
         or from_formula(case, fitted)
     )
-    floor_s = workload.flops / (gpu.dense_tflops * 1e12 * num_gpus)
-    if stack.kernel == "low-bit":
-        floor_s /= _LOW_BIT_OVER_PEAK
-    seconds = _interval(evidence, floor_s)
-    rate = workload.clip_s * 60 / num_gpus
+    seconds = _interval(case, evidence)
     return Prediction(
         seconds=seconds,
         sigma=evidence.sigma,
-        minutes_per_gpu_hour=(
-            Interval(rate / seconds.high, rate / seconds.likely, rate / seconds.low)
-            if rate
-            else None
-        ),
+        minutes_per_gpu_hour=_minutes_per_gpu_hour(workload, seconds, num_gpus),
         share_of_peak=workload.flops / (seconds.likely * gpu.dense_tflops * 1e12 * num_gpus),
         memory=memory,
         wh=_energy(case, seconds, evidence.sigma, fitted),
@@ -301,11 +292,22 @@ def check_fits(workload: Workload, gpu: Gpu, prediction: Prediction) -> None:
         )
 
 
-def _interval(evidence: Evidence, floor_s: float) -> Interval:
-    """Return the 80 % interval, cut off below the time at 100 % of the peak."""
+def _interval(case: Case, evidence: Evidence) -> Interval:
+    """Return the 80 % interval of the seconds, cut off below the time at 100 % of the peak."""
+    stack = case.stack
+    floor_s = case.workload.flops / (stack.gpu.dense_tflops * 1e12 * stack.num_gpus)
+    if stack.kernel == "low-bit":
+        floor_s /= _LOW_BIT_OVER_PEAK
     likely = max(math.exp(evidence.log_s), floor_s)
     spread = math.exp(Z_80 * evidence.sigma)
     return Interval(max(likely / spread, min(floor_s, likely)), likely, likely * spread)
+
+
+def _minutes_per_gpu_hour(workload: Workload, seconds: Interval, num_gpus: int) -> Interval | None:
+    rate = workload.clip_s * 60 / num_gpus
+    if not rate:
+        return None
+    return Interval(rate / seconds.high, rate / seconds.likely, rate / seconds.low)
 
 
 def _energy(case: Case, seconds: Interval, sigma: float, calibration: Calibration) -> Interval:
