@@ -48,6 +48,14 @@ class Interval:
         return Interval(self.low * factor, self.likely * factor, self.high * factor)
 
 
+def with_interval(interval: Interval, unit: str = "") -> str:
+    """Return the middle and its interval, `412 (380 to 455)`; one number where it is certain."""
+    middle = unit + rough(interval.likely)
+    if significant(interval.low) == significant(interval.high):
+        return middle
+    return f"{middle} ({unit}{rough(interval.low)} to {unit}{rough(interval.high)})"
+
+
 @dataclass(frozen=True, slots=True)
 class Exact:
     """A number that is certain."""

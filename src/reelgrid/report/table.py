@@ -1,4 +1,4 @@
-"""A table of results as a value, and how its numbers are written for people.
+"""A table of results as a value, and how numbers are written for people: `9.63 million`.
 
 One table is shown on a terminal (`cli/output`) and in HTML (`page`).
 """
@@ -12,6 +12,8 @@ Cell = str | int | float | bool | tuple[float, float] | None
 """Text, a number, a `(low, high)` interval, or nothing known."""
 
 UNKNOWN = "\N{EN DASH}"
+
+_SCALES = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,3 +128,29 @@ def decimals_of(value: float, digits: int) -> int:
     """
     _, exponent = f"{value:.{digits - 1}e}".split("e")
     return max(0, digits - 1 - int(exponent))
+
+
+def rough(value: float, digits: int = 3) -> str:
+    """Return a number with about `digits` significant digits; from a million on with its name."""
+    if not math.isfinite(value):
+        return "without end"
+    value = significant(value, digits)
+    for scale, word in _SCALES:
+        if abs(value) >= scale:
+            return f"{value / scale:.{digits}g}{word}"
+    if value == 0 or abs(value) >= 1:
+        text = f"{value:,.{decimals_of(value, digits) if value else 0}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{digits}g}"
+
+
+def significant(value: float, digits: int = 3) -> float:
+    """Return a number rounded to so many significant digits."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent."""
+    return f"{100 * share:.0f} %"

@@ -6,10 +6,9 @@ from typing import Any
 from reelgrid.plan.demand import tables
 from reelgrid.plan.demand.model import DemandAnswer
 from reelgrid.plan.demand.outcome import KindOutcome
-from reelgrid.plan.uncertainty import Influence, Interval
-from reelgrid.plan.wording import percent, rough, with_interval
+from reelgrid.plan.uncertainty import Influence, Interval, with_interval
 from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
-from reelgrid.report.table import Table
+from reelgrid.report.table import Table, percent, rough
 
 _NUM_BARS = 8
 

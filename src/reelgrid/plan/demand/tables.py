@@ -7,9 +7,8 @@ from typing import Any
 
 from reelgrid.plan.demand.model import DemandAnswer
 from reelgrid.plan.demand.throughput import PredictedSpeed, Throughput, ThroughputKey
-from reelgrid.plan.uncertainty import Influence, Quantity
-from reelgrid.plan.wording import percent, rough, with_interval
-from reelgrid.report.table import Cell, Column, Table
+from reelgrid.plan.uncertainty import Influence, Quantity, with_interval
+from reelgrid.report.table import Cell, Column, Table, percent, rough
 
 _NUM_RANKED = 8
 _MAX_MONTHS = 12

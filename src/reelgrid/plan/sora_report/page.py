@@ -14,10 +14,9 @@ from reelgrid.plan.sora_report.contradictions import (
     unrounded_peak,
 )
 from reelgrid.plan.sora_report.today import ModelToday, predicted, published
-from reelgrid.plan.uncertainty import Listener
-from reelgrid.plan.wording import rough, with_interval
+from reelgrid.plan.uncertainty import Listener, with_interval
 from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
-from reelgrid.report.table import Cell, Column, Table
+from reelgrid.report.table import Cell, Column, Table, rough
 
 _FORMULA = (
     "gpus = minutes_per_day * candidates * peak_to_mean / (24 * minutes_per_gpu_hour * utilisation)"
