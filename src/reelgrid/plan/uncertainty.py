@@ -17,6 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from reelgrid.report.table import rough, significant
 from reelgrid.user_files import FieldError
 
 Draws = NDArray[np.float64]
