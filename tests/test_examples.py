@@ -19,7 +19,7 @@ has_weights = resources.files("reelgrid").joinpath("models/embedded/weights").is
 
 @pytest.mark.skipif(not has_weights, reason="the embedded model has not been trained yet")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_as_it_stands(path, tmp_path):
+def test_an_example_runs_unchanged(path, tmp_path):
     environment = {**os.environ, "REELGRID_DATA": str(tmp_path / "data")}
     done = subprocess.run(
         [sys.executable, path], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -34,7 +34,7 @@ def test_an_example_is_short(path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_links_to_exists(page):
+def test_every_link_of_a_page_leads_to_a_file(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("https://"):
             assert (page.parent / target).exists(), target

@@ -37,6 +37,12 @@ FORMATS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def pixel_limit(monkeypatch):
+    """The sandbox process changes Pillow's limit; here it is put back."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
 @st.composite
 def pictures(draw):
     """A file's bytes, and the pixels that it shows, exact for PNG."""

@@ -52,7 +52,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class VerificationProblem:
     """One problem of a file; `code` is C2PA's, such as `assertion.dataHash.mismatch`."""
 
     code: str
@@ -74,7 +74,7 @@ class Verified:
     verdict: Verdict
     kind: MediaType
     signer: str | None = None
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[VerificationProblem, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict)
     mark: Mapping[str, Any] = field(default_factory=dict)
     num_sources: int = 0
@@ -150,7 +150,7 @@ def verify(
         return Verified(verdict=verdict, kind=kind, mark=mark)
     store, failure = _read(path, kind, anchors_pem)
     if store is None:
-        damaged = Problem("manifest", f"the manifest itself is damaged: {failure}")
+        damaged = VerificationProblem("manifest", f"the manifest itself is damaged: {failure}")
         return Verified(verdict=Verdict.TAMPERED, kind=kind, problems=(damaged,), mark=mark)
     verdict, problems = _judge(store, is_asked=anchors_pem is not None)
     if verdict is Verdict.VALID and own_anchor_pem is not None:
@@ -275,10 +275,12 @@ _TRUST_CODES: Final = frozenset({"signingCredential.untrusted"})
 _TIME_CODES: Final = frozenset({"signingCredential.expired", "claimSignature.outsideValidity"})
 
 
-def _judge(store: Mapping[str, Any], *, is_asked: bool) -> tuple[Verdict, tuple[Problem, ...]]:
+def _judge(
+    store: Mapping[str, Any], *, is_asked: bool
+) -> tuple[Verdict, tuple[VerificationProblem, ...]]:
     """Return the verdict on c2pa's validation results, and the problems of the file."""
     found = store.get("validation_results", {}).get("activeManifest", {}).get("failure", ())
-    problems = tuple(Problem(each["code"], _what(each)) for each in found)
+    problems = tuple(VerificationProblem(each["code"], _what(each)) for each in found)
     codes = {problem.code for problem in problems}
     if codes - _TRUST_CODES - _TIME_CODES:
         return Verdict.TAMPERED, problems
