@@ -27,8 +27,8 @@ from reelgrid.plan.prediction.cross_validation import (
 from reelgrid.plan.prediction.fit import training_set
 from reelgrid.plan.prediction.memory import memory_need
 from reelgrid.plan.prediction.observations import Observation, Stack
+from reelgrid.plan.prediction.predict import workload_of_record
 from reelgrid.plan.prediction.workload import Workload
-from reelgrid.spec import Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,59 +119,45 @@ def own_observations(
     Raises:
         RequestError: No record is left.
     """
-    runs: dict[tuple[str, str, Size, int, int, int], list[BenchRecord]] = {}
+    runs: dict[tuple[Workload, str], list[BenchRecord]] = {}
     for record in records:
-        key = None if record.is_cold else _case_of_record(record, hardware, architectures)
-        if key is not None:
-            runs.setdefault(key, []).append(record)
+        case = None if record.is_cold else _case_of_record(record, hardware, architectures)
+        if case is not None:
+            runs.setdefault(case, []).append(record)
     if not runs:
         raise RequestError(
             "expected records of reelgrid bench of a known model on a known GPU, got none among "
             f"{len(records)} records; see reelgrid plan models and reelgrid plan hardware"
         )
-    return tuple(
-        _observation(key, alike, hardware, architectures) for key, alike in sorted(runs.items())
+    found = (
+        _observation(workload, hardware[gpu], alike) for (workload, gpu), alike in runs.items()
     )
+    return tuple(sorted(found, key=lambda each: each.name))
 
 
 def _case_of_record(
     record: BenchRecord,
     hardware: Mapping[str, Gpu],
     architectures: Mapping[str, Architecture],
-) -> tuple[str, str, Size, int, int, int] | None:
-    """Return model, GPU, size, frames, steps and forwards per step; `None` if one is unknown."""
+) -> tuple[Workload, str] | None:
+    """Return the workload and the name of the GPU of a record; `None` if one is unknown."""
     try:
         model = find_architecture(record.model, architectures)
         gpu = find_gpu(record.machine.split(",")[0], hardware)
     except RequestError:
         return None
-    forwards = model.forwards_per_step if record.guidance_scale > 1 else 1
-    size = Size(record.width, record.height)
-    return model.name, gpu.name, size, record.num_frames, record.num_steps, forwards
+    workload = workload_of_record(record, model)
+    return None if workload is None else (workload, gpu.name)
 
 
-def _observation(
-    key: tuple[str, str, Size, int, int, int],
-    records: Sequence[BenchRecord],
-    hardware: Mapping[str, Gpu],
-    architectures: Mapping[str, Architecture],
-) -> Observation:
-    model, gpu, size, num_frames, num_steps, forwards_per_step = key
-    workload = Workload(
-        model=architectures[model],
-        size=size,
-        num_frames=num_frames,
-        num_steps=num_steps,
-        forwards_per_step=forwards_per_step,
-        fps=records[-1].fps,
-    )
-    _, offload = memory_need(workload, hardware[gpu])
-    # Reelgrid runs the pipelines of diffusers with PyTorch's attention
-    stack = Stack(gpu=hardware[gpu], kernel="portable", software="diffusers", offload=offload)
+def _observation(workload: Workload, gpu: Gpu, records: Sequence[BenchRecord]) -> Observation:
+    _, offload = memory_need(workload, gpu)
+    shape = f"{workload.size}x{workload.num_frames} {workload.num_steps} steps"
     return Observation(
-        name=f"own {model} {gpu} {size}x{num_frames} {num_steps} steps",
+        name=f"own {workload.model.name} {gpu.name} {shape}",
         workload=workload,
-        stack=stack,
+        # Reelgrid runs the pipelines of diffusers with PyTorch's attention
+        stack=Stack(gpu=gpu, kernel="portable", software="diffusers", offload=offload),
         seconds=statistics.median(record.busy_s for record in records),
         is_whole=True,
         source=OWN_SOURCE,
