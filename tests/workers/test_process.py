@@ -14,7 +14,7 @@ from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.sql.sql_queue import open_job_queue
 from reelgrid.spec import Request
 from reelgrid.store.blobs import Blobs
-from reelgrid.workers.__main__ import run
+from reelgrid.workers.__main__ import main, run
 from reelgrid.workers.lease import Watchdog
 from reelgrid.workers.pipes import LivenessPipe, LivenessReader, WorkerProcess
 from reelgrid.workers.settings import WorkerIntervals, WorkerSettings
@@ -183,3 +183,17 @@ def test_a_message_without_a_database_ends_a_blank_worker_with_the_reason():
     assert worker.liveness.failure == (
         "a worker's settings are wrong in 'database': Field required"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["no-such-file.json"], "No such file or directory: 'no-such-file.json'"),
+        (["one.json", "two.json"], "give one file of settings"),
+    ],
+)
+def test_a_worker_by_hand_without_its_file_is_one_line(monkeypatch, capsys, arguments, reason):
+    monkeypatch.setattr("reelgrid.workers.__main__.prepare_process", lambda: None)
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line

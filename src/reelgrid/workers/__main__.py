@@ -21,16 +21,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code of a worker process."""
     prepare_process()
     files = sys.argv[1:] if arguments is None else arguments
+    return _run_by_hand(files) if files or sys.stdin.isatty() else _run_supervised()
+
+
+def _run_by_hand(files: Sequence[str]) -> int:
+    try:
+        (file,) = files
+        message = Path(file).read_bytes()
+    except (ValueError, OSError) as error:
+        reason = error if isinstance(error, OSError) else "give one file of settings"
+        sys.stderr.write(f"reelgrid worker: {reason}; see docs/workers.md, By hand\n")
+        return 2
+    return run(message, Watchdog(), LivenessPipe(None, lambda: True), None)
+
+
+def _run_supervised() -> int:
     watchdog = Watchdog()
-    if files:
-        return run(Path(files[0]).read_bytes(), watchdog, LivenessPipe(None, lambda: True), None)
-    parent, to_parent = take_pipes()
+    from_parent, to_parent = take_pipes()
     liveness = LivenessPipe(to_parent, lambda: watchdog.is_alive)
     import reelgrid.workers.main  # noqa: F401  # all that takes time, while there is time
 
-    pipe = ParentPipe(parent)
-    message = pipe.read_message()
-    return 0 if message is None else run(message, watchdog, liveness, pipe)
+    parent = ParentPipe(from_parent)
+    message = parent.read_message()
+    return 0 if message is None else run(message, watchdog, liveness, parent)
 
 
 def run(
