@@ -196,10 +196,6 @@ class WorkerQueue(Protocol):
 class OperatorQueue(Protocol):
     """The queue for the operator: readiness, metrics, retention and webhooks."""
 
-    def check_readable(self) -> None:
-        """Return if the database can be read now; writes nothing."""
-        ...
-
     def now(self) -> float:
         """Return the database's time, in Unix seconds."""
         ...

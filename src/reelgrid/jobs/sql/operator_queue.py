@@ -24,11 +24,6 @@ class SqlOperatorQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def check_readable(self) -> None:
-        """See `queue.OperatorQueue`."""
-        with self._database.read() as connection:
-            connection.execute(select(_JOB.id).limit(1))
-
     def now(self) -> float:
         """See `queue.OperatorQueue`."""
         with self._database.read() as connection:
