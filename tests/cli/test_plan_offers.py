@@ -32,7 +32,7 @@ def test_the_examples_are_solved_and_their_sums_are_right(reelgrid, name):
         assert each["source"]
 
 
-def test_what_is_measured_leaves_no_uncertainty_of_speed(reelgrid, here):
+def test_measured_speeds_add_no_uncertainty(reelgrid, here):
     text = (EXAMPLES / "startup.json").read_text(encoding="utf-8")
     rows = OFFERS.read_text(encoding="utf-8").splitlines()
     measured = ("RTX 4090", "RTX 5090", "RTX 3090")
@@ -83,14 +83,14 @@ def test_an_infeasible_demand_is_one_line_and_exit_1(reelgrid, here):
         ((EXAMPLES / "startup.json", OFFERS, "--html", "none/a.html"), "make it first"),
     ],
 )
-def test_bad_words_are_one_line_and_exit_2(reelgrid, words, message):
+def test_bad_arguments_are_one_line_and_exit_2(reelgrid, words, message):
     code, out, err = reelgrid("plan", "offers", *words)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err
 
 
-def test_an_unknown_gpu_is_named_with_its_likes(reelgrid, here):
+def test_the_message_for_an_unknown_gpu_names_a_similar_one(reelgrid, here):
     offers = here / "offers.csv"
     offers.write_text("gpu,count,usd_per_h,provider,zone\nRTX 4900,1,1,p,z\n", encoding="utf-8")
     code, _, err = reelgrid("plan", "offers", EXAMPLES / "studio.toml", offers)

@@ -44,14 +44,14 @@ def totals(folder, text=PLAIN):
     return found(folder, text, num_draws=100).likely.totals
 
 
-def test_the_one_sum_is_the_contracts():
+def test_gpus_needed_is_the_formula_of_the_report():
     gpus = gpus_needed(
         10.7e6, candidates=2.0, peak_to_mean=2.0, minutes_per_gpu_hour=5.0, utilisation=0.5
     )
     assert gpus == pytest.approx(10.7e6 * 2 * 2 / (24 * 5 * 0.5))
 
 
-def test_a_plain_scenario_is_the_sum_by_hand(tmp_path):
+def test_a_plain_scenario_gives_the_figures_computed_by_hand(tmp_path):
     """600 minutes kept, 1,200 made; 10 GPUs at work, 20 leased at the mean, 60 at peak, 2 $/h."""
     got = totals(tmp_path)
     assert got.minutes_kept_per_day == pytest.approx(600)
@@ -68,7 +68,7 @@ def test_a_plain_scenario_is_the_sum_by_hand(tmp_path):
     assert got.wh_per_minute == pytest.approx(10 * 700 * 24 / 600)
 
 
-def test_certain_inputs_have_percentiles_that_are_the_plain_number(tmp_path):
+def test_all_percentiles_of_certain_inputs_are_equal(tmp_path):
     got = found(tmp_path)
     for key in ("gpus_at_mean", "gpus_at_peak", "usd_per_minute_held", "mwh_per_month"):
         spread = getattr(got.intervals.totals, key)
@@ -133,7 +133,7 @@ def test_gpus_grow_with_demand_and_fall_with_speed(minutes, candidates, speed, u
     )
 
 
-def test_the_interval_covers_what_it_says(tmp_path):
+def test_the_interval_of_one_log_normal_input_is_its_own(tmp_path):
     """One log-normal input alone: the interval is its own, times the rest."""
     text = changed(
         "clips_per_kept = 2", "clips_per_kept = { median = 20, sigma = 0.5 , at_least=1}"
@@ -152,7 +152,7 @@ def test_seconds_a_clip_say_the_same_as_minutes_per_gpu_hour(tmp_path):
     assert totals(tmp_path, pair).gpus_at_mean == pytest.approx(40)
 
 
-def test_a_platform_cut_in_two_takes_what_it_took(tmp_path):
+def test_two_halves_of_a_platform_take_what_the_whole_takes(tmp_path):
     block = PLAIN[PLAIN.index("[[platforms]]") : PLAIN.index("[[hardware]]")]
     half = block.replace("1200", "600")
     text = PLAIN.replace(block, half + half.replace('"one"', '"two"'))
@@ -202,7 +202,7 @@ def test_the_promise_is_kept_by_queueing_in_the_busiest_hour(tmp_path):
     assert totals(tmp_path, text).gpus_held == math.ceil(servers / 0.8)
 
 
-def test_unlike_sizes_need_more_gpus_for_the_same_promise(tmp_path):
+def test_varying_clip_sizes_need_more_gpus_for_the_same_promise(tmp_path):
     text = changed("clip_s = 6", "clip_s = 6\nwork_cv = 2") + PROMISE
     rate = 3 * 1200 * 10 / 86_400
     servers = servers_for_promise(rate, 72.0, 4.0, promise_s=60, share=0.95)
@@ -290,7 +290,7 @@ def test_the_kinds_add_up_to_the_whole(tmp_path):
         assert math.fsum(parts) == pytest.approx(getattr(got.totals, key))
 
 
-def test_a_platforms_own_growth_comes_before_that_of_all(tmp_path):
+def test_a_platforms_own_growth_overrides_that_of_the_scenario(tmp_path):
     text = changed("peak_to_mean = 3", "peak_to_mean = 3\ngrowth_per_month = 0.1")
     text += "\n[growth]\nper_month = 0.5\nmonths = 2\n"
     assert found(tmp_path, text).likely.months[2].gpus_held == math.ceil(60 * 1.1**2)
@@ -337,7 +337,7 @@ PREDICTED = PLAIN[: PLAIN.index("[[speeds]]")].replace('model = "given"\n    cli
                                                        'model = "wan2.1-t2v-1.3b"')  # fmt: skip
 
 
-def test_a_prediction_comes_in_with_its_uncertainty(tmp_path):
+def test_the_error_of_a_prediction_widens_the_interval(tmp_path):
     model = FACTS.architectures["wan2.1-t2v-1.3b"]
     prediction = predict(workload_of(model), find_gpu("h100", FACTS.hardware))
     got = found(tmp_path, PREDICTED, num_draws=100_000)
@@ -396,7 +396,7 @@ def test_every_input_of_the_model_has_a_likely_value_that_counts(tmp_path):
     assert set(model.serving_inputs) <= set(model.inputs)
 
 
-def test_a_fleet_that_is_held_is_of_whole_gpus(tmp_path):
+def test_held_gpus_are_whole_numbers(tmp_path):
     """1,201 minutes make 60.05 GPUs at peak."""
     got = totals(tmp_path, changed("= 1200", "= 1201"))
     assert got.gpus_at_peak == pytest.approx(60.05)

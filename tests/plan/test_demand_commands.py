@@ -73,7 +73,7 @@ def test_a_bad_file_is_one_line_with_exit_code_2(reelgrid, scenario):
     )
 
 
-def test_the_simulations_part_is_checked_though_it_is_not_run(reelgrid, scenario):
+def test_the_simulation_table_is_checked_by_plan_demand(reelgrid, scenario):
     scenario.write_text(PLAIN + "\n[simulation]\nhour = 3\n", encoding="utf-8")
     code, _, err = reelgrid("plan", "demand", scenario)
     assert code == 2
@@ -138,7 +138,7 @@ def test_the_report_as_json_and_as_a_page(reelgrid, tmp_path):
     assert order == sorted(order)
 
 
-def test_the_users_own_facts_come_before_the_packages(reelgrid, scenario, tmp_path):
+def test_the_users_facts_override_the_packages(reelgrid, scenario, tmp_path):
     prices = tmp_path / "gpus.csv"
     prices.write_text("name,usd_per_h_low,usd_per_h_high\nH100 SXM,4,4\n", encoding="utf-8")
     scenario.write_text(changed("usd_per_h = 2\n", ""), encoding="utf-8")

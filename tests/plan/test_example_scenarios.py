@@ -37,7 +37,7 @@ def test_an_example_has_an_answer_with_an_interval(path):
     assert found.scenario.description
 
 
-def test_the_reports_likely_case_is_the_reports_sum():
+def test_the_likely_case_of_the_report_is_its_printed_result():
     """10.7M x 2 x 2 / (24 x 5 x 50 %) = 713,333: the report rounds 89k to 90k before, to 720k."""
     found = answer_of(FOLDER / "sora-report.toml").likely
     assert found.totals.minutes_kept_per_day == pytest.approx(10.7e6, rel=1e-9)

@@ -39,7 +39,7 @@ def test_a_slot_works_and_is_billed_as_simulated(notice_s, is_startup_billed, ha
     assert found.billed_share == pytest.approx(billed, rel=0.005)
 
 
-def test_rare_losses_cost_half_a_save_interval_loading_and_start_up():
+def test_rare_losses_cost_half_a_checkpoint_interval_loading_and_start_up():
     leased = offer(startup_s=600.0, hazard_per_h=1e-4)
     lost_h = 1e-4 * (900 / 2 + 300 + 600) / 3600
     found = lease_yield(leased, LEASE)

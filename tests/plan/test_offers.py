@@ -75,7 +75,7 @@ def test_a_mistake_in_json_is_named_with_its_place(tmp_path, text, message):
     assert message in str(caught.value)
 
 
-def test_what_is_no_file_of_offers_is_refused(tmp_path):
+def test_a_file_without_offers_is_refused(tmp_path):
     for name in ("none.csv", "none.txt"):
         with pytest.raises(RequestError):
             read_offers(tmp_path / name)
@@ -116,7 +116,7 @@ def test_a_mistake_in_a_demand_is_named_with_line_and_key(tmp_path, text, messag
     assert message in str(caught.value)
 
 
-def test_a_gpu_that_is_not_known_is_refused_at_its_line(tmp_path):
+def test_an_unknown_gpu_is_refused_at_its_line(tmp_path):
     known = read_hardware()
     path = written(tmp_path, "gpu,count,usd_per_h,provider,zone\nH100 SXM,1,2,a,z\nH900,1,2,a,z\n")
     with pytest.raises(RequestError, match=r"offers\.csv:3: gpu: no GPU is called 'H900'"):
@@ -137,9 +137,7 @@ def test_a_gpu_that_is_not_known_is_refused_at_its_line(tmp_path):
         ),
     ],
 )
-def test_a_model_or_gpu_of_an_order_that_is_not_known_is_refused_at_its_line(
-    tmp_path, line, message
-):
+def test_an_unknown_model_or_gpu_of_a_demand_is_refused_at_its_line(tmp_path, line, message):
     text = f'title = "t"\n[[workloads]]\nname = "w"\n{line}\nminutes_per_h = 3\n'
     with pytest.raises(RequestError, match=message):
         read_lease_demand(written(tmp_path, text, "demand.toml"), shipped_facts())

@@ -27,7 +27,7 @@ utilisation = 0.8
 """
 
 
-def test_a_scenario_wants_its_likely_minutes_at_peak(tmp_path):
+def test_the_demand_of_a_scenario_is_its_likely_minutes_at_peak(tmp_path):
     path = tmp_path / "scenario.toml"
     path.write_text(SCENARIO, encoding="utf-8")
     order = read_demand(path, FACTS)
@@ -40,7 +40,7 @@ def test_a_scenario_wants_its_likely_minutes_at_peak(tmp_path):
     assert (second.num_frames, second.size) == (None, None)
 
 
-def test_a_speed_that_the_scenario_gives_comes_before_a_prediction(tmp_path):
+def test_a_speed_of_the_scenario_overrides_the_prediction(tmp_path):
     path = tmp_path / "scenario.toml"
     speed = '[[speeds]]\nmodel = "wan2.1-t2v-1.3b"\ngpu = "h100"\nseconds_per_clip = 50.625\n'
     path.write_text(SCENARIO + speed, encoding="utf-8")

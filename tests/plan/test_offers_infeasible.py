@@ -20,7 +20,7 @@ def reasons(offers, *workloads, **more):
     return explain_infeasible(posed)
 
 
-def test_too_little_memory_is_named_with_what_is_needed_and_offered():
+def test_the_message_for_too_little_memory_says_what_is_needed_and_offered():
     size = Size(1920, 1088)
     big = PeakWorkload(name="finals", model="wan2.2-t2v-a14b", minutes_per_h=1.0, size=size)
     (said,) = reasons([offer("T4", 9), offer("RTX 3090", 9)], big)
@@ -29,7 +29,7 @@ def test_too_little_memory_is_named_with_what_is_needed_and_offered():
     assert said.endswith("the nearest, RTX 3090, has 22.8 GiB")
 
 
-def test_a_promise_that_nothing_keeps_is_named_with_the_fastest():
+def test_the_message_for_a_broken_promise_names_the_fastest_gpu():
     (said,) = reasons([offer("L40S"), offer("RTX 4090", zone="b")], workload(within_s=10.0))
     assert said == (
         "no offer makes a clip of clips (wan2.1-t2v-1.3b) within 10 s: the fastest that has the "
@@ -37,13 +37,13 @@ def test_a_promise_that_nothing_keeps_is_named_with_the_fastest():
     )
 
 
-def test_gpus_that_no_lease_holds_are_named():
+def test_the_message_for_too_few_gpus_in_a_lease_names_the_workload():
     asked = PeakWorkload(name="big", model="wan2.1-t2v-1.3b", minutes_per_h=1.0, gpus_per_clip=(8,))
     (said,) = reasons([offer("L40S", 99, gpus_per_lease=4)], asked)
     assert said == "no offer has the 8 GPUs in one lease that big needs (gpus_per_clip)"
 
 
-def test_trust_without_trusted_offers_is_named():
+def test_the_message_for_trust_says_that_no_trusted_offer_exists():
     (said,) = reasons([offer()], workload(trusted_share=0.5))
     assert said == "a trusted share of 0.5 of clips needs trusted GPUs: none are offered"
 
@@ -54,13 +54,13 @@ def test_too_few_trusted_gpus_are_counted():
     assert "a trusted share of 0.5 of clips needs about 12 trusted GPUs, 8 are offered" in said
 
 
-def test_too_few_gpus_are_named_with_what_they_make():
+def test_the_message_for_too_few_gpus_says_what_they_can_make():
     said = reasons([offer("L40S", 4)], workload(minutes_per_h=10.0))
     assert said[0] == "10 minutes/h of clips are required at peak, 8 can be made"
     assert said[1] == "4 L40S are offered (with 1 lease more of each offer it could be done)"
 
 
-def test_a_demand_beyond_the_solvers_digits_is_not_said_to_be_met_by_nothing():
+def test_a_demand_beyond_the_solvers_precision_is_explained_without_zero():
     said = reasons([offer("L40S", 4)], workload(minutes_per_h=1e9))
     assert said[0].endswith("required at peak, less than a millionth of that can be made")
     said = reasons([offer("L40S", 0)], workload(minutes_per_h=10.0))
@@ -82,12 +82,12 @@ def test_a_demand_beyond_the_solvers_digits_is_not_said_to_be_met_by_nothing():
         ),
     ],
 )
-def test_the_limit_that_stands_in_the_way_is_named(limits, words):
+def test_the_message_names_the_limit_that_conflicts(limits, words):
     said = reasons([offer("L40S", 10)], workload(minutes_per_h=10.0), limits=limits)
     assert any(words in each for each in said), said
 
 
-def test_the_conflict_is_smallest():
+def test_without_any_constraint_of_the_conflict_the_problem_is_feasible():
     offers = [offer("L40S", 10), offer("H100 SXM", 1, provider="q", is_trusted=True)]
     posed = problem(
         offers,

@@ -222,7 +222,7 @@ def test_a_promise_excludes_what_is_too_slow():
     assert quick.leases == (0, 2)
 
 
-def test_gpus_of_one_kind_and_zone_are_not_all_relied_on():
+def test_survival_spreads_leases_over_zones():
     offers = [offer("L40S", 10, 1.0, zone="a"), offer("L40S", 10, 1.5, zone="b")]
     alone = cheapest_leases(problem(offers, workload(minutes_per_h=10.0)))
     spread = cheapest_leases(
@@ -257,7 +257,7 @@ def test_binding_constraints_say_what_one_unit_saves():
     assert len(binding) == 2  # the other is the demand
 
 
-def test_one_gpu_more_or_less_is_chosen_anew():
+def test_one_lease_more_or_less_is_solved_again():
     offers = [offer("L40S", 3, 1.0, zone="a"), offer("H100 SXM", 9, 4.0, zone="b")]
     posed = problem(offers, workload(minutes_per_h=10.0))
     plan = cheapest_leases(posed, EXACT)
@@ -298,7 +298,7 @@ def test_a_choice_without_proof_says_how_much_cheaper_another_may_be(out_of_time
     assert "might cost up to 20.0% less" in sentence(choice)
 
 
-def test_no_choice_in_time_is_told_apart_from_no_choice_at_all(out_of_time):
+def test_no_choice_in_time_is_another_error_than_infeasible(out_of_time):
     out_of_time(columns=())
     with pytest.raises(PlanError, match="--time-limit"):
         cheapest_leases(problem([offer("L40S", 9, 1.0)]))

@@ -70,7 +70,7 @@ def test_the_swing_is_the_result_at_the_tenth_and_ninetieth_percentile():
     assert found["a"].swing == pytest.approx((6 / spread, 6 * spread))
 
 
-def test_an_input_that_plays_no_part_has_no_share():
+def test_an_input_without_influence_has_no_share():
     inputs = {"a": LogNormal(3, 0.2), "idle": LogNormal(5, 0.4)}
     found = influences(inputs, lambda v: v["a"] * 2, seed=2)
     assert found[-1].name == "idle"
@@ -103,7 +103,7 @@ def test_inputs_are_drawn_independently():
     assert abs(np.corrcoef(np.log(found[A]), np.log(found[B]))[0, 1]) < 0.01
 
 
-def test_the_listener_hears_of_every_input():
+def test_the_listener_is_called_after_every_input():
     heard = []
     inputs = {"a": LogNormal(3, 0.2), "b": LogNormal(5, 0.4)}
     influences(inputs, lambda v: v["a"] * v["b"], seed=0, listener=lambda *step: heard.append(step))

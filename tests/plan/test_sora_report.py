@@ -61,7 +61,7 @@ def test_the_table_has_every_figure_and_no_other():
 
 
 @pytest.mark.parametrize(("key", "printed", "_"), ROWS, ids=[row[0] for row in ROWS])
-def test_a_printed_figure_comes_out_to_its_last_digit(key, printed, _):
+def test_a_printed_figure_is_reproduced_to_its_last_digit(key, printed, _):
     figure = FIGURES[key]
     assert figure.printed == printed
     assert figure.is_reproduced is (True if printed else None)
@@ -146,13 +146,13 @@ def value_of(point, what):
         (6, "at peak as an advertisement", 10.7e6 * 70_000 * 5 / 60 * 2 / 60, 6),
     ],
 )
-def test_where_it_does_not_hold_is_shown_in_figures(point, what, known, digits):
+def test_each_contradiction_has_its_known_figures(point, what, known, digits):
     assert float(f"{value_of(point, what):.{digits - 1}e}") == pytest.approx(
         float(f"{known:.{digits - 1}e}")
     )
 
 
-def test_the_six_points_are_all_there():
+def test_there_are_six_contradictions():
     assert len(contradictions()) == 6
     words = " ".join(contradictions()[2].title.lower().split())
     for left_out in ("guidance", "attention", "codec", "text encoder", "resolution", "utilisation"):
@@ -181,7 +181,7 @@ def test_halves_are_rounded_up_as_people_do():
     assert calculation.round_half_up(4250.0, -2) == 4300
 
 
-def test_todays_models_meet_the_same_demand_by_the_same_sum():
+def test_todays_models_are_counted_with_the_same_formula():
     found = recompute(shipped_facts())
     for row in (*found.published, *found.predicted):
         exact = 10.7e6 * 2 * 2 / (24 * row.minutes_per_gpu_hour.likely)

@@ -53,7 +53,7 @@ def test_a_log_normal_has_its_median_and_sigma():
     assert logs.std() == pytest.approx(0.7, rel=5e-3)
 
 
-def test_a_log_normal_is_cut_where_it_is_told_to_be():
+def test_a_log_normal_is_cut_at_its_ends():
     cut = LogNormal(2.0, 1.0, at_least=1.0, at_most=5.0)
     draws = cut.at(uniform(3, 200_000))
     whole = LogNormal(2.0, 1.0).at(uniform(4, 800_000))
@@ -87,7 +87,7 @@ def test_a_log_normal_without_sigma_is_a_plain_number():
         (lambda: LogNormal(1.0, 1.0, at_most=math.nan), "at_most"),
     ],
 )
-def test_what_is_no_distribution_is_refused_by_name(make, param):
+def test_an_invalid_distribution_is_refused_with_its_parameter(make, param):
     with pytest.raises(RequestError) as caught:
         make()
     assert caught.value.param == param

@@ -87,7 +87,7 @@ def test_texts_of_users_are_never_markup():
     assert "<img" not in json.dumps(figure)
 
 
-def test_nothing_outside_the_page_is_named():
+def test_the_page_refers_to_nothing_outside_itself():
     wanted = [
         pair for pair in Reader(page(EVIL)).attributes if pair[1] in {"src", "href", "action"}
     ]
@@ -120,7 +120,7 @@ def test_a_page_without_charts_needs_no_library():
     assert len(page()) < 2_200_000
 
 
-def test_colours_are_few():
+def test_colours_beyond_the_eighth_are_refused():
     assert colour(1) == "$1/1"
     with pytest.raises(ValueError, match="0 to 8"):
         colour(9)

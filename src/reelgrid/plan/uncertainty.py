@@ -289,7 +289,7 @@ def influences(
         inputs: All that the results depend on.
         results: Positive numbers for each draw, one array a result.
         seed: Of the scrambling of Sobol's sequence.
-        log2_draws: The estimate rests on 2**log2_draws draws an input.
+        log2_draws: 2**log2_draws draws are made for each input.
         listener: Told after each input.
     """
     uncertain = [each for each in inputs if not each.quantity.is_exact]

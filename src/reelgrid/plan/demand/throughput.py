@@ -112,7 +112,7 @@ class Throughput:
         clip_s: Seconds of video of a clip.
         speed: Given or predicted.
         power_w: Of a GPU at work.
-        basis: What the speed rests on.
+        basis: What the speed is based on.
         notes: What a reader has to know, such as that the model does not fit.
     """
 

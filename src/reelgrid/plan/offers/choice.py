@@ -24,7 +24,7 @@ CONFIDENCES = (0.1, 0.5, 0.9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What to lease, and what that rests on.
+    """What to lease, and the problem, bounds and sensitivities behind it.
 
     Attributes:
         problem: What was solved.

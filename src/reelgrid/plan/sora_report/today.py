@@ -31,7 +31,7 @@ class ModelToday:
         times_the_report: The likely number over the report's 720,000.
         usd_per_month: Of the likely number, at the middle of public prices; `None` without a price.
         mw: Power limit of the likely number of GPUs.
-        basis: What the speed rests on.
+        basis: What the speed is based on.
         note: Such as that the model does not fit into the memory of the GPU.
     """
 
