@@ -11,6 +11,7 @@ from reelgrid.api import schemas
 from reelgrid.api.health import READINESS_AGE_S, Readiness
 from reelgrid.api.service import ServedModels
 from reelgrid.catalog import find
+from reelgrid.cli.job_access import DatabaseJobs
 from tests.api.conftest import ApiServer, Build
 
 
@@ -104,6 +105,28 @@ def test_responses_match_the_schemas(client: TestClient, api: ApiServer) -> None
     schemas.EstimateResponse.model_validate(
         client.post("/v1/estimates", json={"prompt": "x"}).json(), strict=True
     )
+
+
+def test_a_job_has_the_same_json_over_http_and_from_the_database(
+    client: TestClient, api: ApiServer
+) -> None:
+    body = {"prompt": "x", "negative_prompt": "blur", "num_inference_steps": 8}
+    ids = [client.post("/v1/videos", json=body).json()["id"] for _ in range(3)]
+    api.worker.finish(api.worker.take())  # type: ignore[arg-type]  # there are three
+    claim = api.worker.take()
+    assert claim is not None
+    api.worker.step(claim, 3)
+    assert {api.job_queue.get(each).status for each in ids} == {
+        "completed",
+        "in_progress",
+        "queued",
+    }
+    from_database = DatabaseJobs(api.job_queue)
+    for job_id in ids:
+        one, other = from_database.get(job_id), client.get(f"/v1/videos/{job_id}").json()
+        assert one.keys() == other.keys()
+        # The server's own measurements of times may be some seconds old.
+        assert {**one, "eta_seconds": None} == {**other, "eta_seconds": None}
 
 
 def test_an_estimate_says_what_it_rests_on_and_runs_nothing(build: Build) -> None:
