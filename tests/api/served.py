@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-START_S = 90
+START_S = 150
 STOP_S = 30
 
 

@@ -17,7 +17,7 @@ from tests.api.conftest import ApiServer
 Talk = Callable[["Line"], Awaitable[None]]
 POST = b"POST /v1/videos HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
 GET = b"GET /v1/videos HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
-ENOUGH_S = 10.0
+ENOUGH_S = 60.0
 
 
 class Line:

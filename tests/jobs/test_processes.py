@@ -17,7 +17,7 @@ from tests.jobs.busy_worker import LEASE_S
 
 NUM_JOBS = 40
 FROZEN_S = 3 * LEASE_S
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

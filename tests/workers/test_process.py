@@ -101,7 +101,7 @@ def submit(job_queue, num_steps):
     )
 
 
-def until(condition, at_most_s=90.0):
+def until(condition, at_most_s=150.0):
     give_up_at = time.monotonic() + at_most_s
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen"
