@@ -13,7 +13,7 @@ print([name for name in {heavy!r} if name in sys.modules], code)
 """
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_no_large_package():
     for words in (["--help"], ["generate", "--help"], ["models"], ["--version"]):
         script = IMPORTED.format(heavy=HEAVY)
         done = subprocess.run(
@@ -27,7 +27,7 @@ def test_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"reelgrid {package.__version__}\n"
 
 
-def test_without_words_it_helps(capsys):
+def test_without_arguments_it_prints_its_help(capsys):
     assert run([]) == 0
     assert "generate" in capsys.readouterr().out
 

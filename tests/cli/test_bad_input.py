@@ -1,4 +1,4 @@
-"""Whatever is wrong: one line that says what would be right, exit 2 or 1, nothing left behind."""
+"""Invalid input: one line that says what would be right, exit code 2 or 1, no file left behind."""
 
 import pytest
 
@@ -10,21 +10,21 @@ REFUSED = {
     "huge prompt": (["generate", "x" * 10_000], "10,000 characters, 5,000 are allowed"),
     "no steps": (["generate", "x", "--steps", "0"], "1 to 1,000"),
     "too many steps": (["generate", "x", "--steps", "10000"], "1 to 1,000"),
-    "steps that are no number": (["generate", "x", "--steps", "many"], "--steps"),
+    "steps that are not a number": (["generate", "x", "--steps", "many"], "--steps"),
     "negative size": (["generate", "x", "--size", "-128x128"], "1 to 8192 pixels"),
     "huge size": (["generate", "x", "--size", "99999x99999"], "1 to 8192 pixels"),
     "size of another form": (["generate", "x", "--size", "big"], "WIDTHxHEIGHT"),
-    "size it cannot": (["generate", "x", "--size", "131x77"], "nearest: 128x128"),
-    "frames it cannot": (["generate", "x", "--frames", "16"], "nearest: 17, 1"),
-    "rate it cannot": (["generate", "x", "--fps", "200"], "nearest: 120"),
-    "rate of nothing": (["generate", "x", "--fps", "0"], "out of range"),
-    "length it cannot": (["generate", "x", "--seconds", "60"], "nearest: 2.12 s"),
-    "length of nan": (["generate", "x", "--seconds", "nan"], "out of range"),
+    "unsupported size": (["generate", "x", "--size", "131x77"], "nearest: 128x128"),
+    "unsupported number of frames": (["generate", "x", "--frames", "16"], "nearest: 17, 1"),
+    "unsupported frame rate": (["generate", "x", "--fps", "200"], "nearest: 120"),
+    "frame rate of 0": (["generate", "x", "--fps", "0"], "out of range"),
+    "unsupported length": (["generate", "x", "--seconds", "60"], "nearest: 2.12 s"),
+    "length of NaN": (["generate", "x", "--seconds", "nan"], "out of range"),
     "length twice": (["generate", "x", "--seconds", "2", "--frames", "17"], "exclude"),
     "guidance of nan": (["generate", "x", "--guidance-scale", "nan"], "0.0 to 100.0"),
     "guidance of infinity": (["generate", "x", "--guidance-scale", "inf"], "0.0 to 100.0"),
     "negative seed": (["generate", "x", "--seed", "-1"], "seed -1 is out of range"),
-    "count of nothing": (["generate", "x", "--count", "0"], "1 to 10,000"),
+    "count of 0": (["generate", "x", "--count", "0"], "1 to 10,000"),
     "no such folder": (["generate", "x", "-o", "none/a.mp4"], "make it first"),
     "unknown extension": (["generate", "x", "-o", "a.avi"], "use one of .mp4"),
     "many frames as png": (["generate", "x", "-o", "a.png", "--frames", "17"], "one frame"),
@@ -38,7 +38,7 @@ REFUSED = {
     "no such prompts file": (["generate", "--prompts-file", "none.txt"], "cannot be read"),
     "prompt and prompts file": (["generate", "x", "--prompts-file", "p.txt"], "not both"),
     "no such first frame": (["generate", "x", "--first-frame", "none.png"], "no image file"),
-    "first frame it cannot": (
+    "unsupported first frame": (
         ["generate", "x", "--model", "wan2.1-t2v-1.3b", "--first-frame", "none.png"],
         "takes no first frame",
     ),
@@ -51,7 +51,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("words", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_the_callers_mistake_is_one_line_and_exit_2(reelgrid, here, words, message):
+def test_an_invalid_request_is_one_line_and_exit_2(reelgrid, here, words, message):
     code, out, err = reelgrid(*words)
     assert code == 2
     assert out == ""
@@ -85,7 +85,7 @@ def test_a_full_disk_is_one_line_and_exit_1(reelgrid, here, monkeypatch):
     assert names(here) == []
 
 
-def test_what_the_system_refuses_is_one_line_and_exit_1(reelgrid, here, monkeypatch):
+def test_an_error_of_the_system_is_one_line_and_exit_1(reelgrid, here, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device", "bench.jsonl")
 
@@ -95,7 +95,7 @@ def test_what_the_system_refuses_is_one_line_and_exit_1(reelgrid, here, monkeypa
     assert err.splitlines()[-1] == "reelgrid: bench.jsonl: No space left on device"
 
 
-def test_a_setting_that_cannot_be_is_named(reelgrid, monkeypatch):
+def test_an_invalid_setting_is_named(reelgrid, monkeypatch):
     monkeypatch.setenv("REELGRID_CHECKPOINT_EVERY_S", "often")
     code, _, err = reelgrid("generate", "a red ball")
     assert code == 2

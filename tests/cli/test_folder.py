@@ -49,11 +49,11 @@ def test_what_it_cannot_make_is_refused_with_the_nearest(capsys, folder):
     assert "nearest: 128x80" in lines[-1]
 
 
-def test_a_folder_that_is_no_model_is_refused(capsys, here):
+def test_a_folder_that_is_not_a_model_is_refused(capsys, here):
     code, lines = refusal(capsys, "generate", "x", "--model", here)
     assert code == 1
     assert len(lines) == 1
-    assert "is no model" in lines[0]
+    assert "is not a model" in lines[0]
 
 
 def test_truncated_weights_are_refused(capsys, broken, here):
@@ -80,14 +80,14 @@ def test_a_damaged_index_is_refused(capsys, broken):
     assert len(lines) == 1
 
 
-def test_a_name_that_nobody_has_is_refused(capsys):
+def test_an_unknown_name_is_refused(capsys):
     code, lines = refusal(capsys, "generate", "x", "--model", "no-such-model")
     assert code in {1, 2}
     assert len(lines) == 1
     assert "no-such-model" in lines[0]
 
 
-def test_a_device_that_is_none_is_refused(capsys, folder):
+def test_an_unknown_device_is_refused(capsys, folder):
     code, lines = refusal(capsys, "generate", "x", "--model", folder, "--device", "abacus")
     assert code == 2
     assert "abacus" in lines[-1]

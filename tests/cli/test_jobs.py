@@ -23,6 +23,7 @@ from reelgrid.jobs.request import JobRequest
 from reelgrid.jobs.sql.keys import ApiKeys
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue, open_job_queue
 from reelgrid.spec import Request
+from tests.api.served import Served
 from tests.jobs import builders
 from tests.jobs.builders import new_worker
 
@@ -132,7 +133,7 @@ def test_a_job_has_the_fields_of_the_videos_api(
     assert set(lines(capsys)[0]) == set(Video.model_fields)
 
 
-def test_people_see_what_operators_need_as_well(
+def test_the_text_of_a_database_shows_fields_for_operators_too(
     job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = job_queue.submit(new_job(owner="bob"))
@@ -154,7 +155,7 @@ def test_people_see_what_operators_need_as_well(
         (["keys", "create", "x", "--max-jobs", "0"], 2, "--max-jobs"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(
+def test_an_error_is_one_line(
     job_queue: SqlJobQueue,
     capsys: pytest.CaptureFixture[str],
     words: list[str],
@@ -203,6 +204,12 @@ class VideosApi(BaseHTTPRequestHandler):
             self._say(200, {"data": [a, a | {"id": "b"}], "has_more": True, "last_id": "b"})
         elif self.path.endswith("/gone"):
             self._say(404, {"error": {"message": "there is no job 'gone'", "code": "not_found"}})
+        elif self.path.endswith("/denied"):
+            self._say(401, {"error": {"message": "the API key is invalid"}})
+        elif self.path.endswith("/full"):
+            self._say(503, {"error": {"message": "the disk is full"}})
+        elif self.path.endswith("/broken"):
+            self._say(500, "no error object")
         elif self.path.endswith("/odd"):
             self._say(200, [])
         else:
@@ -245,14 +252,47 @@ def test_over_http_the_key_is_sent_and_pages_are_followed(
     assert capsys.readouterr().err == "a/b: in_progress, pausing\n"
 
 
-def test_over_http_a_refusal_is_the_same_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_over_http_an_error_is_the_same_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["jobs", "show", "gone", "--url", url]) == 2
     assert capsys.readouterr().err == "reelgrid: there is no job 'gone'\n"
     assert run(["jobs", "show", "odd", "--url", url]) == 1
     assert "is this a Reelgrid server?" in capsys.readouterr().err
 
 
-def test_the_newest_of_a_status_are_found_behind_newer_ones(
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("denied", 2, "the API key is invalid (the API key is taken from REELGRID_API_KEY)"),
+        ("full", 1, "the disk is full"),
+        ("broken", 1, "the server responded 500 Internal Server Error"),
+    ],
+)
+def test_over_http_the_exit_code_says_whose_error_it_is(
+    url: str, capsys: pytest.CaptureFixture[str], name: str, code: int, said: str
+) -> None:
+    assert run(["jobs", "show", name, "--url", url]) == code
+    assert capsys.readouterr().err == f"reelgrid: {said}\n"
+
+
+def test_a_job_is_the_same_from_the_server_and_from_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REELGRID_DATA", str(tmp_path))
+    with Served(tmp_path, "--workers", "0") as served:
+        for prompt in ("a red ball", "a blue box"):
+            served.ask("/videos", {"prompt": prompt, "model": "embedded"})
+        found = []
+        for words in (["--url", served.url], ["--database", str(tmp_path / "jobs.sqlite")]):
+            assert run(["jobs", "list", "--json", *words]) == 0
+            jobs = lines(capsys)
+            assert all(job["queue_position"] for job in jobs)  # the server caches it for a while
+            found.append([job | {"queue_position": None} for job in jobs])
+    over_http, from_database = found
+    assert over_http == from_database
+    assert [job["prompt"] for job in from_database] == ["a blue box", "a red ball"]
+
+
+def test_jobs_of_a_status_are_found_behind_newer_jobs(
     job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = job_queue.submit(new_job())
@@ -263,7 +303,7 @@ def test_the_newest_of_a_status_are_found_behind_newer_ones(
     assert [view["id"] for view in lines(capsys)] == [old.id]
 
 
-def test_what_cannot_be_done_to_one_job_is_done_to_the_others(
+def test_an_error_for_one_job_does_not_stop_the_others(
     job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended, waiting = job_queue.submit(new_job()), job_queue.submit(new_job())
@@ -279,7 +319,7 @@ def test_what_cannot_be_done_to_one_job_is_done_to_the_others(
     assert f"{ended.id} is completed: it cannot be cancelled" in said
 
 
-def test_who_follows_a_job_waits_for_a_server_that_is_started_again(
+def test_follow_waits_for_a_server_that_is_restarted(
     job_queue: SqlJobQueue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_queue.submit(new_job())
@@ -303,7 +343,7 @@ def test_who_follows_a_job_waits_for_a_server_that_is_started_again(
     assert len(looks) == 4
 
 
-def test_an_image_is_not_looked_for_among_a_servers_videos(
+def test_an_image_job_is_not_requested_from_a_server(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     name = "image_" + "0" * 24

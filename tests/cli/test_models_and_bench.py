@@ -12,7 +12,7 @@ def test_the_catalogue_is_a_table(reelgrid):
         assert any(line.startswith(card.name) for line in out.splitlines())
 
 
-def test_the_catalogue_is_json_on_demand(reelgrid):
+def test_the_catalogue_is_json_with_an_option(reelgrid):
     cards = [json.loads(line) for line in reelgrid("models", "--json")[1].splitlines()]
     assert [card["name"] for card in cards] == [card.name for card in catalog.all_models()]
     assert cards[0]["default"]["size"] == "128x128"
@@ -30,6 +30,6 @@ def test_bench_appends_a_dated_record_for_each_size_and_run(reelgrid):
         assert each.denoise_s == sum(each.step_s)
 
 
-def test_bench_appends_where_it_is_told(reelgrid, here):
+def test_bench_appends_to_the_given_file(reelgrid, here):
     reelgrid("bench", "tiny", "--runs", 1, "--steps", 1, "--output", "mine.jsonl")
     assert len(read_records(here / "mine.jsonl")) == 1

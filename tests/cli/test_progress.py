@@ -74,7 +74,7 @@ def test_a_pipe_gets_a_line_when_time_has_passed_and_at_the_end(capsys, clock):
     ]
 
 
-def test_what_is_quick_writes_nothing_to_a_pipe(capsys, clock):
+def test_a_quick_computation_writes_nothing_to_a_pipe(capsys, clock):
     with progress_shown("simulating", lines_every_s=10) as show:
         for share in (0.0, 0.5, 1.0):
             show("simulating", share, 1.0)
@@ -95,7 +95,7 @@ def test_each_stage_of_a_generation_is_a_line(capsys):
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.04, "0.0 s"), (59.0, "59.0 s"), (61, "1 min 1 s"), (7260, "2 h 1 min")]
 )
-def test_a_time_span_is_written_as_people_do(seconds, text):
+def test_a_time_span_is_written_in_the_unit_that_suits_it(seconds, text):
     assert duration(seconds) == text
 
 

@@ -27,7 +27,7 @@ def test_the_operators_certificate_is_taken_from_the_settings(reelgrid, here, mo
     assert verify(here / "a.png", anchors_pem=authority.pem).verdict is Verdict.TRUSTED
 
 
-def test_what_was_not_made_here_or_is_signed_is_refused(reelgrid, here):
+def test_a_foreign_or_signed_file_is_refused(reelgrid, here):
     from PIL import Image
 
     Image.new("RGB", (8, 8)).save(here / "plain.png")
@@ -51,7 +51,7 @@ def test_the_webhook_secret_of_a_key_is_always_the_same(reelgrid):
     assert reelgrid("webhook-secret", "key_0123")[1] != once
 
 
-def test_a_server_does_not_begin_with_a_certificate_that_will_not_do(reelgrid, here, monkeypatch):
+def test_a_server_does_not_start_with_an_expired_certificate(reelgrid, here, monkeypatch):
     chain, key = Authority().files(here, days=(-20, -10))
     monkeypatch.setenv("REELGRID_CERTIFICATE", str(chain))
     monkeypatch.setenv("REELGRID_CERTIFICATE_KEY", str(key))

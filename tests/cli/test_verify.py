@@ -32,19 +32,19 @@ def test_a_signed_file_names_its_signer(reelgrid, signed):
     assert (code, "valid: signed and unchanged, by Acme Video" in out) == (0, True)
 
 
-def test_the_trusted_certificates_can_be_a_setting(reelgrid, signed, here, monkeypatch):
+def test_trusted_certificates_can_be_a_setting(reelgrid, signed, here, monkeypatch):
     monkeypatch.setenv("REELGRID_TRUST", str(here / "trust.pem"))
     assert "trusted:" in reelgrid("verify", signed)[1]
 
 
-def test_a_file_of_this_machine_is_self_made(reelgrid, here):
+def test_a_file_of_this_machine_is_self_signed(reelgrid, here):
     path = make(here / "a.png")
     sign(path, PROVENANCE, self_signed_signer(Settings().data))
     code, out, _ = reelgrid("verify", path)
     assert (code, "self-signed: signed and unchanged" in out) == (0, True)
 
 
-def test_what_is_not_as_it_should_be_is_one(reelgrid, signed, here):
+def test_changed_and_untrusted_files_are_exit_1(reelgrid, signed, here):
     (here / "other.pem").write_bytes(Authority().pem)
     code, out, _ = reelgrid("verify", signed, "--trust", "other.pem")
     assert (code, "untrusted: unchanged, but signed by Acme Video" in out) == (1, True)
@@ -55,7 +55,7 @@ def test_what_is_not_as_it_should_be_is_one(reelgrid, signed, here):
     assert (code, "assertion.bmffHash.mismatch" in out) == (1, True)
 
 
-def test_unsigned_is_three_unmarked_is_four_and_no_media_is_two(reelgrid, here):
+def test_unsigned_is_exit_3_unmarked_4_and_not_media_2(reelgrid, here):
     assert reelgrid("verify", make(here / "a.webm"))[0] == 3
     from PIL import Image
 
@@ -74,12 +74,12 @@ def test_a_prompt_can_be_checked(reelgrid, signed):
     assert (code, "does not match" in out) == (1, True)
 
 
-def test_json_says_all_of_it(reelgrid, signed):
-    said = json.loads(reelgrid("verify", signed, "--json", "--trust", "trust.pem")[1])
-    assert said["verdict"] == "trusted"
-    assert said["kind"] == "video/mp4"
-    assert said["claims"]["model"] == "embedded"
-    assert said["problems"] == []
+def test_json_has_verdict_claims_and_problems(reelgrid, signed):
+    printed = json.loads(reelgrid("verify", signed, "--json", "--trust", "trust.pem")[1])
+    assert printed["verdict"] == "trusted"
+    assert printed["kind"] == "video/mp4"
+    assert printed["claims"]["model"] == "embedded"
+    assert printed["problems"] == []
 
 
 def test_a_trust_file_without_certificates_is_refused(reelgrid, signed, here):
