@@ -54,7 +54,7 @@ def generate(
 
     Raises:
         RequestError: The request cannot be carried out; the message says what would be right.
-        ModelError: The model will not load.
+        ModelError: The model cannot be loaded.
         GenerationError: The generation failed.
     """
     request = Request.from_json({"prompt": prompt, **fields})

@@ -171,7 +171,7 @@ def num_parameters(files: Iterable[Path]) -> int:
     """Return how many parameters the weight files hold together, from their headers.
 
     Raises:
-        ModelError: A file is truncated or no safetensors file.
+        ModelError: A file is truncated or not a safetensors file.
     """
     return sum(_num_parameters_in(file) for file in files)
 
