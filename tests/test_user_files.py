@@ -20,6 +20,7 @@ from reelgrid.user_files import (
     read_csv,
     read_json,
     read_toml,
+    replace_checked,
 )
 
 
@@ -188,6 +189,15 @@ def test_what_is_no_readable_text_is_refused(tmp_path, suffix, reader, content, 
         reader(write(tmp_path, content, suffix))
     with pytest.raises(RequestError, match="cannot be read: No such file"):
         reader(tmp_path / "none")
+
+
+def test_a_field_is_replaced_only_by_what_a_file_may_hold():
+    assert replace_checked(CART, load_kg=7.5).load_kg == 7.5
+    with pytest.raises(FieldError, match="expected a number above 0, got -1") as caught:
+        replace_checked(CART, load_kg=-1)
+    assert caught.value.param == "load_kg"
+    with pytest.raises(FieldError, match="expected at most 100"):
+        replace_checked(CART, is_sold=True, load_kg=101)
 
 
 VALUES = st.recursive(

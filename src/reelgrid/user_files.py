@@ -277,6 +277,21 @@ def parse_cells(kind: type[T], cells: Mapping[str, str], location: Location) -> 
         _refuse(kind, location, error)
 
 
+def replace_checked(value: T, **changes: object) -> T:
+    """Return a dataclass with other values in some fields, checked like those of a file.
+
+    Raises:
+        FieldError: A value has a wrong type or range, or breaks a rule of the dataclass.
+    """
+    for name, new in changes.items():
+        hint = _keys(type(value))[name]
+        try:
+            TypeAdapter(hint).validate_python(new, strict=True)
+        except ValidationError:
+            raise FieldError(f"expected {_expected(hint)}, got {_shown(new)}", param=name) from None
+    return dataclasses.replace(value, **changes)  # type: ignore[type-var]
+
+
 def find_at(
     location: Location, find: Callable[[str, Mapping[str, T]], T], name: str, among: Mapping[str, T]
 ) -> T:

@@ -60,7 +60,9 @@ def test_a_page_holds_the_answer_and_the_charts(scenario, tmp_path, capsys):
     [
         (["missing.toml"], "missing.toml"),
         (["--runs", "0"], "runs"),
-        (["--hours", "-1"], "hours"),
+        (["--hours", "-1"], "--hours: expected a number above 0"),
+        (["--hours", "1e9"], "--hours: expected a number above 0 and up to 87840, got 1000000000"),
+        (["--hours", "nan"], "--hours: expected a number above 0 and up to"),
         (["--engine", "quick"], "engine"),
     ],
 )

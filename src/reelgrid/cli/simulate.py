@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -56,10 +56,12 @@ class SimulateOptions:
         Raises:
             RequestError: An option is out of range; the message names it.
         """
+        from reelgrid.user_files import replace_checked
+
         given = {"seed": self.seed, "runs": self.runs, "hours": self.hours}
         changes = {key: value for key, value in given.items() if value is not None}
         try:
-            return replace(config, **changes)  # type: ignore[arg-type]  # each of its field's type
+            return replace_checked(config, **changes)
         except RequestError as error:
             raise RequestError(f"--{error.param}: {error}", param=error.param) from None
 
