@@ -119,7 +119,8 @@ def test_a_client_that_leaves_a_stream_cancels_the_job_without_blocking_the_even
         )
         async with anyio.create_task_group() as group:
             group.start_soon(read_all, stream.events())
-            await anyio.sleep(0.05)  # the stream waits for the job
+            while not api.service.broadcaster.num_listeners:
+                await anyio.sleep(0.01)
             group.cancel_scope.cancel()
         return threading.get_ident()
 
