@@ -1,4 +1,4 @@
-"""A generation as an iterator: taking turns, previews, closing, errors."""
+"""A generation as an iterator: alternating, previews, closing, errors."""
 
 import gc
 import weakref

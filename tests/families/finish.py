@@ -16,16 +16,16 @@ from tests.families.tiny import tiny_model
 
 def finish(folder: Path, family: str) -> None:
     model = tiny_model(family)
-    for state in sorted((folder / family).glob("*.safetensors")):
-        if not state.name.startswith("00-encode"):
-            take_encoders_away(model)
-        generation = Generation.restore(state, model)
+    for checkpoint in sorted((folder / family).glob("*.safetensors")):
+        if not checkpoint.name.startswith("00-encode"):
+            remove_encoders(model)
+        generation = Generation.restore(checkpoint, model)
         for _ in generation:
             pass
-        np.save(state.with_suffix(".npy"), generation.frames)
+        np.save(checkpoint.with_suffix(".npy"), generation.frames)
 
 
-def take_encoders_away(model: LoadedModel) -> None:
+def remove_encoders(model: LoadedModel) -> None:
     assert model.fingerprint  # of the whole model: it is kept
     for name in model.pipeline.component_names:
         if name.startswith(("text_encoder", "tokenizer", "image_encoder")):

@@ -26,7 +26,7 @@ NUM_STEPS = 3
 
 @dataclass
 class Whole:
-    """One generation run to its end, its state saved at every stop."""
+    """A finished generation, with a checkpoint of every step."""
 
     progress: list[Progress]
     frames: np.ndarray
@@ -49,7 +49,7 @@ def wholes(folder):
 
 @pytest.fixture(scope="session")
 def finished(wholes, folder):
-    """Every saved state, finished by one other process."""
+    """Every checkpoint, finished by another process."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     subprocess.run(
@@ -87,7 +87,7 @@ def run_whole(family: str, folder: Path) -> Whole:
 
 
 def frames_by_diffusers(model, request):
-    """The same request through diffusers' own call of the same pipeline."""
+    """The frames of the same request by diffusers' own call of the same pipeline."""
     pipeline = copy.deepcopy(model.pipeline)
     set_guidance(pipeline, model, model.card.complete(request))
     for block in pipeline._blocks.sub_blocks.values():
