@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from reelgrid.media import verify
 
-warnings.simplefilter("ignore", DeprecationWarning)  # the hosted service ended; this one did not
+warnings.simplefilter("ignore", DeprecationWarning)  # openai warns that its hosted service ended
 command = [sys.executable, "-m", "reelgrid", "serve", "--port", "0"]
 with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
     try:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from openai import OpenAI
 
-warnings.simplefilter("ignore", DeprecationWarning)  # the hosted service ended; this one did not
+warnings.simplefilter("ignore", DeprecationWarning)  # openai warns that its hosted service ended
 reelgrid, received = [sys.executable, "-m", "reelgrid"], []
 
 
@@ -20,7 +20,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-allowed = {**os.environ, "REELGRID_ALLOW_PRIVATE_WEBHOOKS": "true"}  # here is not a public address
+allowed = {**os.environ, "REELGRID_ALLOW_PRIVATE_WEBHOOKS": "true"}  # for 127.0.0.1
 serve = [*reelgrid, "serve", "--port", "0"]
 with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, env=allowed) as server:
     try:
