@@ -2,11 +2,11 @@
 
     python benchmarks/api_load.py [--seconds 60] [--pollers 200] [--submissions 20]
 
-The server runs as users run it, with its worker and SQLite; this process is the clients: one
-connection each, every poll due a second after the one before it, submissions evenly spread as the
-openai package sends them (multipart). Latencies are counted from when a request was due, so that a
-stall is not hidden by the requests that it delays; what of it is this process's own lateness is
-reported beside. Prints one JSON object, written to --output.
+The server runs as users run it, with its worker and SQLite. This process runs the clients: one
+connection each, one poll per second, and evenly spaced submissions as the openai package sends them
+(multipart). Latencies count from the time when a request was due, so that the requests that a stall
+delays do not hide it; the delay of this process itself is reported too. Prints one JSON object, and
+writes it to --output.
 """
 
 import argparse
@@ -202,7 +202,7 @@ def quantiles_ms(seconds: list[float]) -> dict[str, float]:
 
 async def measure(options: argparse.Namespace) -> dict[str, object]:
     load_before = os.getloadavg()
-    gc.disable()  # the clients' own pauses are not the server's
+    gc.disable()  # pauses of the clients would count as the server's
     with tempfile.TemporaryDirectory(prefix="reelgrid-load-") as folder:
         async with served(Path(folder), options.database) as (port, pid, key):
             processes = {"server": pid, "worker": worker_of(pid), "clients": os.getpid()}

@@ -1,13 +1,13 @@
-"""Two hundred kills under a steady load: is anything lost, and how long does nothing happen?
+"""Two hundred kills under a steady load: is anything lost, and how long does work stop?
 
     python benchmarks/chaos.py [--kills 200] [--workers 2] [--seed 1] [--folder DIR] [--write]
 
-The real server and its workers are killed, frozen and deprived of disk space at random moments,
-in rounds of 25 kills. After each round every promise is checked: every accepted job completed once,
-every file plays and is byte for byte that of an uninterrupted job before it is signed, and no more
-than a checkpoint interval and a step was computed twice. A finished round is kept in the folder: started
-again, the script goes on with the next. Then workers without a supervisor are killed, whose jobs
-wait for the lease. `--write` files the result in `benchmarks/results/` under today's date.
+The script kills and freezes the real server and its workers and fills their disk at random moments,
+in rounds of 25 kills. After each round it checks every promise: every accepted job completed once,
+every file plays and equals that of an uninterrupted job byte for byte before the signature, and no
+more than a checkpoint interval and a step was computed twice. The folder keeps finished rounds: a
+restarted script continues with the next. At the end it kills workers without a supervisor, whose
+jobs wait for the lease. `--write` writes the result to `benchmarks/results/` under today's date.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def inject_faults(server: ChaosServer, number: int, num_kills: int, seed: int) -
 
 
 def kill_without_supervisor(folder: Path) -> list[float]:
-    """Seconds from a worker's death to its job's next step when only the lease tells of it."""
+    """Seconds from a worker's death to its job's next step when only the lease reveals the death."""
     folder.mkdir(parents=True, exist_ok=True)
     trace = folder / "trace.jsonl"
     settings = WorkerSettings(

@@ -2,11 +2,11 @@
 
     python benchmarks/checkpoints.py [--minutes 1.5] [--threads 1] [--write]
 
-The networks are tiny and random, latents and text are those of Wan 2.1 at 832x480, 81 frames: the
-state is what 14 billion parameters would have. First the parts of a checkpoint, then a generation
-with a checkpoint every 5 seconds and one without, taking turns; what counts is the median.
-Processor time has the writing in it, and is what to read where other processes are busy.
-`--write` files the result in `benchmarks/results/` under today's date.
+The networks are tiny and random; latents and text are those of Wan 2.1 at 832x480, 81 frames. So the
+state is as large as with 14 billion parameters. The script measures the parts of a checkpoint, then
+generations with a checkpoint every 5 seconds and without checkpoints, alternating; the result is the
+median. Processor time includes the writing; use it if other processes are busy.
+`--write` writes the result to `benchmarks/results/` under today's date.
 """
 
 import argparse
@@ -40,7 +40,7 @@ WORDS = ("[PAD]", "[UNK]", "a", "red", "ball", "rolls", "to", "the", "right")
 
 
 def large_state_model() -> LoadedModel:
-    """Wan 2.1's blocks, solver, text width and latents, with next to no network between."""
+    """Wan 2.1's blocks, solver, text width and latents, with almost no network between them."""
     width = {"d_model": 4096, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4}
     pipeline = diffusers.WanBlocks().init_pipeline()
     pipeline.update_components(
@@ -48,7 +48,7 @@ def large_state_model() -> LoadedModel:
             transformers.UMT5Config(vocab_size=len(WORDS), **width)
         ),
         tokenizer=tokenizer(),
-        # Patches of 4x4 instead of 2x2: a step takes a part of a second, the latents are the same.
+        # Patches of 4x4 instead of 2x2: a step takes less than a second, and the latents are the same.
         transformer=diffusers.WanTransformer3DModel(
             patch_size=(1, 4, 4),
             num_attention_heads=1,
@@ -116,7 +116,7 @@ def sync(path: Path) -> None:
 
 
 def denoise(model: LoadedModel, request: Request, save_into: Path | None) -> dict[str, float]:
-    """Run all steps, with checkpoints as `reelgrid generate` saves them where a folder is given."""
+    """Run all steps; if a folder is given, save checkpoints as `reelgrid generate` does."""
     stopped_s, num_saves = 0.0, 0
     start, processor_start = time.perf_counter(), time.process_time()
     with Generation(model, request) as generation:

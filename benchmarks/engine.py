@@ -1,8 +1,8 @@
-"""The engine's speed beside diffusers' own pipeline, and the cost of a checkpoint.
+"""The engine's speed compared with diffusers' own pipeline, and the cost of a checkpoint.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/engine.py [--runs 15] [--threads 2] [--write]
 
-The variable is the one that the `reelgrid` command sets. Both sides have the same weights, steps and
+The `reelgrid` command sets the same variable. Both sides have the same weights, steps and
 precision and alternate in one process; the median counts. `--write` writes the result to
 `benchmarks/results/` under today's date.
 """

@@ -1,13 +1,14 @@
-"""Speed of the job queue, also when it is long.
+"""Speed of the job queue, for short and long queues.
 
     python benchmarks/job_queue.py [--sizes 0 10000 100000] [--seconds 3] [--write]
 
-On SQLite in a folder and on a PostgreSQL server on a local socket, with so many jobs waiting already:
-submissions, claims, heartbeats and polls one after the other from one process, and claims from four
-processes at once. Every commit goes to the disk on both. `cpu_ms` is the processor time of one call in
-this process, and is what to read where other processes are busy; the PostgreSQL server's own is not in
-it. The plans of the statements are checked, so that a benchmark on a short queue cannot hide a scan of a
-long one. `--write` files the result in `benchmarks/results/` under today's date.
+The databases are SQLite in a folder and a PostgreSQL server on a local socket; `--sizes` are the numbers
+of jobs that wait already. One process submits, claims, sends heartbeats and polls, one call after the
+other; then four processes claim at once. Every commit goes to the disk on both. `cpu_ms` is the
+processor time of one call in this process, without that of the PostgreSQL server; use it if other
+processes are busy. The script checks the plans of the statements, so that a benchmark on a short queue
+cannot hide a scan of a long one. `--write` writes the result to `benchmarks/results/` under today's
+date.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def fill(job_queue: SqlJobQueue, num_jobs: int) -> None:
 
 
 def measure(act: Callable[[], object], seconds: float, most: int = 2_000) -> dict[str, float]:
-    """Return how often a second, and the quantiles of one call in milliseconds."""
+    """Return the calls per second, and the quantiles of one call in milliseconds."""
     times_s: list[float] = []
     began_s = time.perf_counter()
     began_cpu_s = time.process_time()
@@ -147,7 +148,7 @@ def work(url: str, name: str, seconds: float, results: Any) -> None:
 
 
 def at_once(url: str, seconds: float) -> dict[str, Any]:
-    """Return how many jobs four processes claim and finish a second; no job twice."""
+    """Return how many jobs four processes claim and finish per second; no job twice."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     workers = [

@@ -1,9 +1,9 @@
-"""How long choosing among many offers takes, how near to the optimum it gets, and what greedy costs.
+"""Time to choose among many offers, distance to the optimum, and cost of the greedy choice.
 
     python benchmarks/offers.py [--output FILE] [--offers 25 100 400] [--seeds 5]
 
-Each problem is drawn by a seed: kinds, prices between the public low and high, counts, zones,
-hazards; two workloads, trust, caps, and 70 % of the peak without any one kind in one zone.
+A seed draws each problem: kinds, prices between the public low and high, counts, zones, hazards.
+Each has two workloads, trust, caps, and 70 % of the peak if all of one kind in one zone are lost.
 """
 
 import argparse

@@ -2,12 +2,12 @@
 
     python benchmarks/prediction.py [--write] [--date 2026-11-29]
 
-Leaves out whole sources, then whole GPUs, each time with a fit of its own. Then asks `predict` for
-the published latencies of `prediction_sealed_2.csv`, which no fit has seen and which were committed
-before any prediction of them was made. Those of the check and of the first seal
-(`prediction_sealed.csv`) are fitted to by now; what the models of those days said of the sealed ones
-is filed in `results/2026-11-23_prediction_sealed.json` and `..._sealed_2.json`. `--write` files the
-fitted coefficients in the package and the figures here.
+Leaves out whole sources, then whole GPUs; each fold has its own fit. Then asks `predict` for the
+published latencies of `prediction_sealed_2.csv`, which no fit has used and which were committed
+before any of them was predicted. The check and the first sealed set (`prediction_sealed.csv`) are now
+in the fit. `results/2026-11-23_prediction_sealed.json` and `..._sealed_2.json` contain the predictions
+of the sealed sets by the models of that time. `--write` writes the fitted coefficients to the package
+and the figures to `results/`.
 """
 
 import argparse
@@ -36,8 +36,8 @@ COEFFICIENTS = HERE.parent / "src/reelgrid/plan/facts/calibration.json"
 SOURCE = "benchmarks/prediction.py on plan/facts/latencies.csv and ml_energy_h100.csv"
 
 SEALED = ("prediction_sealed.csv", "prediction_sealed_2.csv")
-"""Published latencies written down before the model of the day predicted any, in their order; the
-first file has served, its points are fitted to."""
+"""Published latencies that were collected before the model of that time predicted any, in order of
+time; the points of the first file are now in the fit."""
 
 GROUPS: dict[str, Callable[[Observation], bool]] = {
     "all published": lambda each: True,
@@ -54,7 +54,7 @@ GROUPS: dict[str, Callable[[Observation], bool]] = {
 
 
 def not_fitted(name: str) -> tuple[Observation, ...]:
-    """Return the published latencies of a file beside this one that are not in the package's."""
+    """Return the published latencies of a file in this folder that are not in the package's file."""
     fitted = {each.name for each in read_latencies()}
     both = read_latencies([HERE / name])
     return tuple(each for each in both if each.name not in fitted)
@@ -121,7 +121,7 @@ def answer_of(each: Observation) -> Prediction:
 
 
 def through_predict(observations: Sequence[Observation]) -> dict[str, float]:
-    """Return the errors of `predict` itself: memory, offload, published rows and all."""
+    """Return the errors of `predict` itself: including memory, offload and published rows."""
     answers = [(each.seconds, answer_of(each).seconds) for each in observations]
     ratios = [answer.likely / seen for seen, answer in answers]
     relative = [abs(ratio - 1) for ratio in ratios]
@@ -137,7 +137,7 @@ def through_predict(observations: Sequence[Observation]) -> dict[str, float]:
 
 
 def sealed_table(name: str) -> dict[str, object]:
-    """Return the errors of `predict` with the filed fit on the points of a file that are whole."""
+    """Return the errors of `predict` with the package's fit on the complete points of a file."""
     points = [each for each in not_fitted(name) if each.is_whole]
     return {
         words: {
@@ -168,7 +168,7 @@ def sealed_table(name: str) -> dict[str, object]:
 
 
 def point(guess: Guess) -> dict[str, object]:
-    """Return one guess in figures."""
+    """Return the figures of one guess."""
     seen = guess.observation
     return {
         "name": seen.name,
@@ -182,7 +182,7 @@ def point(guess: Guess) -> dict[str, object]:
 
 
 def measure(date: str, *, is_written: bool) -> dict[str, object]:
-    """Return how good the fit is by cross-validation, and `predict` with the fit that is filed."""
+    """Return the accuracy of the fit by cross-validation, and of `predict` with the package's fit."""
     fitted = training_set()
     by_source = check.leave_out_each(fitted, check.source_of)
     by_gpu = check.leave_out_each(fitted, check.gpu_of)

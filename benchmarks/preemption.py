@@ -1,11 +1,11 @@
-"""A short job behind a long one, and how soon work begins: on the real worker process.
+"""A short job behind a long one, and the time until work begins, on the real worker process.
 
     python benchmarks/preemption.py [--runs 9] [--write]
 
-A job of 10 steps is made alone, then behind one of 400 steps that is running: the promise is 1.5
-times its time alone, and two steps of the long one. Then the time from the admission of a job to its
-first step on an idle, warm worker. Nothing else runs on the machine: the client only waits.
-`--write` files the result in `benchmarks/results/` under today's date.
+A job of 10 steps runs alone, then behind a running job of 400 steps: the limit is 1.5 times its time
+alone, plus two steps of the long job. Then the script measures the time from the admission of a job to
+its first step on an idle, warm worker. Nothing else runs on the machine: the client only waits.
+`--write` writes the result to `benchmarks/results/` under today's date.
 """
 
 import argparse

@@ -2,12 +2,12 @@
 
     python benchmarks/queueing.py [--jobs 6000000] [--write]
 
-First come, first served, random arrivals, gamma-distributed sizes, or alike ones, of mean 1 s. For each
-number of servers, use and squared coefficient of variation: the mean wait, the wait that 95 % stay
-below, and the share that a fleet of `servers_for_promise` keeps within a tenth of a second, all
-simulated and approximated. The simulation's own standard error is of 30 batches; points where it is
-above 3 % and waits below 0.02 s are left out of the summary, not of the file. `--write` files the
-result under today's date.
+First come, first served, random arrivals, gamma-distributed or equal sizes of mean 1 s. For each number
+of servers, utilisation and squared coefficient of variation, the script simulates and approximates the
+mean wait, the 95th percentile of the wait, and the share of jobs that start within a tenth of a second
+on a fleet of `servers_for_promise`. The standard error of the simulation comes from 30 batches; points
+where it is above 3 %, and waits below 0.02 s, are left out of the summary, not of the file. `--write`
+writes the result under today's date.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def standard_error(waits: np.ndarray) -> float:
 
 
 def wait_95_s(num_servers: int, rate: float, cv2: float) -> float:
-    """The approximated wait that 95 % stay below: exponential for those that wait at all."""
+    """The approximated 95th percentile of the wait: exponential for jobs that wait at all."""
     waiting = float(erlang_c(num_servers, rate))
     mean_s = float(mgc_mean_wait_s(num_servers, rate, 1.0, cv2))
     return max(0.0, mean_s / waiting * math.log(waiting / (1 - SHARE)))

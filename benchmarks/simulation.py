@@ -137,7 +137,7 @@ class InSimPy:
             startup_s = self.draw.lognormvariate(math.log(STARTUP_S), SIGMA)
 
     def one_job(self, end_s: float, load_s: float):  # type: ignore[no-untyped-def]
-        """Take a job and work on it; whether the node is still there."""
+        """Take a job and work on it; return whether the node is still there."""
         env = self.env
         get = self.jobs.get()
         if not get.triggered:
@@ -218,7 +218,7 @@ def compare(num_runs: int) -> dict[str, object]:
 def the_day() -> Experiment:
     """Return the report's demand on 720,000 GPUs of three kinds that equal 720,000 H100s.
 
-    21.4 million clips of a minute, the evening twice the mean, 24 minutes each on an H100. Speeds
+    21.4 million one-minute clips, twice the mean in the evening, 24 minutes each on an H100. Speeds
     by dense bf16 peaks (B200 2,250, H100 989, A100 312 TFLOP/s). H100: losses as Salad measured,
     0.0108 per node-hour, 92 % of them together by zone. B200: 0.006, likewise. A100: spot as on AWS,
     Weibull 0.60 and 1.75 h, two minutes' notice, outages of 0.8 h. Three priorities, a million
