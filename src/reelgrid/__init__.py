@@ -1,6 +1,6 @@
-"""Reelgrid: text to video on every GPU you can get.
+"""Reelgrid generates, serves and plans text-to-video.
 
-`reelgrid.generate` and `reelgrid.Clip` are loaded on first use, so that `import reelgrid` is cheap.
+`reelgrid.generate` and `reelgrid.Clip` are imported on first use, so `import reelgrid` is fast.
 """
 
 from typing import TYPE_CHECKING

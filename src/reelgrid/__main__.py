@@ -8,9 +8,9 @@ from reelgrid.startup import prepare_process
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code.
+    """Run the command line and exit with its code.
 
-    Python has no `sys.stdout` where a shell closed it (`>&-`): what is printed then goes nowhere.
+    If the shell closed stdout (`>&-`), `sys.stdout` is `None`; output is then discarded.
     """
     prepare_process()
     sys.stdout = sys.stdout or io.StringIO()

@@ -19,7 +19,7 @@ def test_a_prompt_becomes_an_mp4_named_after_it(reelgrid, here):
     assert read_provenance(here / "a-red-ball-rolls-to-the-right.mp4")["prompt"] == PROMPT
 
 
-def test_the_end_says_what_it_took_by_stage(reelgrid):
+def test_the_report_has_the_time_of_each_stage(reelgrid):
     _, out, _ = reelgrid("generate", PROMPT, "--model", "tiny", "-o", "a.mp4")
     for word in ("load", "encode", "denoise", "decode", "write", "peak memory"):
         assert word in out
@@ -32,14 +32,14 @@ def test_piped_progress_is_plain_lines_on_stderr(reelgrid):
     assert "\x1b" not in err
 
 
-def test_json_on_stdout_is_the_whole_account(reelgrid):
+def test_json_on_stdout_is_the_whole_report(reelgrid):
     _, out, _ = reelgrid(
         "generate", PROMPT, "--model", "tiny", "-o", "a.mp4", "--json", "--steps", 2
     )
-    said = json.loads(out)
-    assert (said["prompt"], said["num_steps"], said["num_frames"]) == (PROMPT, 2, 9)
-    assert Path(said["output"]).name == "a.mp4"
-    assert said["minutes_of_video_per_gpu_hour"] > 0
+    printed = json.loads(out)
+    assert (printed["prompt"], printed["num_steps"], printed["num_frames"]) == (PROMPT, 2, 9)
+    assert Path(printed["output"]).name == "a.mp4"
+    assert printed["minutes_of_video_per_gpu_hour"] > 0
 
 
 def test_every_option_reaches_the_request(reelgrid, here):
@@ -47,11 +47,11 @@ def test_every_option_reaches_the_request(reelgrid, here):
         "generate", PROMPT, "--model", "tiny", "--size", "48x32", "--frames", 5, "--fps", 12,
         "--steps", 2, "--guidance-scale", 1.5, "--negative-prompt", "blur", "--seed", 7, "-o", "a.webm",
     )  # fmt: skip
-    said = read_provenance(here / "a.webm")
-    assert said["extra"] == {
+    printed = read_provenance(here / "a.webm")
+    assert printed["extra"] == {
         "size": "48x32", "num_frames": 5, "fps": 12.0, "num_steps": 2, "guidance_scale": 1.5,
     }  # fmt: skip
-    assert (said["negative_prompt"], said["seed"]) == ("blur", 7)
+    assert (printed["negative_prompt"], printed["seed"]) == ("blur", 7)
 
 
 def test_image_is_one_frame_as_png(reelgrid, here):
@@ -75,7 +75,7 @@ def test_seconds_of_a_model_outside_the_catalogue_follow_its_own_rule(reelgrid, 
     assert "nan seconds is out of range" in err
 
 
-def test_a_refusal_comes_before_advice_on_words(reelgrid, model, monkeypatch):
+def test_an_error_comes_before_notices_about_the_prompt(reelgrid, model, monkeypatch):
     monkeypatch.setattr(model, "prompt_notices", lambda prompt: ("advice",), raising=False)
     code, _, err = reelgrid("generate", PROMPT, "--model", "tiny", "--size", "131x77")
     assert code == 2
@@ -167,14 +167,14 @@ def test_a_line_with_other_settings_is_made_again(reelgrid, prompts_file):
     assert len(reelgrid(*command, "--steps", 2)[1].splitlines()) == 2
 
 
-def test_notices_about_the_prompt_are_said(reelgrid, model, monkeypatch):
+def test_notices_about_the_prompt_are_printed(reelgrid, model, monkeypatch):
     monkeypatch.setattr(
         model, "prompt_notices", lambda prompt: (f"unknown words in {prompt}",), raising=False
     )
     assert f"unknown words in {PROMPT}" in reelgrid("generate", PROMPT, "--model", "tiny")[2]
 
 
-def test_a_place_for_states_that_cannot_be_costs_a_warning_only(reelgrid, here, monkeypatch):
+def test_an_unusable_folder_for_checkpoints_is_only_a_warning(reelgrid, here, monkeypatch):
     monkeypatch.setenv("REELGRID_DATA", "/dev/null/data")
     monkeypatch.setenv("REELGRID_CHECKPOINT_EVERY_S", "0")
     code, out, _ = reelgrid("generate", PROMPT, "--model", "tiny", "-o", "a.mp4")
@@ -182,7 +182,7 @@ def test_a_place_for_states_that_cannot_be_costs_a_warning_only(reelgrid, here, 
     assert out.startswith(str(here / "a.mp4"))
 
 
-def test_ctrl_c_saves_and_names_the_one_command_that_goes_on(reelgrid, here, monkeypatch):
+def test_ctrl_c_saves_a_checkpoint_and_prints_the_command_that_resumes(reelgrid, here, monkeypatch):
     from reelgrid.engine.generation import Generation
 
     step = Generation.__next__
