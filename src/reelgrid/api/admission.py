@@ -246,17 +246,7 @@ def _new_job(
     deadline_at: float | None = None,
     **more: Any,
 ) -> NewJob:
-    """Return a job with its estimate; refuse what exceeds a limit or can never be done here.
-
-    Args:
-        service: The server.
-        caller: Owner of the job.
-        card: Its model.
-        request: What to generate.
-        kind: Of the job.
-        deadline_at: When it has to be finished, in seconds since 1970.
-        **more: Attributes of `NewJob`.
-    """
+    """Return a job with its estimate; refuse what exceeds a limit or can never be done here."""
     _check_limits(service, caller, request)
     _check_space(service)
     estimate = service.estimator.estimate(card, request)
