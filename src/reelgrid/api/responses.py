@@ -59,8 +59,8 @@ def job_json(
         "progress": job.progress,
         "model": job.model,
         "seconds": seconds_text(job),
-        "completed_at": _whole(job.completed_at),
-        "expires_at": _whole(job.expires_at),
+        "completed_at": _unix_s(job.completed_at),
+        "expires_at": _unix_s(job.expires_at),
         "error": _error(job),
         **{
             each.api_name: request.get(each.name)
@@ -143,5 +143,5 @@ def _error(job: Job) -> dict[str, str] | None:
     return {"code": job.error_code or "", "message": job.error_message or ""}
 
 
-def _whole(seconds: float | None) -> int | None:
+def _unix_s(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
