@@ -137,7 +137,7 @@ def through_predict(observations: Sequence[Observation]) -> dict[str, float]:
 
 
 def sealed_table(name: str) -> dict[str, object]:
-    """Return the errors of `predict` with the package's fit on the complete points of a file."""
+    """Return the errors of `predict` with the package's fit on the end-to-end points of a file."""
     points = [each for each in not_fitted(name) if each.is_whole]
     return {
         words: {

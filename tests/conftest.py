@@ -1,4 +1,4 @@
-"""Settings of every test: those of a main, and no time limits that a busy machine would exceed."""
+"""Settings of every test: those of a main program, without time limits that a busy machine exceeds."""
 
 from hypothesis import HealthCheck, settings
 

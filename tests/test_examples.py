@@ -1,4 +1,4 @@
-"""Every example runs as it stands, and every page that is linked to exists."""
+"""Every example runs unchanged, and every linked page exists."""
 
 import os
 import re

@@ -91,7 +91,7 @@ def test_a_record_after_a_torn_line_begins_a_new_line(tmp_path):
 
 
 def test_records_are_appended_in_one_write_of_whole_lines(tmp_path):
-    """The system's own limit on a file's size cuts the write short; nothing is hidden."""
+    """The system's limit on a file's size cuts the write short; no error is hidden."""
     path = tmp_path / "bench.jsonl"
     append_records(path, [RECORD])
     words = [sys.executable, "-c", APPEND, str(path), str(path.stat().st_size + 99)]

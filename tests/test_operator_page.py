@@ -1,4 +1,4 @@
-"""The operator's page knows every setting, and its figures are the code's."""
+"""The operator's page lists every setting, and its figures are those of the code."""
 
 import re
 from inspect import signature

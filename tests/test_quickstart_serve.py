@@ -1,4 +1,4 @@
-"""Every command of the server's quickstart is run as it stands, against a real server."""
+"""Every command of the server's quickstart runs unchanged, against a real server."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def address(environment) -> Iterator[str]:
-    """Where a server is that was started with the page's own command, on a port that is free."""
+    """The address of a server that was started with the page's own command, on a free port."""
     command = ["reelgrid", "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
         try:

@@ -1,4 +1,4 @@
-"""Importing Reelgrid leaves the process of whoever imports it as it was."""
+"""Importing Reelgrid does not change the process that imports it."""
 
 import os
 import subprocess

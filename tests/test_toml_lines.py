@@ -1,4 +1,4 @@
-"""Every key of a TOML text has its line, however it is written."""
+"""Every key of a TOML text has its line, in every notation."""
 
 import tomllib
 

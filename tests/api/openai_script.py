@@ -2,8 +2,7 @@
 
     python openai_script.py BASE_URL KEY OTHER_KEY
 
-It runs with every version of the package that is promised; each line of output is one thing that
-held. Not a test by itself: `test_openai_package` runs it.
+It runs with every supported version of the package; each line of output is one check that passed. Not a test by itself: `test_openai_package` runs it.
 """
 
 import asyncio

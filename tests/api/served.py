@@ -17,7 +17,7 @@ STOP_S = 30
 
 
 class Served:
-    """A server with one worker and the embedded model, ready; it is gone at the end of the block."""
+    """A server with one worker and the embedded model, ready; it ends with the block."""
 
     def __init__(self, data: Path, *words: str, key: str | None = None, **environment: str) -> None:
         self.data = data
@@ -53,7 +53,7 @@ class Served:
         self.process.wait()
 
     def _wait(self) -> str:
-        """Return where it is, when it is ready."""
+        """Wait until the server is ready, and return its address."""
         give_up_s = time.monotonic() + START_S
         while "ready on" not in self.log:
             assert self.process.poll() is None, self.log

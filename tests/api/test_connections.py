@@ -40,12 +40,12 @@ class Line:
         return reader, writer
 
     async def ask(self, data: bytes) -> bytes:
-        """Return the first answer."""
+        """Return the first response."""
         return await answer_of((await self.send(data))[0])
 
 
 async def is_cut_off(reader: asyncio.StreamReader) -> bool:
-    """Wait until there is no more to come, and return whether nothing came before."""
+    """Wait for the end of the connection, and return whether nothing was received."""
     async with asyncio.timeout(ENOUGH_S):
         try:
             return await reader.read() == b""

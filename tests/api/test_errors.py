@@ -210,7 +210,7 @@ def test_a_long_queue_is_429_with_retry_after(build: Build) -> None:
     api = build()
     with api.client() as client:
         assert client.post("/v1/videos", json={"prompt": "x"}).status_code == 200
-    assert api.worker.take() is not None  # it runs: whoever comes now has to wait for it
+    assert api.worker.take() is not None  # it runs: later jobs have to wait
     api.job_queue._snapshots._stale_at_s = 0.0
     api = build(limits=ServerLimits(max_queue_s=1e-3, max_image_wait_s=1e-3))
     with api.client() as client:

@@ -283,7 +283,7 @@ def test_the_position_in_the_queue_does_not_depend_on_the_clock_of_the_server(
 def test_many_writers_leave_threads_for_readers(
     api: ApiServer, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object]
 ) -> None:
-    """No more than `NUM_WRITERS` are in `submit` at a time: each that comes in waits for others."""
+    """At most `NUM_WRITERS` threads are in `submit` at a time; each waits there for others."""
     submit = api.job_queue.submit
     lock = threading.Condition()
     inside = most = 0

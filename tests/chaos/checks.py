@@ -1,4 +1,4 @@
-"""Whether anything was lost: the four promises, checked after the faults."""
+"""The four promises, checked after the faults: is anything lost?"""
 
 import tempfile
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ def check_every_job_is_completed_once(server: ChaosServer, load: Load) -> int:
 
 
 def check_every_file_is_that_of_an_uninterrupted_job(load: Load) -> int:
-    """Return how many files play and are, but for their signatures, what they ought to be."""
+    """Return how many files play and are right, apart from their signatures."""
     for job, clip in load.accepted.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "video.mp4"
@@ -76,7 +76,7 @@ def check_little_was_computed_twice(losses: Iterable[Loss]) -> int:
 
 @cache
 def uninterrupted(clip: ClipRequest) -> bytes:
-    """Return the file that a worker makes of a clip when nothing happens, before it is signed."""
+    """Return the unsigned file of a clip that a worker makes without faults."""
     request = Request(PROMPT, seed=clip.seed, num_steps=clip.num_steps)
     with Generation(_model(), request) as generation, tempfile.TemporaryDirectory() as folder:
         for _ in generation:

@@ -51,7 +51,7 @@ class FaultInjector:
         self._reader = TraceReader(self.server.trace)
 
     def inject(self, fault: Fault) -> None:
-        """Inject one fault, and return when the work goes on."""
+        """Inject one fault, and return when the work continues."""
         hold_s = self.random.uniform(*self.hold_s)
         victims = self._victims(fault)
         before_s = time.monotonic()
@@ -80,7 +80,7 @@ class FaultInjector:
                     time.sleep(hold_s)
 
     def _victims(self, fault: Fault) -> list[psutil.Process]:
-        """Return the workers that the fault kills: one at work, else one that starts."""
+        """Return the workers that the fault kills: a busy one, else one that is starting."""
         if fault is Fault.KILL_BOTH:
             return self.server.workers()
         if fault is not Fault.KILL_WORKER:
@@ -108,7 +108,7 @@ class FaultInjector:
 
     @staticmethod
     def _are_over(events: list[Event], jobs: list[str]) -> bool:
-        """Whether the jobs had no step left to make: they were struck while they were written."""
+        """Return whether the jobs had no step left: the fault hit while their files were written."""
         over = {event["job"] for event in events if event["event"] in {"completed", "failed"}}
         return bool(jobs) and over.issuperset(jobs)
 

@@ -1,7 +1,7 @@
-"""A steady load through the API: so many jobs on their way, whatever happens to the server.
+"""A steady load through the API: a constant number of unfinished jobs, also while the server fails.
 
 A request that was not answered is sent again with the same idempotency key, as a careful client
-does: a job counts as accepted when its answer has come, and only once.
+does. A job counts as accepted once, when its response has been received.
 """
 
 import random
@@ -18,7 +18,7 @@ RETRY_S = 0.1
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """One of the few things that are asked for, again and again: its file has to be the same."""
+    """One of a few requests that are repeated: the file has to be the same each time."""
 
     seed: int
     num_steps: int
@@ -33,8 +33,8 @@ class Load:
 
     Attributes:
         accepted: Clips by the id of the job that the server has accepted for them.
-        finished: The videos as the server last told of them, by id.
-        mistakes: What the server ought never to have answered.
+        finished: The videos as the server last reported them, by id.
+        mistakes: Responses that the server must never give.
     """
 
     url: str
@@ -55,7 +55,7 @@ class Load:
         self._thread.start()
 
     def finish(self, within_s: float) -> None:
-        """Ask for nothing more and return when everything that was accepted is finished."""
+        """Stop requesting, and return when all accepted jobs are finished."""
         self._is_over.set()
         self._thread.join(within_s)
         waits = set(self.accepted) - set(self.finished)

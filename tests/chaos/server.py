@@ -22,7 +22,7 @@ class ChaosServer:
     """`reelgrid serve` on a folder, to be killed and started again.
 
     Args:
-        folder: For the data; on a disk of its own where that is to be filled.
+        folder: For the data; on a disk of its own if a test fills the disk.
         trace: File of the workers' events; on another disk.
         num_workers: Worker processes.
         can_be_filled: Whether the folder is a disk of its own.
@@ -46,7 +46,7 @@ class ChaosServer:
         return self.folder / "jobs.sqlite"
 
     def start(self) -> None:
-        """Start the server, if it does not run, and return when it answers."""
+        """Start the server if it does not run, and return when it responds."""
         give_up_at = time.monotonic() + START_WITHIN_S
         while not self._answers():
             if self._server is None or self._server.poll() is not None:
@@ -76,7 +76,7 @@ class ChaosServer:
 
     @contextlib.contextmanager
     def frozen(self, *, is_server: bool) -> Iterator[None]:
-        """The server, or all workers, stopped as by a debugger, inside the block."""
+        """Stop the server or all workers, as a debugger does, inside the block."""
         assert self._server is not None
         pids = [self._server.pid] if is_server else [worker.pid for worker in self.workers()]
         for pid in pids:
@@ -89,7 +89,7 @@ class ChaosServer:
 
     @contextlib.contextmanager
     def disk_full(self) -> Iterator[None]:
-        """Not a byte free on the disk of the data inside the block."""
+        """Leave no free byte on the disk of the data inside the block."""
         ballast = self.folder / "ballast"
         try:
             with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ class ChaosServer:
         return code
 
     def kill_leftovers(self) -> None:
-        """Kill whatever still runs."""
+        """Kill all processes that still run."""
         if self._server is not None and self._server.poll() is None:
             self.kill_all()
         for worker in self.workers():
@@ -176,7 +176,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size_mib: int) -> Iterator[bool]:
-    """A disk of its own at `folder`, where the system lets us mount one; whether it did."""
+    """Mount a disk of its own at `folder`, if the system allows it; yield whether it did."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "reelgrid-chaos", str(folder)]
     try:

@@ -1,4 +1,4 @@
-"""Events of the workers' trace: what was computed twice, and how long nothing was computed."""
+"""Events of the workers' trace: which work was done twice, and how long no work was done."""
 
 import bisect
 import itertools
@@ -77,7 +77,7 @@ def claims(events: Iterable[Event]) -> dict[tuple[str, int], list[Event]]:
 
 
 def losses(events: Sequence[Event], without: Sequence[Span] = ()) -> list[Loss]:
-    """Return what was computed twice, claim by claim.
+    """Return the work that was done twice, claim by claim.
 
     Args:
         events: The trace.

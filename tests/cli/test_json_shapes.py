@@ -51,7 +51,7 @@ SHAPES, SHAPE_NAMES = documented()
 
 
 def differences(value, shape, where=""):
-    """What of a value is not as its shape says, as lines of text."""
+    """Return the differences between a value and its shape, as lines of text."""
     if isinstance(shape, str):
         return _of_type(value, shape, where)
     if isinstance(shape, list):

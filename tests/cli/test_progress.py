@@ -26,7 +26,7 @@ def use_terminal(monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is set."""
+    """A clock that shows the same time until it is set."""
 
     class Clock:
         now_s = 0.0

@@ -11,7 +11,7 @@ from tests.api.served import Served
 
 @pytest.fixture
 def started(monkeypatch):
-    """What the command would start with: its options and the settings under them."""
+    """Return the options with which the command starts, and the settings from the environment."""
     found = []
     monkeypatch.setattr(wiring, "run", lambda config, settings: found.append((config, settings)))
     return found

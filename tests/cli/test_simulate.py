@@ -96,7 +96,7 @@ def test_minutes_published_are_those_made_over_the_clips_made_for_one(scenario, 
 
 
 def test_the_users_own_gpus_are_simulated_as_demand_counts_them(scenario, tmp_path, capsys):
-    """A user's price comes first here as in `plan demand`."""
+    """A user's price takes precedence, as in `plan demand`."""
     text = Path(scenario).read_text(encoding="utf-8")
     assert run(["simulate", scenario, "--no-compare", "--json"]) == 0
     usual = json.loads(capsys.readouterr().out)["with_checkpoints"]["figures"]["usd"]["value"]

@@ -1,4 +1,4 @@
-"""State files: whole, checked, refused in one line that names what is wrong."""
+"""Checkpoints: complete, verified, and refused with one line that names the mistake."""
 
 import json
 
@@ -27,7 +27,7 @@ def saved(model, request_, tmp_path):
 
 
 def rewrite(path, change):
-    """Write the file again with `change(header, tensors)` applied, as a forger would."""
+    """Write the file again with `change(header, tensors)` applied, as an attacker would."""
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["reelgrid"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -149,7 +149,7 @@ def test_a_snapshot_does_not_change_with_later_steps(model, request_, tmp_path):
 
 
 def overwrite_everything(generation):
-    """As a network or solver that works in place could."""
+    """Overwrite tensors, as a network or solver that works in place could."""
     passage = generation._open_pipeline()
     solver = passage.components.scheduler
     with torch.inference_mode():

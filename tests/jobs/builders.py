@@ -34,7 +34,7 @@ def new_worker(name: str = "w1", **values: Any) -> WorkerInfo:
 
 
 class Clock:
-    """Time that stands still until it is moved."""
+    """A clock that shows the same time until a test moves it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,4 +68,4 @@ def empty(job_queue: SqlJobQueue, *, max_losses: int = MAX_LOSSES) -> None:
         connection.exec_driver_sql(f"INSERT INTO test_clock VALUES ({START_S!r})")
     SqlJobQueue.__init__(
         job_queue, job_queue.database, max_losses=max_losses
-    )  # the picture of the queue goes with the rows
+    )  # the cached state of the queue goes with the rows

@@ -1,4 +1,4 @@
-"""A real server on loopback that keeps what it is sent and answers as it is told."""
+"""A real server on loopback that keeps the requests and sends the given statuses."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """What arrived, and what is answered: statuses in their order, the last one for ever."""
+    """The received requests, and the statuses to send: in order, then the last one for ever."""
 
     def __init__(self, port: int) -> None:
         self.port = port

@@ -103,7 +103,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
 
 
 def test_a_log_that_may_not_grow_is_one_clear_error(tmp_path: Path) -> None:
-    """A real refusal by the system: the process may not write files beyond a size."""
+    """The system refuses for real: the process may not write files above a size."""
     script = """
 import resource, signal, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Metering: GPU-seconds exactly once, counters, histograms, profiles; and what is removed when."""
+"""Metering: GPU-seconds exactly once, counters, histograms, profiles, and when they are removed."""
 
 import math
 import statistics

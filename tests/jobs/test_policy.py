@@ -44,7 +44,7 @@ small_jobs = st.builds(
 
 @st.composite
 def running_jobs(draw):
-    """A job with plenty left on a worker that can run any model; it may or may not yield."""
+    """Running jobs on workers that can run any model; each may or may not yield."""
     model = draw(models)
     worker = draw(workers)
     return RunningJob(
@@ -139,11 +139,11 @@ def test_a_deadline_moves_a_low_priority_job_to_twice_its_length_before_it():
     assert rank == 1000 - policy.DEADLINE_LEAD * 100
 
 
-# a queue that is served: no starvation, fairness
+# a queue with a worker: no starvation, fairness
 
 
 class Served:
-    """One worker, jobs as they come; who was taken when."""
+    """One worker and arriving jobs; it records when each job was claimed."""
 
     def __init__(self, load_s=0.0, warm_models=()):
         self.worker = WorkerCapacity(
@@ -206,7 +206,7 @@ requests = st.lists(
 @settings(deadline=None)
 @given(requests, st.floats(0, 300))
 def test_no_job_waits_behind_one_that_was_admitted_after_its_rank(sent, load_s):
-    """And after the time that a model in memory is worth: then nothing passes it any more."""
+    """After its rank plus the time to load a model, no job that is submitted starts before it."""
     for _, _, _, submitted_s, left in Served(load_s, ["wan"]).serve(sent).taken:
         for job, _, _ in left:
             assert submitted_s <= job.rank + load_s
@@ -284,7 +284,7 @@ def test_a_warm_model_is_worth_the_time_to_load_it_and_no_more(load_s, warm_rank
         assert policy.choose(worker, [warm, cold]) is expected
 
 
-# giving way
+# preemption
 
 
 @settings(deadline=None)
@@ -343,10 +343,10 @@ def test_the_job_with_the_highest_rank_yields(running, waiting):
     ("changes", "should_yield"),
     [
         ({}, True),
-        ({"remaining_s": 200.0}, False),  # exactly as much as it costs
+        ({"remaining_s": 200.0}, False),  # exactly the cost
         ({"rank": 10.0}, False),  # not behind the waiting one
         ({"save_s": 400.0}, False),
-        ({"model": "ltx", "remaining_s": 601.0}, True),  # two times loading, there and back
+        ({"model": "ltx", "remaining_s": 601.0}, True),  # loading twice, there and back
         ({"model": "ltx", "remaining_s": 600.0}, False),
     ],
 )

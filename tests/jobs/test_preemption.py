@@ -55,7 +55,7 @@ def test_no_job_yields_while_a_worker_is_idle(job_queue: SqlJobQueue, clock: Clo
     assert job_queue.claim(new_worker("idle")) is None
     job_queue.submit(new_job(owner="bob"))
     assert yielding(job_queue) == []
-    clock.move(4)  # the idle one has died, and asks no more
+    clock.move(4)  # the idle worker has died and claims nothing
     assert job_queue.heartbeat(long_job, JobProgress(stage="denoise", step=4)) is Command.YIELD
 
 

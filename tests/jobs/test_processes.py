@@ -69,7 +69,7 @@ def test_every_job_is_finished_exactly_once_whoever_dies(
         workers.append(start(url, "w4", log))
         time.sleep(
             FROZEN_S
-        )  # for longer it might hold up all: SQLite waits for whoever has the file
+        )  # longer might block all: SQLite waits for the process that has the file
         workers[1].send_signal(signal.SIGCONT)
         wait_for(job_queue, NUM_JOBS // 2)
         workers[2].kill()
@@ -87,7 +87,7 @@ def test_every_job_is_finished_exactly_once_whoever_dies(
     lines = log.read_text(encoding="utf-8").splitlines()
     finished = Counter(line.split()[1] for line in lines if line.startswith("finished"))
     assert set(finished.values()) == {1}
-    assert NUM_JOBS - 2 <= len(finished) <= NUM_JOBS  # a killed one may not have said so
+    assert NUM_JOBS - 2 <= len(finished) <= NUM_JOBS  # a killed worker may not have printed it
     sums = {(counter.name, counter.label): counter.num for counter in job_queue.counters()}
     assert sums["completed", "tiny"] == NUM_JOBS
     assert sum(num for (name, _), num in sums.items() if name == "workers_lost") >= 1

@@ -9,7 +9,7 @@ from reelgrid.jobs.messages import JobProgress
 from reelgrid.jobs.sql.sql_queue import SqlJobQueue, open_job_queue
 from tests.jobs.builders import TABLES, new_job, new_worker
 
-FEW_ROWS = ("job_yields", "job_lease")  # running jobs, and those of them that are to yield
+FEW_ROWS = ("job_yields", "job_lease")  # running jobs, and which of them are to yield
 IN_ORDER_OF_RANK = ("USING INDEX job_waiting", "USING COVERING INDEX job_waiting")  # and stops
 Statements = list[tuple[str, Any]]
 
@@ -28,7 +28,7 @@ def searches_all(job_queue: SqlJobQueue, statement: str, parameters: Any) -> lis
 
 
 def run_a_day(job_queue: SqlJobQueue) -> Statements:
-    """Return what was asked of the database, having done everything once."""
+    """Do everything once, and return the statements that the database received."""
     for number in range(300):
         job_queue.submit(new_job(owner=f"o{number % 7}", model=f"m{number % 3}"))
     with job_queue.database.write() as connection:
@@ -87,7 +87,7 @@ def test_nor_does_one_on_postgresql(postgres_url: str) -> None:
     with job_queue.database.write() as connection:
         connection.exec_driver_sql(
             "SET LOCAL enable_seqscan = off"
-        )  # which few rows would be worth
+        )  # which a table of few rows would justify
         for words, values in asked:
             plan = connection.exec_driver_sql(f"EXPLAIN {words}", values).scalars().all()
             assert not any("Seq Scan on job" in line for line in plan), "\n".join(plan)
@@ -95,7 +95,7 @@ def test_nor_does_one_on_postgresql(postgres_url: str) -> None:
 
 
 def test_what_is_due_is_found_by_its_time_on_postgresql(postgres_url: str) -> None:
-    """A clock that is read anew for every row would make the search walk the whole index."""
+    """A clock that is read for every row would force a scan of the whole index."""
     job_queue = open_job_queue(postgres_url)
     due = "SELECT id FROM job WHERE has_files AND expires_at <= {now} ORDER BY expires_at LIMIT 9"
     with job_queue.database.write() as connection:

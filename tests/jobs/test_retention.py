@@ -128,7 +128,7 @@ def finished(job_queue, blobs, *, size=100, **values):
 
 
 class OneRound(threading.Event):
-    """Stops a loop the first time that it waits."""
+    """Stops a loop at its first wait."""
 
     def wait(self, timeout=None):
         self.set()
@@ -223,7 +223,7 @@ def test_old_orphans_go_and_young_ones_stay(job_queue, blobs, maintenance):
 
 
 def test_what_a_job_at_work_has_stored_is_no_orphan_however_old(job_queue, blobs, maintenance):
-    """Images of a batch, and the files of a job whose worker is about to say so."""
+    """Images of a batch, and the files of a job whose worker is about to report them."""
     job = job_queue.submit(new_job())
     claim = job_queue.claim(new_worker())
     names = [f"files/{job.id}/00001/image.png", f"checkpoints/{job.id}/00001/5.safetensors"]

@@ -21,7 +21,7 @@ from tests.media.certificates import KEYS, PEM, Authority, named, private_pem
         ("172.16.0.1", False),
         ("192.168.0.1", False),
         ("100.64.0.1", False),
-        ("169.254.169.254", False),  # where clouds keep the credentials of a machine
+        ("169.254.169.254", False),  # cloud metadata service: credentials of the machine
         ("224.0.0.1", False),
         ("255.255.255.255", False),
         ("192.0.2.1", False),
@@ -142,7 +142,7 @@ def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch):
 
 
 def test_sixty_dead_addresses_take_no_longer_than_one(monkeypatch):
-    """Each address uses up what it is given; the clock is the test's."""
+    """Each address uses its whole timeout; the test controls the clock."""
     now_s, tried = [0.0], []
 
     def connect(address, timeout):
@@ -203,7 +203,7 @@ def test_a_refused_connection_is_a_failure_that_can_be_retried():
 
 @pytest.fixture
 def tls(tmp_path, monkeypatch):
-    """A certificate for hooks.example, and a world in which its authority is trusted."""
+    """A certificate for hooks.example, from an authority that the test trusts."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 

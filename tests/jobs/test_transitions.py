@@ -1,7 +1,7 @@
 """Transitions: the queue against a model; no job is lost, doubled or starved in any order of events.
 
-The model is told what the queue was asked and keeps only what follows from the legal transitions: the phase
-of every job, and which claim of it is valid.
+The model sees every call of the queue and keeps only what follows from the legal transitions: the phase
+of every job, and its valid claim.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ NO_CLAIM: Any = multiple()
 
 @dataclass
 class Known:
-    """What must be true of a job."""
+    """The expected state of a job."""
 
     phase: Phase = Phase.WAITING
     epoch: int = 0
@@ -93,7 +93,7 @@ class QueueMachine(RuleBasedStateMachine):
         each.phase, each.epoch, each.requested = Phase.RUNNING, each.epoch + 1, None
         each.worker, each.lease_until = name, self.now_s + LEASE_S
         assert taken.epoch == each.epoch
-        assert (taken.checkpoint and taken.checkpoint.blob) == each.saved, "a saved state was lost"
+        assert (taken.checkpoint and taken.checkpoint.blob) == each.saved, "a checkpoint was lost"
         return taken
 
     @rule(claim=claims, step=st.integers(0, 100))
@@ -239,7 +239,7 @@ class QueueMachine(RuleBasedStateMachine):
             del self.known[job_id]
 
     def _lose_silent_workers(self, also: set[str] | None = None) -> None:
-        """Take back what the queue takes back: running jobs whose lease has expired."""
+        """Take back the running jobs that the queue takes back: those with an expired lease."""
         for job_id, each in list(self.known.items()):
             is_silent = each.lease_until < self.now_s or job_id in (also or set())
             if each.phase is not Phase.RUNNING or not is_silent:
@@ -268,7 +268,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert each.num_finished <= 1
 
     def teardown(self) -> None:
-        """Everything that was admitted comes to its end when workers come back."""
+        """Every admitted job ends when workers come back."""
         if not hasattr(self, "known"):
             return
         self.clock.move(100_000.0)

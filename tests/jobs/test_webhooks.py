@@ -37,7 +37,7 @@ def sender(job_queue):
 
 
 def send_due(sender):
-    """Make one attempt for each webhook that is due; returns how many."""
+    """Make one attempt for each webhook that is due; return how many."""
     with ThreadPoolExecutor(8) as senders:
         attempts = sender.start_due(senders, 8)
         for each in attempts:
@@ -141,7 +141,7 @@ def test_a_receiver_that_wants_no_more_gets_no_more(job_queue, clock, receiver, 
 
 
 def test_a_sender_that_dies_before_it_has_noted_the_answer_sends_again(job_queue, clock, receiver):
-    """At least once: the same id tells the receiver."""
+    """Delivery is at least once: the receiver recognizes the repetition by the id."""
     completed(job_queue, receiver.url)
     assert len(job_queue.claim_outbox()) == 1  # and it dies
     sender = WebhookSender(job_queue, MASTER, allows_private=True)
@@ -177,7 +177,7 @@ def test_an_address_that_is_not_public_is_given_up_and_nothing_is_sent(job_queue
 
 
 def test_a_slow_receiver_holds_one_sender_and_the_others_go_on(job_queue, receiver, monkeypatch):
-    """One attempt hangs until the test ends it; meanwhile three times as many as senders are delivered."""
+    """One attempt hangs until the test ends it; meanwhile the others deliver three webhooks per sender."""
     stop, hung = threading.Event(), threading.Event()
     sender = WebhookSender(job_queue, MASTER, allows_private=True)
     really_attempt = sender._attempt

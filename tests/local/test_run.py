@@ -214,7 +214,7 @@ def test_a_full_disk_under_the_sidecar_does_not_end_the_run(tmp_path, folder, mo
 
 
 def test_steps_continue_while_a_checkpoint_is_written(tmp_path, folder, model, monkeypatch):
-    """The writing waits for a later step, which would never come if the steps waited for it."""
+    """The writer waits for a later step; if steps waited for the writer, none would follow."""
     was_made = threading.Event()
     waited = []
 

@@ -24,7 +24,7 @@ KEYS: dict[str, Callable[[], Any]] = {
 
 
 class Authority:
-    """Signs certificates in its name; `pem` is what trusts it."""
+    """Signs certificates; `pem` is its own certificate, for those who trust it."""
 
     def __init__(self, name="Test Authority", days=(-1, 100)):
         self._key = KEYS["es256"]()
@@ -68,7 +68,7 @@ class Authority:
         )
         if not is_authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        if asks is not None:  # where it can be asked whether the certificate was revoked
+        if asks is not None:  # the address that says whether the certificate was revoked
             place = x509.UniformResourceIdentifier(asks)
             access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
             builder = builder.add_extension(

@@ -1,4 +1,4 @@
-"""Frames whose content is known, for the tests of this room."""
+"""Frames with known content, for the tests of this package."""
 
 import numpy as np
 from numpy.typing import NDArray

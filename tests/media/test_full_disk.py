@@ -1,4 +1,4 @@
-"""A real refusal by the system, in a process of its own: files may not grow beyond a limit."""
+"""The system refuses for real, in a process of its own: files may not grow beyond a limit."""
 
 import os
 import resource
@@ -37,7 +37,7 @@ def test_a_file_that_may_not_grow_leaves_nothing_behind(tmp_path, name):
 
 
 def write_under_limit(path: Path, limit_bytes: int) -> str:
-    """What a process that may write so many bytes to a file says."""
+    """Return the output of a process that may write so many bytes to a file."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))

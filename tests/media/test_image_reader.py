@@ -39,7 +39,7 @@ FORMATS = {
 
 @pytest.fixture(autouse=True)
 def pixel_limit(monkeypatch):
-    """The sandbox process changes Pillow's limit; here it is put back."""
+    """The sandbox process changes Pillow's limit; this restores it."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
@@ -80,7 +80,7 @@ def in_mode(rgba, mode):
 
 
 def seen(rgba, mode):
-    """What a viewer shows on a black ground, worked out without Pillow."""
+    """The picture in a viewer with a black background, computed without Pillow."""
     grey = rgba[..., 0].astype(int)
     if mode == "1":
         grey = np.where(grey > 127, 255, 0)
@@ -110,7 +110,7 @@ def test_a_picture_has_the_same_pixels_on_every_path(tmp_path, picture):
 
 
 def as_first_frame(path: Path, pixels):
-    """What the pipeline is given, at the picture's own size."""
+    """The input of the pipeline, at the picture's own size."""
     height, width = pixels.shape[:2]
     return np.asarray(first_frame_image(path, Size(width, height)))
 

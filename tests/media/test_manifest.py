@@ -112,7 +112,7 @@ def test_one_changed_byte_of_a_picture_is_found_and_named(signed):
 
 
 def picture_byte(path, content):
-    """Where a byte of the coded picture is."""
+    """Return the position of a byte of the coded picture."""
     marks = {".mp4": b"mdat", ".png": b"IDAT", ".webp": b"VP8 ", ".jpg": b"\xff\xda"}
     if path.suffix == ".gif":
         return len(content) - 20
@@ -211,7 +211,7 @@ def test_an_extension_names_the_clip_it_was_made_from(tmp_path, signer):
 
 
 def test_a_remix_that_is_signed_by_others_names_them_and_its_source(tmp_path, signer):
-    """The c2pa package as another editor: opens our file and signs what it made of it."""
+    """The c2pa package acts as another editor: it opens our file and signs the edited one."""
     ours = make(tmp_path / "ours.jpg")
     sign(ours, PROVENANCE, signer)
     theirs = Authority("Elsewhere").signer()
@@ -230,7 +230,7 @@ def test_a_remix_that_is_signed_by_others_names_them_and_its_source(tmp_path, si
         builder.sign("image/jpeg", source, target)
     found = verify(tmp_path / "remixed.jpg", anchors_pem=AUTHORITY.pem)
     assert found.verdict is Verdict.UNTRUSTED
-    assert found.claims == {}  # what is claimed is theirs to claim
+    assert found.claims == {}  # the claims are those of the other signer
     assert found.num_sources == 1
 
 
@@ -264,7 +264,7 @@ def test_a_full_disk_leaves_the_file_unchanged(tmp_path, signer, monkeypatch):
 
 @pytest.fixture
 def asked():
-    """The address of a server, and what it is asked."""
+    """The address of a server, and the requests that it received."""
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -294,7 +294,7 @@ def test_verifying_asks_no_server_for_revocations(tmp_path, asked, monkeypatch):
     assert paths == []
     monkeypatch.setitem(manifest._NO_NETWORK, "ocsp_fetch", True)
     verify(path, anchors_pem=AUTHORITY.pem)
-    assert paths  # so it would have been seen
+    assert paths  # so a request would have been noticed
 
 
 def test_a_remote_manifest_is_not_fetched(tmp_path, asked, signer):
@@ -319,7 +319,7 @@ def test_a_remote_manifest_is_not_fetched(tmp_path, asked, signer):
     assert paths == []
     with pytest.raises(c2pa.C2paError):
         c2pa.Reader(str(tmp_path / "remote.jpg"))
-    assert paths  # so it would have been seen
+    assert paths  # so a request would have been noticed
 
 
 def test_without_the_package_it_is_one_line(tmp_path, signer, monkeypatch):

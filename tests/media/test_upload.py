@@ -1,4 +1,4 @@
-"""Uploads that are what they say are taken; those that are not cost a refusal and nothing else."""
+"""Correct uploads are accepted; all others are refused, without any other effect."""
 
 import io
 import os
@@ -66,7 +66,7 @@ def test_an_image_is_read_whatever_its_name(sent, taken, kind):
 
 def test_an_image_comes_out_upright_and_without_metadata(sent, taken):
     exif = Image.Exif()
-    exif[0x0112] = 6  # its camera was held on its side
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
     exif[0x010E] = "home address"
     Image.fromarray(PICTURE).save(
         sent, format="JPEG", quality=95, exif=exif, comment=b"home address"
@@ -103,7 +103,7 @@ def test_grey_and_16_bit_and_palette_and_cmyk_pictures_are_rgb(sent, taken):
 
 
 def test_a_colour_profile_is_applied_and_a_broken_one_ignored(sent, taken):
-    # LittleCMS is the judge: what Lab L=50 is in sRGB.
+    # LittleCMS is the reference: what Lab L=50 is in sRGB.
     lab = Image.new("LAB", (8, 8), (128, 128, 128))
     srgb = ImageCms.createProfile("sRGB")
     wanted = ImageCms.profileToProfile(lab, ImageCms.createProfile("LAB"), srgb, outputMode="RGB")
@@ -167,14 +167,14 @@ def test_a_truncated_image_is_refused(sent, taken, tmp_path):
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(sent, taken):
-    rows = zlib.compress(bytes(3 * 30_000 + 1) * 2_000)  # 180 MB in 200 kB, and that is not all
+    rows = zlib.compress(bytes(3 * 30_000 + 1) * 2_000)  # 180 MB in 200 kB, and more follows
     sent.write_bytes(png(30_000, 30_000, rows))
     with pytest.raises(RequestError, match="30000x30000 pixels, 25,000,000 are allowed"):
         read_uploaded_image(sent, taken)
 
 
 def test_bombs_in_the_metadata_are_never_unpacked(sent, taken):
-    """500 MB each, where the process may have 450 MB with its libraries."""
+    """500 MB each; the process may use 450 MB including its libraries."""
     limits = UploadLimits(memory_bytes=450 << 20)
     bomb = zlib.compress(bytes(500_000_000), 9)
     row = zlib.compress(bytes(13) * 4)
@@ -270,7 +270,7 @@ def test_a_truncated_video_is_refused(sent, taken, tmp_path):
         ends = sorted(
             packet.pos + packet.size for packet in container.demux(video=0) if packet.size
         )
-    sent.write_bytes(content[: ends[4]])  # between two pictures, where no decoder complains
+    sent.write_bytes(content[: ends[4]])  # between two pictures, where no decoder notices it
     with pytest.raises(RequestError, match=r"the video breaks off after \d of 9 frames"):
         read_uploaded_video(sent, taken)
 
@@ -288,7 +288,7 @@ except StorageFullError as error:
 
 
 def test_a_full_disk_is_not_blamed_on_the_upload(sent, taken, tmp_path):
-    """A real refusal by the system: files may not grow beyond a limit."""
+    """The system refuses for real: files may not grow beyond a limit."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(sent, format="PNG")
 

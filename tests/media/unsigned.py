@@ -1,4 +1,4 @@
-"""A signed file as it was before it was signed, byte for byte; an oracle of what signing changed.
+"""Restores the unsigned bytes of a signed file: an oracle for the changes that signing makes.
 
 Each container has a place of its own for the manifest: C2PA 2.2, annex A.
 """
@@ -103,7 +103,7 @@ def _mp4_without(content: bytes) -> bytes:
 
 
 def _move_back(content: bytearray, start: int, stop: int, behind: int, by: int) -> None:
-    """Correct the tables of where the media's pieces begin, for those behind what was cut out."""
+    """Correct the tables of chunk offsets, for chunks behind the bytes that were removed."""
     for kind, _, payload, end in _boxes(content, start, stop):
         if kind in _CONTAINERS:
             _move_back(content, payload, end, behind, by)

@@ -1,4 +1,4 @@
-"""A small scenario whose answer can be worked out by hand, as text to be changed."""
+"""A small scenario as text that tests change; its answer can be computed by hand."""
 
 from pathlib import Path
 
@@ -39,6 +39,6 @@ def scenario_of(folder: Path, text: str = PLAIN) -> Scenario:
 
 
 def changed(old: str, new: str, text: str = PLAIN) -> str:
-    """Return the text with one place changed, which has to be there."""
+    """Return the text with one passage replaced; the passage must exist."""
     assert text.count(old) == 1, old
     return text.replace(old, new)

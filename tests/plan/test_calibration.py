@@ -1,4 +1,4 @@
-"""The calibration: the package's file is that of a refit, and its errors are those of the benchmark."""
+"""The calibration: a refit gives the package's file, and the errors that the benchmark reports."""
 
 import dataclasses
 import hashlib
@@ -33,7 +33,7 @@ def fitted():
 
 @pytest.fixture(scope="module")
 def calibration(fitted):
-    """The fit made anew."""
+    """A new fit."""
     filed = read_calibration()
     return fit(
         fitted,
@@ -60,7 +60,7 @@ def by_gpu(fitted):
 
 @pytest.fixture(scope="module")
 def results():
-    """What the benchmark found with every source and every GPU left out."""
+    """The results of the benchmark with every source and every GPU left out."""
     return json.loads((BENCHMARKS / "results" / "2026-11-29_prediction.json").read_text())
 
 
@@ -209,7 +209,7 @@ def test_a_larger_gpu_of_a_generation_is_not_slower():
 
 @pytest.mark.parametrize(("name", "count"), list(zip(SEALED, [1, 11], strict=True)))
 def test_the_sealed_points_are_those_that_were_sealed(name, count):
-    """Of the first seal all but one, a figure from hearsay, is fitted to by now."""
+    """The fit now uses all of the first sealed set except one figure from hearsay."""
     filed = BENCHMARKS / "results" / f"2026-11-23_{Path(name).stem}.json"
     text = (BENCHMARKS / name).read_bytes()
     assert json.loads(filed.read_text())["sha256"] == hashlib.sha256(text).hexdigest()
@@ -257,7 +257,7 @@ def test_the_longer_of_computing_and_launching_counts():
         )[0]
         for side in (64, 256)
     )
-    assert small - tiny < math.log(1.5)  # 16 times the pixels: the processor is what is waited for
+    assert small - tiny < math.log(1.5)  # 16 times the pixels: the GPU waits for the CPU
 
 
 def test_without_a_kernel_the_software_weighs_portable_and_native():

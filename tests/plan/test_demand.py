@@ -1,4 +1,4 @@
-"""Demand against sums worked out by hand, and against what has to hold whatever the numbers."""
+"""Demand compared with calculations by hand, and properties that hold for all numbers."""
 
 import json
 import math
@@ -269,7 +269,7 @@ def test_a_month_of_growth_is_the_answer_to_the_demand_that_has_grown(tmp_path):
 
 
 def test_with_a_promise_the_mean_is_counted_by_queueing_too(tmp_path):
-    """What follows demand keeps the promise in an hour of mean demand, and is paid for that."""
+    """GPUs that follow demand keep the promise in an hour of mean demand, and cost accordingly."""
     got = totals(tmp_path, PLAIN + PROMISE)
     rate = 1200 * 10 / 86_400
     servers = servers_for_promise(rate, 72.0, 0.0, promise_s=60, share=0.95)

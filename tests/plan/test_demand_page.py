@@ -1,4 +1,4 @@
-"""What the page of demand and the file format say of each other."""
+"""The documentation of demand and the file format agree."""
 
 import dataclasses
 import re

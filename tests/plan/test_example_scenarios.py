@@ -1,4 +1,4 @@
-"""The scenario files that are shipped as examples say what they claim."""
+"""The example scenarios give the results that they state."""
 
 import functools
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_the_studio_needs_tens_of_cards_and_the_start_up_about_a_hundred():
 
 @pytest.mark.parametrize("name", ["startup-consumer-gpus", "studio-40-artists"])
 def test_the_fleet_that_demand_counts_keeps_its_promise_when_it_is_simulated(name):
-    """One story: as many GPUs as `plan demand` holds, its promise kept, its price of a minute."""
+    """With the GPUs of `plan demand`, the simulation keeps the promise at the same price per minute."""
     scenario, facts = read_scenario(FOLDER / f"{name}.toml"), shipped_facts()
     assert scenario.promise is not None
     counted = answer_of(FOLDER / f"{name}.toml").likely.totals

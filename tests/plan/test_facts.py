@@ -1,4 +1,4 @@
-"""GPUs, models, latencies, prices and churn as dated rows, and a user's own over them."""
+"""GPUs, models, latencies, prices and churn as dated rows; a user's own rows override them."""
 
 import math
 import re

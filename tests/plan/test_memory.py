@@ -1,4 +1,4 @@
-"""Memory by closed form, and the order in which it is made to fit."""
+"""Memory by closed form, and the order of the measures that make it fit."""
 
 import pytest
 

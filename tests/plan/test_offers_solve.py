@@ -86,7 +86,7 @@ def working(offers, leases):
 
 
 def losses(offers, limits):
-    """What may be lost, as the share that has to be made and the offers that are left."""
+    """Possible losses: the share to be made, and the remaining offers."""
     everything = set(range(len(offers)))
     yield 1 + limits.spare_share, everything
     if limits.survive_share:
@@ -141,7 +141,7 @@ def test_two_workloads_cost_what_trying_all_choices_finds(offers, limits, first,
     rates = {"RTX 4090": (1.0, 0.2), "L40S": (2.0, 0.9), "H100 SXM": (5.0, 3.0)}
 
     def is_enough(gpus, left, share):
-        """Hand out by comparative advantage, which is best for two kinds of work."""
+        """Assign by comparative advantage, which is optimal for two kinds of work."""
         wanted = [share * first, share * second]
         for i in sorted(left, key=lambda i: -rates[offers[i].gpu][0] / rates[offers[i].gpu][1]):
             one, two = rates[offers[i].gpu]
@@ -188,7 +188,7 @@ def test_more_is_never_dearer_and_stricter_never_cheaper(offers, limits, minutes
     now = cost(problem(offers, asked, limits=limits))
     more = data.draw(offers_drawn)
     groups = {(each.gpu, each.provider_zone) for each in offers}
-    # A new group brings the duty to survive its own loss, which not taking it fulfils.
+    # A new group adds a constraint to survive its own loss; not leasing it satisfies that.
     assert cost(problem([*offers, *more], asked, limits=limits)) <= now * (1 + 1e-9), groups
     index = data.draw(st.integers(0, len(offers) - 1))
     dearer = [*offers]
@@ -254,7 +254,7 @@ def test_binding_constraints_say_what_one_unit_saves():
     count = binding["3 L40S at p/a are offered"]
     assert count.saves_usd_per_h == pytest.approx(0.0, abs=1e-6)  # a fourth spares no H100
     assert count.saves_without_usd_per_h == pytest.approx(2.0, rel=1e-5)  # five L40S cost 5
-    assert len(binding) == 2  # the other is the demand
+    assert len(binding) == 2  # the other constraint is the demand
 
 
 def test_one_lease_more_or_less_is_solved_again():
@@ -271,7 +271,7 @@ def test_one_lease_more_or_less_is_solved_again():
 
 @pytest.fixture
 def out_of_time(monkeypatch):
-    """A solver whose time ran out, with a choice in hand or none."""
+    """A solver whose time ran out, with or without a choice."""
 
     def pretend(**values):
         real = milp.solve

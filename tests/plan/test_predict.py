@@ -1,4 +1,4 @@
-"""Predictions: sane on every GPU, monotonic, ordered; measured before published before formula."""
+"""Predictions: plausible on every GPU, monotonic; measured, then published, then formula."""
 
 import math
 from dataclasses import replace

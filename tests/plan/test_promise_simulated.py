@@ -1,4 +1,4 @@
-"""The fleet that `plan demand` names for a promise keeps it when `simulate` plays it through."""
+"""The fleet that `plan demand` computes for a promise keeps it in `simulate`."""
 
 import json
 

@@ -27,7 +27,7 @@ FACTOR = 1.5
 
 
 def measured(model, size="832x480", frames=17, steps=10):
-    """A record of a machine on which everything takes `FACTOR` times what the formula says."""
+    """A measurement on a machine that takes `FACTOR` times the formula's time."""
     side = Size.parse(size)
     work = workload_of(find_architecture(model), size=side, num_frames=frames, num_steps=steps)
     gpu = read_hardware()["RTX 3090"]
@@ -60,7 +60,7 @@ def own(records):
 
 @pytest.fixture(scope="module")
 def published():
-    """Few enough observations for a fast fit, of several sources."""
+    """Few observations, for a fast fit, from several sources."""
     return [each for each in training_set() if each.source_name in {"Wan2.1", "CogVideo"}]
 
 

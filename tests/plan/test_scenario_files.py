@@ -19,7 +19,7 @@ HOURS = ", ".join(["1"] * 24)
 
 
 def line_of(text, words):
-    """The line of the last place of some words."""
+    """The line of the last occurrence of some words."""
     return next(n for n, row in reversed(list(enumerate(text.split("\n"), 1))) if words in row)
 
 
@@ -61,7 +61,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path):
     assert read_scenario(path).name == "plain"
 
 
-# what is changed into what; the key that is named; words of what was expected
+# old text; new text; the key in the message; words of the expectation in it
 BAD = {
     "a word for a number": ("= 1200", '= "many"', "minutes_per_day", "expected a number above 0"),
     "a truth for a number": ("= 1200", "= true", "minutes_per_day", "got true"),

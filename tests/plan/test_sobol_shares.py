@@ -1,4 +1,4 @@
-"""Intervals and influences on functions whose answer is known."""
+"""Intervals and influences, on functions with a known answer."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The Sora report comes out to its last printed digit, and its contradictions are shown."""
+"""The Sora report is reproduced to its last printed digit, and its contradictions are shown."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from reelgrid.plan.sora_report import calculation
 from reelgrid.plan.sora_report.contradictions import attention_factor, contradictions
 from reelgrid.plan.sora_report.page import as_json, recompute, tables
 
-# what the report printed, and the values behind it as the facts about it have them: `key | printed |
-# values`. The last printed digit of a number is that of its place: 4,200 is one of hundreds.
+# Printed figures of the report, and the values behind them in the facts: `key | printed | values`.
+# The last printed digit of 4,200 is that of the hundreds.
 EXPECTED = """
 base_h100_months        | 0.4            | 0.39
 base_h100_days          | 12             | 11.7
@@ -80,7 +80,7 @@ def test_the_value_behind_it_is_the_one_that_is_known(key, _, values):
 
 
 def computed(formula):
-    """What a formula says, worked out from its text; `None` where it is words."""
+    """The value of a formula, computed from its text; `None` if it is words."""
     text = re.sub(r"\((rounded)\)|videos|steps|candidates|peak over mean|utilisation", " ", formula)
     text = re.sub(r"\b(\d+) s\b", r"\1", text).replace(",", "") if "{" not in text else text
     text = re.sub(r"([\d.]+)M", r"\1e6", text)

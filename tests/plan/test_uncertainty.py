@@ -1,4 +1,4 @@
-"""Quantities are what they say: their quantiles, their ends, their likely value."""
+"""Uncertain quantities have their stated quantiles, ends and likely value."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""FLOPs against sums done by hand and against torch's own counter."""
+"""FLOPs compared with calculations by hand and with torch's own counter."""
 
 from dataclasses import replace
 

@@ -54,7 +54,7 @@ def page(name="likely", **more):
 
 
 class Reader(HTMLParser):
-    """Collects what a browser would see: elements, attributes, text."""
+    """Collects the contents of a page: elements, attributes, text."""
 
     def __init__(self, text):
         super().__init__()
@@ -177,9 +177,9 @@ needs_browser = pytest.mark.skipif(
 
 
 def opened(path):
-    """The page as the browser has it, its console, and what the page asked the network for.
+    """The page in the browser, the console, and the network requests of the page.
 
-    The browser's own calls home are told apart by the site they are made for.
+    The browser's own requests are recognized by the site that they are made for.
     """
     log = path.with_suffix(".net.json")
     done = subprocess.run(

@@ -130,7 +130,7 @@ def test_a_prefix_is_how_a_name_begins(blobs, prefix):
 
 
 def test_a_list_looks_into_no_other_folder(folder, tmp_path, monkeypatch):
-    """A store holds the files of all jobs, and one job's are asked for at the end of each."""
+    """A store holds the files of all jobs; the end of each job lists its own."""
     folder.put("files/video_1/clip.mp4", b"1")
     folder.put("files/video_2/clip.mp4", b"1")
     looked: list[Path] = []
@@ -260,7 +260,7 @@ except OSError as error:
 
 @pytest.mark.parametrize("is_path", [False, True])
 def test_a_file_size_limit_is_no_full_disk_and_leaves_the_old_blob(tmp_path, is_path):
-    """A real refusal by the system, which waiting does not change."""
+    """The system refuses for real, and waiting does not change that."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -304,7 +304,7 @@ def test_a_full_disk_is_one_error_that_passes_and_nothing_half(folder, monkeypat
         (TimeoutError("no answer"), True),
         (OSError(errno.EFBIG, "too large for this file system"), False),
         (OSError(errno.EROFS, "read-only"), False),
-        (PermissionError("Access Denied"), False),  # what s3fs makes of a revoked key
+        (PermissionError("Access Denied"), False),  # the error of s3fs for a revoked key
         (FileNotFoundError("The specified bucket does not exist"), False),
         (ValueError("a mistake of the program"), False),
     ],

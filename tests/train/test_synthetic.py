@@ -1,4 +1,4 @@
-"""The world: what is drawn, and what is kept from training."""
+"""Synthetic clips: the drawing, and the combinations that are kept from training."""
 
 from collections import Counter
 

@@ -23,7 +23,7 @@ PROMPT = "a red ball rolls to the right"
 
 
 class ScriptedQueue(SqlJobQueue):
-    """The job queue itself; a test may do something of its own each time a worker asks at a step."""
+    """The job queue; a test may add an action at each step at which a worker reads its command."""
 
     on_poll: Callable[[Claim], object] = staticmethod(lambda claim: None)
 
@@ -97,7 +97,7 @@ class Rig:
         return Worker(context, info, threading.Event())
 
     def at_step(self, number: int, act: Callable[[Claim], object]) -> None:
-        """Do something once, when the worker asks after `number` steps have been made in all."""
+        """Do something once, when the worker reads its command after `number` steps in total."""
 
         def on_poll(claim: Claim) -> None:
             if len(self.steps()) == number:
@@ -122,7 +122,7 @@ class Rig:
         return [blob.name for blob in self.blobs.list(prefix)]
 
     def whole(self, job_request: JobRequest | None = None, variant: str = "video") -> bytes:
-        """What an uninterrupted worker makes of an job_request."""
+        """The result of an uninterrupted worker for a job request."""
         job = self.submit(job_request)
         trace = Trace(None, "")
         while self.job_queue.get(job.id).files == {}:

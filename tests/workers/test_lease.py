@@ -1,4 +1,4 @@
-"""The lease against a queue that is told what to answer, on a clock that the test moves."""
+"""The lease with a queue whose answers the test sets, on a clock that the test moves."""
 
 import threading
 
@@ -38,7 +38,7 @@ def a_claim():
 
 
 class AnsweringQueue:
-    """Says what it is told to say; an exception is raised."""
+    """Gives the answers that a test sets; raises an answer that is an exception."""
 
     def __init__(self):
         self.says = Command.CONTINUE
@@ -205,7 +205,7 @@ def test_a_write_is_not_tried_again_past_the_lease_before_the_queue_has_confirme
 
 
 def test_a_write_that_is_refused_for_ever_is_not_tried_for_ever(lease, job_queue, time):
-    """While heartbeats are taken: a queue that cannot be reached at all is waited for."""
+    """This holds while heartbeats are accepted; the worker waits for a queue that it cannot reach."""
     tried: list[float] = []
 
     def write():

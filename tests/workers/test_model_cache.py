@@ -12,7 +12,7 @@ class Model:
 
 
 class Device:
-    """Memory of 10 GiB, and models of the size that their name says."""
+    """Memory of 10 GiB, and models whose names give their size."""
 
     def __init__(self, *, sizes_known=True):
         self.loaded = []

@@ -1,4 +1,4 @@
-"""Previews by themselves: who may write them, and how many are kept."""
+"""Previews alone: which worker may write them, and how many are kept."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PROVENANCE = Provenance(prompt="", seed=0, model="", software="", prompts_in_met
 
 
 class Picture(Generation):
-    """A generation that has nothing but a preview."""
+    """A generation that has only a preview."""
 
     def __init__(self):
         pass

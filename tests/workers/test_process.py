@@ -1,4 +1,4 @@
-"""Worker processes started by hand and blank: told to stop, frozen, and unable to start."""
+"""Worker processes started by hand or without settings: stopped, frozen, and unable to start."""
 
 import os
 import signal

@@ -8,7 +8,7 @@ from reelgrid.workers.shutdown import GracefulShutdown
 
 
 class Ended:
-    """Where the process would end."""
+    """Replaces the end of the process, and keeps the exit codes."""
 
     def __init__(self):
         self.codes = []

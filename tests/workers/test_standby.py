@@ -1,4 +1,4 @@
-"""The standby, a worker process that has not been told yet, replaces a worker that dies."""
+"""The standby, a started process without a worker's settings, replaces a worker that dies."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The supervisor with processes that are a few lines of Python: they live, die, freeze and refuse."""
+"""The supervisor with processes of a few lines of Python that run, die, freeze or fail to start."""
 
 import os
 import signal
@@ -211,7 +211,7 @@ def test_a_frozen_worker_is_killed_and_restarted(monkeypatch, caplog):
 
 
 class ScriptedWorker:
-    """A process whose liveness pipe says what the test has written down, and then closes."""
+    """A process whose liveness pipe sends what the test has prepared, and then closes."""
 
     def __init__(self, heard):
         self.liveness = self

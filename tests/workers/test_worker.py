@@ -181,7 +181,7 @@ def test_a_stale_checkpoint_is_not_left_behind(rig, monkeypatch):
 
 
 def lose_at_step(rig, number):
-    """A worker that is gone after some steps, all of them saved."""
+    """A worker that is lost after some steps, all of them saved."""
 
     class Lost(BaseException):
         pass
@@ -323,7 +323,7 @@ def test_a_job_that_is_another_s_after_an_eviction_is_dropped(rig, monkeypatch):
 
 
 def test_checkpoints_are_read_again_only_while_the_job_is_the_worker_s_own(rig):
-    """A job read anew carries the epoch of whoever has it now: writing with it would be in that worker's name."""
+    """A job that is read again has the epoch of its present worker: a write with it would pass as that worker's."""
     rig.submit()
     context = rig.context("one")
     claim = rig.job_queue.claim(WorkerInfo(id="one", machine="here", memory_gib=8.0))
@@ -417,7 +417,7 @@ def test_checkpoints_that_find_no_space_do_not_end_the_work(rig, monkeypatch, ca
 
 
 class UnreachableError(Exception):
-    """What a remote store may raise: it is no OSError."""
+    """An error that a remote store may raise; it is not an OSError."""
 
 
 def unreachable(rig, monkeypatch, num_times, prefix):
@@ -524,7 +524,7 @@ def test_files_that_find_no_space_wait_for_it(rig, monkeypatch, caplog):
 
 
 def refuse_for_good(rig, monkeypatch, error):
-    """A store that refuses the same file every time it is asked."""
+    """A store that always refuses the same file."""
     put, asked = rig.blobs.put, []
 
     def refuse(name, content):
@@ -541,7 +541,7 @@ def refuse_for_good(rig, monkeypatch, error):
     "error",
     [
         OSError(27, "File too large"),
-        PermissionError("Access Denied"),  # what s3fs makes of a revoked key
+        PermissionError("Access Denied"),  # the error of s3fs for a revoked key
         FileNotFoundError("The specified bucket does not exist"),
     ],
 )
@@ -757,7 +757,7 @@ def test_a_job_that_is_lost_while_its_files_are_written_makes_no_step_again(rig,
 
 @pytest.mark.parametrize(("elapsed_s", "steps"), [(1.4, [4]), (0.4, [])])
 def test_the_last_step_is_saved_earlier_than_others(rig, elapsed_s, steps):
-    """With a quarter of the interval gone, but not with less: a quick job is not slowed down."""
+    """It is saved after a quarter of the interval, but not before: a quick job is not slowed down."""
     job = rig.submit()
 
     def clock():  # moves when a step has been made, so that the last one is made at `elapsed_s`

@@ -1,4 +1,4 @@
-"""Closed forms of queueing and renewal theory, written out for the tests alone."""
+"""Closed forms of queueing and renewal theory, for the tests only."""
 
 import math
 

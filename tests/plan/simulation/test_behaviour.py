@@ -203,7 +203,7 @@ def test_more_frequent_free_checkpoints_lose_less_work():
 
 
 def test_half_a_fleet_in_another_zone_shortens_waits_when_nodes_go_together():
-    """Each half carries all of the jobs for the time that the other is away."""
+    """Each half runs all jobs while the other is absent."""
     values = {
         "lifetime_scale_us": 4 * 3600.0 * US,
         "correlation": 1.0,

@@ -144,7 +144,7 @@ def test_nodes_become_pools_zone_by_zone_with_daly_s_interval(scenario):
 
 
 def test_daly_s_interval_is_that_of_the_facts():
-    """facts/churn.md: 147 s at 3 s a save and 1 h; 23 min at 92 h."""
+    """With 3 s per checkpoint: 147 s at a mean lifetime of 1 h; 23 min at 92 h."""
     simulation = SimulationConfig(nodes=(NodePool(gpu="4090", count=1),), checkpoint_s=3)
     for mean_h, expected_s, tolerance_s in ((1, 147, 0.5), (92, 23 * 60, 35)):
         pool = NodePool(gpu="4090", count=1, hazard_per_h=1 / mean_h)

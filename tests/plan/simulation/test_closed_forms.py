@@ -64,7 +64,7 @@ def test_the_planner_s_queueing_formulas_agree_with_the_simulation():
 
 
 def test_the_intervals_of_batches_hold_the_truth_about_as_often_as_they_say():
-    """Of 40 intervals at 95 %, fewer than 32 would come once in ten thousand times."""
+    """Of 40 intervals at 95 %, fewer than 32 hold the value once in ten thousand times."""
     truth = oracles.mmc_mean_wait_s(3, 0.7, 60)
     held = 0
     for seed in range(40):

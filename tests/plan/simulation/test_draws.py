@@ -107,7 +107,7 @@ def test_churn_as_measured_by_its_two_sources():
 
 
 def test_a_share_of_a_weibull_hazard_and_the_rest_make_the_whole():
-    """The smaller of a life of its own and the first strike has the pool's distribution."""
+    """The minimum of an own lifetime and the first shared loss has the pool's distribution."""
     changes = {"lifetime_shape": 0.6, "lifetime_scale_us": float(HOUR_US), "correlation": 0.7}
     own = stays_of(1, **changes).lifetime_us
     strike_us = (

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a simulation whose runs are on threads, whenever it comes."""
+"""Ctrl-C at any time ends a simulation whose runs are on threads."""
 
 import _thread
 import signal
@@ -62,13 +62,13 @@ def test_ctrl_c_reaches_runs_on_threads(endless):
 
 
 def test_ctrl_c_is_noticed_although_it_does_not_wake_the_main_thread(endless):
-    """A signal that comes just before the main thread blocks is noted but wakes nobody."""
+    """A signal just before the main thread blocks sets a flag but does not wake the thread."""
     ended, interrupts = endless
 
     def interrupt():
         while sys._current_frames()[main_thread()].f_code is not threading.Condition.wait.__code__:
             time.sleep(0.001)
-        _thread.interrupt_main()  # sets the note alone: no system call is interrupted
+        _thread.interrupt_main()  # sets only the flag: no system call is interrupted
 
     interrupts.append(interrupt)
     with pytest.raises(KeyboardInterrupt):
