@@ -12,18 +12,25 @@ if TYPE_CHECKING:
 
 HardwareFiles = Annotated[
     list[Path] | None,
-    typer.Option("--hardware-file", help="CSV of GPUs that override or add to the table."),
+    typer.Option(
+        "--hardware-file", metavar="FILE", help="CSV of GPUs that override or add to the table."
+    ),
 ]
 ModelFiles = Annotated[
     list[Path] | None,
-    typer.Option("--models-file", help="TOML of models that override or add to the table."),
+    typer.Option(
+        "--models-file", metavar="FILE", help="TOML of models that override or add to the table."
+    ),
 ]
 Measurements = Annotated[
-    Path | None, typer.Option(help="Records of reelgrid bench. By default the user's own.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Records of reelgrid bench. By default the user's own."),
 ]
 Html = Annotated[
     Path | None,
-    typer.Option("--html", help="Write a page with charts that opens without a network."),
+    typer.Option(
+        "--html", metavar="FILE", help="Write a page with charts that opens without a network."
+    ),
 ]
 
 
