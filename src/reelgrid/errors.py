@@ -68,7 +68,7 @@ class JobQueueError(ReelgridError):
     """The database of jobs cannot be reached, read or written, or is of a newer version."""
 
 
-class StaleClaim(ReelgridError):  # noqa: N818  # not a mistake of anybody: the claim was overtaken
+class StaleClaim(ReelgridError):  # noqa: N818  # nobody's mistake: another worker claimed the job
     """A worker's claim is no longer valid: the job was given to another, ended or removed."""
 
 

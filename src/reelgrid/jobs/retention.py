@@ -1,4 +1,4 @@
-"""Retention and maintenance: garbage collection of files, blobs, rows and leases; room for new work.
+"""Retention and maintenance: garbage collection of files, blobs, rows and leases; space for new work.
 
 Files are removed when their job's retention says so and never before, unless the operator allows evicting
 the oldest ones. Without free space no new job is admitted, admitted jobs continue, and nothing is lost.

@@ -1,7 +1,7 @@
 """Unfinished runs: the checkpoint of each, and a JSON file beside it that names the output.
 
-The process that works on a run holds a lock on the JSON file, so that a run whose process was
-killed can be told from one that is still going.
+The process that works on a run holds a lock on the JSON file, so that other processes can see
+whether the run's process still runs or was killed.
 """
 
 import json

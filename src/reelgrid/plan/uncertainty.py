@@ -229,7 +229,7 @@ class Input:
 
 Values: TypeAlias = Mapping[Input, Draws]
 Listener: TypeAlias = Callable[[int, int], None]
-"""Told how much is done, of how much."""
+"""Called with the amount done and the total."""
 
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
 
@@ -290,7 +290,7 @@ def influences(
         results: Positive numbers for each draw, one array a result.
         seed: Of the scrambling of Sobol's sequence.
         log2_draws: 2**log2_draws draws are made for each input.
-        listener: Told after each input.
+        listener: Called after each input.
     """
     uncertain = [each for each in inputs if not each.quantity.is_exact]
     if not uncertain:

@@ -39,7 +39,7 @@
     else lines.push(word);
     return lines;
   }, []).join("<br>");
-  // On a phone, long names beside a chart are set on two lines, so that the chart keeps its room.
+  // On a phone, long names beside a chart are set on two lines, so that the chart keeps its width.
   const narrowed = (data, layout, width) => {
     const names = [...new Set(data.flatMap((trace) => trace.y || []))];
     if (width > 560 || !names.every((name) => typeof name === "string")) return layout;

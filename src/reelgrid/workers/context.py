@@ -52,7 +52,7 @@ class WorkerContext:
         prompts_in_metadata: Whether files hold the prompt, not only its hash.
         sign: Signs a finished file in place.
         is_stopping: Whether the worker is to save, release its job and stop.
-        watchdog: Is told of all progress.
+        watchdog: Receives all progress.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
     """

@@ -98,7 +98,7 @@ class Lease:
         claim: The job.
         heartbeat_every_s: Seconds between heartbeats.
         is_stopping: Whether the worker is to stop: it then waits for nothing.
-        watchdog: Without progress there are no heartbeats; it is told of waiting.
+        watchdog: Without progress there are no heartbeats; it is informed of waiting.
         asked_at: When the claim was asked for, by the clock: the lease counts from then.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.

@@ -78,7 +78,7 @@ class StepLoop:
     """Runs the generations of one claim.
 
     Attributes:
-        timer: Is told what each stage took.
+        timer: Called with the time of each stage.
     """
 
     context: WorkerContext
@@ -131,7 +131,7 @@ class StepLoop:
         if reason != Command.CANCEL:
             try:
                 self.checkpointer.save_now(generation, step)
-            except GenerationError as error:  # the job goes on from the checkpoint before
+            except GenerationError as error:  # the job resumes from the checkpoint before
                 _log.warning("%s", error, extra={"job": self.lease.claim.id})
         raise JobStopped(reason)
 

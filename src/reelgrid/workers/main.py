@@ -34,7 +34,7 @@ def serve(
     *,
     is_supervised: bool,
 ) -> None:
-    """Work until told to stop.
+    """Work until asked to stop.
 
     Raises:
         ReelgridError: The worker cannot start: no database, no such device, no such model.
@@ -88,7 +88,7 @@ def _work(
     shutdown: GracefulShutdown,
     liveness: LivenessPipe,
 ) -> None:
-    """Take jobs until told to stop."""
+    """Claim jobs until asked to stop."""
     info = device.info(context.worker, frozenset(models) or None, context.model_cache)
     worker = Worker(context, info, shutdown.wake)
     shutdown.arm(worker.abandon)

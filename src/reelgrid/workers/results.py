@@ -1,7 +1,7 @@
 """Results of a job: finished frames are encoded, marked, signed and stored as blobs.
 
 The job queue's row names the blobs only when all of them are stored. An error that may pass (a full
-disk, a store that cannot be reached) is told from one that stays.
+disk, a store that cannot be reached) is distinguished from a permanent one.
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """One lock per worker slot, held as long as the process lives and dropped by the system with it.
 
-Whoever gets the lock knows that the slot's last worker is dead, and ends its leases at once: after a
+A worker that gets the lock knows that the slot's last worker is dead, and ends its leases at once: after a
 crash that took the supervisor too, no job waits for a lease to expire.
 """
 
@@ -13,7 +13,7 @@ from reelgrid.errors import BusyError
 from reelgrid.store import lock_file
 
 PATIENCE_S = 30.0
-"""A worker that was told to stop has ended by then."""
+"""A worker that was asked to stop has ended by then."""
 
 _RETRY_EVERY_S = 0.05
 

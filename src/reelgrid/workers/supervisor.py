@@ -1,8 +1,8 @@
 """Starts worker processes, restarts them when they die, and stops them.
 
-Every process is started blank and told by one message which worker it is. One more process, the
-standby, has not been told yet: it has imported everything already and replaces whichever worker dies
-first. A dead worker's leases are ended at once, so that its job need not wait for them to expire, but
+Every process starts blank, and one message says which worker it is. One more process, the standby,
+has not received this message yet: it has imported everything already and replaces the first worker
+that dies. A dead worker's leases are ended at once, so that its job need not wait for them to expire, but
 only after the system has confirmed that the process is gone.
 """
 
@@ -144,7 +144,7 @@ class Supervisor:
         )
 
     def _run(self, slot: WorkerSlot) -> None:
-        """Run one process after another until told to stop."""
+        """Run one process after another until asked to stop."""
         while not self._is_stopping.is_set():
             try:
                 worker = self._start(slot)
@@ -158,7 +158,7 @@ class Supervisor:
             self._is_stopping.wait(self._pause_s(slot))
 
     def _start(self, slot: WorkerSlot) -> WorkerProcess:
-        """Return a process that was told to be this worker: the standby if there is one, or a new one."""
+        """Return a process that received this worker's message: the standby if there is one, or a new one."""
         name = f"{socket.gethostname()[:40]}-{slot.number}-{secrets.token_hex(4)}"
         message = self._workers[slot.number].model_copy(update={"name": name}).message()
         worker = self._take_standby()

@@ -1,4 +1,4 @@
-"""The worker's main loop: claim a job from the queue, work on it, claim the next, until told to stop."""
+"""The worker's main loop: claim a job from the queue, work on it, claim the next, until asked to stop."""
 
 import logging
 import threading
@@ -37,7 +37,7 @@ class Worker:
         self._can_reach_queue = True
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Work until asked to stop."""
         while not self._context.is_stopping():
             if not self.run_once():
                 self._wait()

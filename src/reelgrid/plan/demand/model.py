@@ -80,7 +80,7 @@ def answer_demand(
         facts: What is known of GPUs and models.
         seed: Of the draws, 0 to 2**63 - 1.
         num_draws: 100 to 100,000.
-        listener: Told after each input whose influence is known.
+        listener: Called after each input whose influence is computed.
 
     Raises:
         RequestError: A model, a GPU or a price of the scenario is not known, its numbers do not

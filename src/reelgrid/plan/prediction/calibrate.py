@@ -75,7 +75,7 @@ def recalibrate(
         own: From `own_observations`; at least one.
         date: Date of the fit.
         published: What else is fitted to; by default what the package's calibration is fitted to.
-        progress: Is told how many of the fits are done.
+        progress: Called with the number of fits done and their total.
     """
     others = training_set() if published is None else tuple(published)
     observations = (*others, *own)

@@ -18,7 +18,7 @@ from reelgrid.plan.uncertainty import Z_80
 FoldKey = Callable[[Observation], str]
 
 Progress = Callable[[int, int], None]
-"""Told how many folds are done, of how many."""
+"""Called with the number of folds done and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def leave_out_each(
     Args:
         observations: What to fit and to guess; at least two folds.
         key: Returns the fold of an observation, such as `source_of`.
-        progress: Is told how many folds are done.
+        progress: Called with the number of folds done and their total.
 
     Returns:
         Guesses with kernel and software as observed, and guesses with neither of them.

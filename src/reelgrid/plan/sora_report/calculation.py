@@ -1,7 +1,7 @@
 """The Sora compute report of March 2024, recomputed: every printed figure, with its formula.
 
-The constants are in `sora.toml`, each with its source. Where the report rounds before it goes on,
-so do we, and say so; a figure counts as reproduced when it prints as the report prints it.
+The constants are in `sora.toml`, each with its source. Where the report continues with a
+rounded value, this does too, and says so. A figure is reproduced if it prints as in the report.
 """
 
 import functools
@@ -210,7 +210,7 @@ def _inference() -> tuple[Step, ...]:
 
 
 def rounded_speed() -> float:
-    """Return minutes of video per H100-hour as the report goes on with it: 5."""
+    """Return the rounded minutes of video per H100-hour with which the report continues: 5."""
     return round_half_up(minutes_per_h100_hour())
 
 

@@ -38,7 +38,7 @@ def recompute(facts: Facts, listener: Listener | None = None) -> RecomputedRepor
 
     Args:
         facts: What is known of models and GPUs.
-        listener: Told how many predictions are made, of how many.
+        listener: Called with the number of predictions made and their total.
     """
     return RecomputedReport(
         figures=calculation.figures(),

@@ -67,7 +67,7 @@ def predicted(
 
     Args:
         facts: What is known.
-        listener: Told how many are done, of how many.
+        listener: Called with the number of predictions made and their total.
     """
     asked = calculation.read_facts()["today"]
     pairs = [(model, gpu) for model in asked["models"] for gpu in asked["gpus"]]

@@ -115,7 +115,7 @@ def _longer(array: Any, length: int) -> Any:
 
 
 def _with_room_for(s: SimulationState, arrivals: draws.Arrivals) -> SimulationState:
-    """Return a state with room for all these jobs."""
+    """Return a state with arrays that are long enough for all these jobs."""
     num_arrived = int(s.counters[Counters.NUM_ARRIVED])
     num_jobs = num_arrived + len(arrivals)
     if num_jobs > len(s.wait_us):
