@@ -4,7 +4,7 @@ import pytest
 
 from reelgrid.api.service import ServerLimits
 from reelgrid.cli import wiring
-from reelgrid.cli.serve import ServeConfig
+from reelgrid.cli.serve_config import ServeConfig
 from reelgrid.settings import Settings
 from tests.api.served import Served
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reelgrid.api.estimates import Estimator
     from reelgrid.api.service import Service
     from reelgrid.catalog import ModelCard
-    from reelgrid.cli.serve import ServeConfig
+    from reelgrid.cli.serve_config import ServeConfig
     from reelgrid.jobs.retention import Maintenance
     from reelgrid.jobs.sql.keys import ApiKeys
     from reelgrid.jobs.sql.sql_queue import SqlJobQueue
