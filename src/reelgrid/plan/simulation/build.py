@@ -16,8 +16,8 @@ from reelgrid.plan.scenario import Platform, Scenario
 from reelgrid.plan.simulation.config import JobMix, NodePool, SimulationConfig
 from reelgrid.plan.simulation.experiment import Experiment, JobStream, NodeKind, ZonePool, in_us
 from reelgrid.plan.uncertainty import Values, likely
+from reelgrid.units import GIB, HOURS_PER_DAY
 
-_HOURS_A_DAY = 24
 _BUSIEST_HOUR = 20
 
 
@@ -117,7 +117,7 @@ class _ExperimentBuilder:
 
     def _kind_key(self, number: int) -> tuple[int, float, float, bool]:
         pool, hardware = self.simulation.nodes[number], self.hardware[number]
-        memory_gib = pool.memory_gib or self._gpu(hardware).memory_gb * 1e9 / 2**30
+        memory_gib = pool.memory_gib or self._gpu(hardware).memory_gb * 1e9 / GIB
         return (hardware, pool.load_s, memory_gib, pool.is_trusted)
 
     def _kind(self, key: tuple[int, float, float, bool], classes: list[_JobClass]) -> NodeKind:
@@ -180,7 +180,7 @@ class _ExperimentBuilder:
         throughput = self.throughputs[job_class.platform, job_class.clip, 0]
         clip_s = float(self.values[throughput.clip_s][0])
         minutes = platform.minutes_per_day.likely * platform.share_made_by_ai.likely
-        jobs_per_h = minutes * platform.clips_per_kept.likely * 60 / clip_s / _HOURS_A_DAY
+        jobs_per_h = minutes * platform.clips_per_kept.likely * 60 / clip_s / HOURS_PER_DAY
         return JobStream(
             platform=platform.name,
             model=throughput.model,
@@ -214,7 +214,7 @@ def demand_by_hour(platform: Platform) -> tuple[float, ...]:
     if platform.demand_by_hour is not None:
         return platform.demand_by_hour
     peak = 1.0 if platform.peak_to_mean is None else platform.peak_to_mean.likely
-    return _von_mises_day(min(peak, _HOURS_A_DAY * 0.999)) if peak > 1 else (1.0,)
+    return _von_mises_day(min(peak, HOURS_PER_DAY * 0.999)) if peak > 1 else (1.0,)
 
 
 def _von_mises_day(peak: float) -> tuple[float, ...]:
@@ -226,7 +226,7 @@ def _von_mises_day(peak: float) -> tuple[float, ...]:
 
 
 def _weights(k: float) -> tuple[float, ...]:
-    angles = [2 * math.pi * (hour - _BUSIEST_HOUR) / _HOURS_A_DAY for hour in range(_HOURS_A_DAY)]
+    angles = [2 * math.pi * (hour - _BUSIEST_HOUR) / HOURS_PER_DAY for hour in range(HOURS_PER_DAY)]
     weights = [math.exp(k * (math.cos(angle) - 1)) for angle in angles]
-    mean = math.fsum(weights) / _HOURS_A_DAY
+    mean = math.fsum(weights) / HOURS_PER_DAY
     return tuple(weight / mean for weight in weights)
