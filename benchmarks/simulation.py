@@ -133,7 +133,7 @@ class InSimPy:
             while (yield from self.one_job(end_s, load_s)):
                 load_s = 0.0
             self.num_losses += 1
-            self.num_events += 2  # lost, leased anew at once
+            self.num_events += 2  # lost, leased again at once
             startup_s = self.draw.lognormvariate(math.log(STARTUP_S), SIGMA)
 
     def one_job(self, end_s: float, load_s: float):  # type: ignore[no-untyped-def]

@@ -73,8 +73,8 @@ def test_detection_is_right_on_98_percent_of_rendered_clips():
 
 def test_an_empty_scene_has_no_object():
     empty = synthetic.background("meadow", 128)[:, None].expand(3, 17, 128, 128)
-    reading = detection.detect(empty)
-    assert reading == detection.Detection(None, None, None, "meadow")
+    detected = detection.detect(empty)
+    assert detected == detection.Detection(None, None, None, "meadow")
 
 
 def test_a_motion_is_detected_by_its_path_and_shuffled_frames_have_none():

@@ -28,9 +28,9 @@ def mg1_mean_wait_s(share, mean_s, cv2):
     return share * mean_s * (1 + cv2) / (2 * (1 - share))
 
 
-def useful_share_with_saves(hazard_per_s, every_s, save_s):
+def useful_share_with_checkpoints(hazard_per_s, every_s, checkpoint_s):
     """A node that always has work: Daly 2006, equation 13, with no time to restart.
 
-    An interval of work and its save take (exp(hazard x length) - 1) / hazard on average.
+    An interval of work and its checkpoint take (exp(hazard x length) - 1) / hazard on average.
     """
-    return every_s * hazard_per_s / math.expm1(hazard_per_s * (every_s + save_s))
+    return every_s * hazard_per_s / math.expm1(hazard_per_s * (every_s + checkpoint_s))

@@ -152,7 +152,7 @@ def test_daly_s_interval_is_that_of_the_facts():
 
 
 @pytest.mark.parametrize("peak", [1.0, 1.3, 2.0, 5.0, 20.0])
-def test_a_day_of_which_only_the_peak_is_known_has_that_peak_and_mean_one(scenario, peak):
+def test_a_day_with_a_known_peak_only_has_that_peak_and_mean_one(scenario, peak):
     platform = replace(scenario().platforms[0], peak_to_mean=scenario().platforms[0].peak_to_mean)
     text = SCENARIO.replace("peak_to_mean = 3", f"peak_to_mean = {peak}")
     platform = scenario(text).platforms[0]

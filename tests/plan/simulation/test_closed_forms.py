@@ -13,9 +13,9 @@ from tests.plan.simulation.fleets import fast, pool, queueing, reference, stream
 
 
 def figures(experiment, *, num_runs=16, engine="fast"):
-    run = fast if engine == "fast" else reference
+    simulate = fast if engine == "fast" else reference
     runs = [replace(experiment, seed=experiment.seed + n) for n in range(num_runs)]
-    return summarize([run(each) for each in runs]).figures
+    return summarize([simulate(each) for each in runs]).figures
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_planner_s_queueing_formulas_agree_with_the_simulation():
     assert later <= 0.05 <= sooner
 
 
-def test_the_intervals_of_batches_hold_the_truth_about_as_often_as_they_say():
+def test_intervals_of_batches_contain_the_truth_as_often_as_they_should():
     """Of 40 intervals at 95 %, fewer than 32 hold the value once in ten thousand times."""
     truth = oracles.mmc_mean_wait_s(3, 0.7, 60)
     held = 0
@@ -75,8 +75,8 @@ def test_the_intervals_of_batches_hold_the_truth_about_as_often_as_they_say():
     assert held >= 32
 
 
-@pytest.mark.parametrize(("every_s", "save_s"), [(100, 5), (400, 5), (1600, 5)])
-def test_a_node_that_always_has_work_does_as_much_of_it_as_daly_says(every_s, save_s):
+@pytest.mark.parametrize(("every_s", "checkpoint_s"), [(100, 5), (400, 5), (1600, 5)])
+def test_the_useful_share_of_a_saturated_node_is_dalys(every_s, checkpoint_s):
     hazard_per_s = 1 / 1800
     experiment = replace(
         queueing(1, 1.0, hours=400),
@@ -84,10 +84,10 @@ def test_a_node_that_always_has_work_does_as_much_of_it_as_daly_says(every_s, sa
         pools=(
             pool(1, lifetime_scale_us=1 / hazard_per_s * US, checkpoint_every_us=every_s * US),
         ),
-        checkpoint_us=save_s * US,
+        checkpoint_us=checkpoint_s * US,
         lease_us=0,
     )  # fmt: skip
-    expected = oracles.useful_share_with_saves(hazard_per_s, every_s, save_s)
+    expected = oracles.useful_share_with_checkpoints(hazard_per_s, every_s, checkpoint_s)
     assert figures(experiment, num_runs=12)["kept_share"].contains(expected)
 
 
@@ -119,7 +119,7 @@ def test_nodes_are_leased_as_long_as_renewal_theory_says(shape):
 @pytest.mark.parametrize(
     ("correlation", "shared_loss_share"), [(0.0, 1.0), (0.5, 1.0), (0.92, 0.5)]
 )
-def test_losing_nodes_together_leaves_the_hazard_of_each_as_it_is(correlation, shared_loss_share):
+def test_shared_losses_do_not_change_the_hazard_of_a_node(correlation, shared_loss_share):
     hazard_per_h = 0.1
     experiment = replace(
         queueing(20, 0.1, hours=250),
@@ -132,12 +132,12 @@ def test_losing_nodes_together_leaves_the_hazard_of_each_as_it_is(correlation, s
             ),
         ),
     )
-    outcomes = [fast(replace(experiment, seed=seed)) for seed in range(24)]
-    losses = over_runs([summarize([each]).events["loss"] for each in outcomes])
+    results = [fast(replace(experiment, seed=seed)) for seed in range(24)]
+    losses = over_runs([summarize([each]).events["loss"] for each in results])
     assert losses.contains(hazard_per_h * 20 * 250)
 
 
-def test_a_node_without_hazard_stays_for_good():
+def test_a_node_without_hazard_is_never_lost():
     experiment = queueing(2, 0.5, hours=10)
     assert experiment.pools[0].lifetime_scale_us == FOREVER_US
     assert summarize([reference(experiment)]).events["loss"] == 0

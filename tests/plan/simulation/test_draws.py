@@ -53,13 +53,13 @@ def test_jobs_do_not_depend_on_the_length_of_the_windows():
         assert np.array_equal(whole[name], parts[name]), name
 
 
-def test_one_stream_does_not_disturb_another():
+def test_streams_are_independent():
     both = arrivals(two_streams())
     alone = arrivals(replace(two_streams(), streams=two_streams().streams[:1], kinds=(kind(1),)))
     assert np.array_equal(alone["at_us"], both["at_us"][both["stream"] == 0])
 
 
-def test_owners_send_equally_often_and_jobs_without_owner_have_none():
+def test_owners_send_equally_often_and_other_jobs_have_no_owner():
     found = arrivals(two_streams())
     owners = found["owner"][found["stream"] == 0]
     assert stats.chisquare(np.bincount(owners, minlength=7)).pvalue > 0.01
@@ -80,7 +80,7 @@ def stays_of(number, **changes):
     return draws.lease_draws(replace(queueing(1, 0.5), pools=(pool(20_000, **changes),)), number)
 
 
-def test_lives_are_weibull_and_start_ups_log_normal():
+def test_lifetimes_are_weibull_and_start_ups_log_normal():
     found = stays_of(
         1,
         lifetime_shape=0.6,
@@ -106,7 +106,7 @@ def test_churn_as_measured_by_its_two_sources():
     assert np.median(spot) < 1.0
 
 
-def test_a_share_of_a_weibull_hazard_and_the_rest_make_the_whole():
+def test_shares_of_a_weibull_hazard_add_up_to_the_whole():
     """The minimum of an own lifetime and the first shared loss has the pool's distribution."""
     changes = {"lifetime_shape": 0.6, "lifetime_scale_us": float(HOUR_US), "correlation": 0.7}
     own = stays_of(1, **changes).lifetime_us
@@ -117,23 +117,23 @@ def test_a_share_of_a_weibull_hazard_and_the_rest_make_the_whole():
     assert stats.kstest(first, "weibull_min", args=(0.6, 0, HOUR_US)).pvalue > 0.01
 
 
-def test_strikes_take_the_whole_pool_within_three_minutes_and_no_other():
+def test_shared_losses_take_a_whole_pool_within_three_minutes_and_no_other():
     zone = pool(50, lifetime_scale_us=10.0 * HOUR_US, correlation=1.0)
     experiment = replace(queueing(1, 0.5, hours=100), pools=(zone, pool(30)))
     at_us, nodes = draws.shared_losses(experiment)
     assert len(at_us) % 50 == 0
-    for strike in range(0, len(at_us), 50):
-        assert at_us[strike + 49] - at_us[strike] < 180 * US
-        assert set(nodes[strike : strike + 50]) == set(range(50))
+    for first in range(0, len(at_us), 50):
+        assert at_us[first + 49] - at_us[first] < 180 * US
+        assert set(nodes[first : first + 50]) == set(range(50))
 
 
-def test_without_correlation_nothing_strikes_and_without_hazard_nothing_ends():
+def test_without_correlation_no_loss_is_shared_and_without_hazard_no_node_is_lost():
     experiment = replace(queueing(1, 0.5), pools=(pool(5, lifetime_scale_us=float(HOUR_US)),))
     assert len(draws.shared_losses(experiment)[0]) == 0
     assert (stays_of(0).lifetime_us == FOREVER_US).all()
 
 
-def test_a_fleet_that_is_not_ready_starts_up_first():
+def test_a_fleet_that_is_not_ready_starts_up():
     experiment = queueing(1, 0.5, pools=(pool(50, startup_median_us=600 * US),))
     assert (draws.lease_draws(experiment, 0).startup_us == 0).all()
     cold = replace(experiment, is_fleet_ready=False)

@@ -60,7 +60,7 @@ class Arrivals:
         return len(self.at_us)
 
     @classmethod
-    def none(cls) -> "Arrivals":
+    def empty(cls) -> "Arrivals":
         """Return no jobs."""
         return _merged([])
 

@@ -28,10 +28,8 @@ _SOURCES: tuple[ModuleType, ...] = (
 
 _STAMP = int(Counters.SOURCES)
 
-OnTime = Callable[[int], None]
 
-
-def run(experiment: Experiment, *, on_time: OnTime | None = None) -> RunResult:
+def run(experiment: Experiment, *, on_time: Callable[[int], None] | None = None) -> RunResult:
     """Return the result of one run, equal to that of `reference.engine.run` to the last bit.
 
     Args:

@@ -47,7 +47,7 @@ class ReferenceEngine:
         self.nodes = new_nodes(experiment)
         self._heap: list[tuple[int, int, int, int]] = []  # time, event, subject, epoch
         self._leases: list[draws.LeaseDraws] = []
-        self._arrivals = (draws.Arrivals.none(), 0)
+        self._arrivals = (draws.Arrivals.empty(), 0)
         self._shared_losses = draws.shared_losses(experiment)
         self._awaiting_requeue: dict[int, SimulatedJob] = {}
         self._queues: dict[tuple[str, float, bool], list[tuple[float, int, SimulatedJob]]] = {
