@@ -33,18 +33,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-generate.register(app)
-resume.register(app)
-models.register(app)
-bench.register(app)
-train.register(app)
-sign.register(app)
-verify.register(app)
-serve.register(app)
-jobs.register(app)
-keys.register(app)
-plan.register(app)
-simulate.register(app)
+app.command("generate")(generate.generate)
+app.command("resume")(resume.resume)
+app.command("models")(models.models)
+app.command("bench")(bench.bench)
+app.command("train")(train.train)
+app.command("evaluate")(train.evaluate)
+app.command("sign")(sign.sign_files)
+app.command("verify")(verify.verify_file)
+app.command("serve")(serve.serve)
+app.add_typer(jobs.jobs)
+app.add_typer(keys.keys)
+app.command("webhook-secret")(keys.print_webhook_secret)
+app.add_typer(plan.plan)
+app.command("simulate")(simulate.simulate)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -21,11 +21,6 @@ MAX_RUNS = 1_000
 _PROMPT = "a red ball rolls to the right"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("bench")(bench)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
     """Options of `reelgrid bench`."""

@@ -54,11 +54,6 @@ class GenerateOptions:
     as_json: options.Json = False
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("generate")(generate)
-
-
 @options.with_request(GenerateOptions)
 def generate(chosen: GenerateOptions, fields: dict[str, Any]) -> None:
     """Make a video, or an image, of a prompt."""

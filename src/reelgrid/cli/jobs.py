@@ -27,11 +27,6 @@ jobs = typer.Typer(
 Ids = Annotated[list[str], typer.Argument(help="Job ids as `jobs list` shows them.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    app.add_typer(jobs)
-
-
 @jobs.command("list")
 def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="List at most this many jobs.")] = 20,

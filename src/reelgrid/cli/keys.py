@@ -22,12 +22,6 @@ keys = typer.Typer(
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group and the command."""
-    app.add_typer(keys)
-    app.command("webhook-secret")(print_webhook_secret)
-
-
 @dataclass(frozen=True, slots=True)
 class NewKey:
     """Options of `reelgrid keys create`."""

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
 from reelgrid import catalog
 from reelgrid.catalog import ModelCard
 from reelgrid.cli import options
@@ -13,11 +11,6 @@ from reelgrid.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from reelgrid.report.table import Table
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("models")(models)
 
 
 def models(as_json: options.Json = False) -> None:

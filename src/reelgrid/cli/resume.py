@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from reelgrid.settings import Settings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("resume")(resume)
-
-
 def resume(
     checkpoint: Annotated[
         Path | None,

@@ -1,14 +1,7 @@
 """`reelgrid serve`: the API server with its worker processes; `wiring` builds it."""
 
-import typer
-
 from reelgrid.cli import options
 from reelgrid.cli.serve_config import ServeConfig
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve")(serve)
 
 
 @options.from_fields(ServeConfig)

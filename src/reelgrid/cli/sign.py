@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from reelgrid.media import Provenance
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("sign")(sign_files)
-
-
 def sign_files(
     files: Annotated[
         list[Path], typer.Argument(help="Files to sign: .mp4, .png, .webp, .jpg or .gif.")

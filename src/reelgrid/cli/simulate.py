@@ -66,11 +66,6 @@ class SimulateOptions:
             raise RequestError(f"--{error.param}: {error}", param=error.param) from None
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("simulate")(simulate)
-
-
 @options.from_fields(SimulateOptions)
 def simulate(given: SimulateOptions) -> None:
     """Simulate a fleet: waits, GPU use, lost work with and without checkpoints, cost."""

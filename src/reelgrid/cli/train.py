@@ -31,12 +31,6 @@ class Task(StrEnum):
     FIRST_FRAME = "first-frame"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("train")(train)
-    app.command("evaluate")(evaluate)
-
-
 def train(
     what: Annotated[Trainable, typer.Argument(help="Model to train.")],
     minutes: Annotated[

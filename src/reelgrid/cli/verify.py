@@ -21,11 +21,6 @@ _UNSIGNED: Final = 3
 _UNMARKED: Final = 4
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("verify")(verify_file)
-
-
 def verify_file(
     file: Annotated[Path, typer.Argument(help="Image or video to check.")],
     trust: Annotated[

@@ -11,15 +11,10 @@ plan = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-hardware.register(plan)
-models.register(plan)
-predict.register(plan)
-calibrate.register(plan)
-demand.register(plan)
-sora_report.register(plan)
-offers.register(plan)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    app.add_typer(plan)
+plan.command("hardware")(hardware.hardware)
+plan.command("models")(models.models)
+plan.command("predict")(predict.predict)
+plan.command("calibrate")(calibrate.calibrate)
+plan.command("demand")(demand.demand)
+plan.command("sora-report")(sora_report.sora_report)
+plan.command("offers")(offers.offers)

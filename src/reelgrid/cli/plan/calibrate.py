@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from reelgrid.plan.prediction.calibrate import Recalibration
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("calibrate")(calibrate)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrateOptions:
     """Options of the command."""

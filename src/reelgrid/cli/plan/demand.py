@@ -11,11 +11,6 @@ from reelgrid.cli.plan.show import check_html, show_report
 from reelgrid.cli.progress import progress_shown
 
 
-def register(group: typer.Typer) -> None:
-    """Add the command."""
-    group.command("demand")(demand)
-
-
 def demand(
     scenario: Annotated[Path, typer.Argument(help="TOML file, see docs/demand.md.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,

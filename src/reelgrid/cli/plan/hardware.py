@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("hardware")(hardware)
-
-
 def hardware(
     prices: Annotated[
         bool, typer.Option("--prices", help="List prices by provider instead.")

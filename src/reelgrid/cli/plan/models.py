@@ -4,19 +4,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from reelgrid.cli import options
 from reelgrid.cli.plan.sources import ModelFiles, read_facts
 
 if TYPE_CHECKING:
     from reelgrid.plan.facts.architectures import Architecture
     from reelgrid.report.table import Cell, Table
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("models")(models)
 
 
 def models(model_files: ModelFiles = None, as_json: options.Json = False) -> None:

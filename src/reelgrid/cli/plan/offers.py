@@ -11,11 +11,6 @@ from reelgrid.cli.plan.show import check_html, show_report
 from reelgrid.cli.progress import progress_shown
 
 
-def register(group: typer.Typer) -> None:
-    """Add the command."""
-    group.command("offers")(offers)
-
-
 def offers(
     demand: Annotated[Path, typer.Argument(help="Lease demand (see docs/offers.md) or scenario.")],
     offers: Annotated[Path, typer.Argument(help="CSV or JSON file of offers.")],

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from reelgrid.plan.prediction.workload import Workload
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("predict")(predict)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictOptions:
     """Options of the command."""

@@ -1,16 +1,9 @@
 """`reelgrid plan sora-report`: the Sora compute report of March 2024, figure by figure."""
 
-import typer
-
 from reelgrid.cli import options
 from reelgrid.cli.plan import sources
 from reelgrid.cli.plan.show import check_html, show_report
 from reelgrid.cli.progress import progress_shown
-
-
-def register(group: typer.Typer) -> None:
-    """Add the command."""
-    group.command("sora-report")(sora_report)
 
 
 def sora_report(
