@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from reelgrid.errors import RequestError
-from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, render_page, write_page
+from reelgrid.report.page import (
+    Chart,
+    Formula,
+    KeyFigure,
+    Report,
+    Section,
+    colour,
+    render_page,
+    write_page,
+)
 from reelgrid.report.table import Column, Table
 
 EVIL = (
@@ -39,8 +48,12 @@ def table(name="likely"):
     )
 
 
+def report(sections, title="t"):
+    return Report(title=title, answer="a", sections=sections)
+
+
 def page(name="likely", **more):
-    return render_page(
+    answer = Report(
         title=name,
         answer=f"Answer {name}",
         sections=[
@@ -48,9 +61,9 @@ def page(name="likely", **more):
             Section(title="Arithmetic", parts=[Formula(text=f"a = {name}", note=name)]),
         ],
         key_figures=[KeyFigure(label=name, value=name, uncertainty=name)],
-        origin=name,
         **more,
     )  # fmt: skip
+    return render_page(answer, origin=name)
 
 
 class Reader(HTMLParser):
@@ -115,7 +128,7 @@ def test_numbers_that_json_does_not_know_are_gaps():
 
 
 def test_a_page_without_charts_needs_no_library():
-    text = render_page(title="t", answer="a", sections=[Section(title="s", parts=[table()])])
+    text = render_page(report([Section(title="s", parts=[table()])]))
     assert len(text) < 20_000
     assert len(page()) < 2_200_000
 
@@ -128,7 +141,7 @@ def test_colours_beyond_the_eighth_are_refused():
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(RequestError, match="make it first"):
-        write_page(tmp_path / "none" / "page.html", title="t", answer="a", sections=[])
+        write_page(tmp_path / "none" / "page.html", report([]))
 
 
 def test_the_same_page_has_the_same_bytes():
@@ -199,7 +212,7 @@ def opened(path):
 def test_a_browser_draws_it_without_network_errors_or_foreign_script(tmp_path):
     path = tmp_path / "page.html"
     sections = [Section(title="s", parts=[chart(EVIL), chart("other")])]
-    write_page(path, title=EVIL, answer="a", sections=sections)
+    write_page(path, report(sections, title=EVIL))
     text, console, asked = opened(path)
     root = re.search(r"<html[^>]*>", text)
     assert root

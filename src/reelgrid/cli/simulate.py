@@ -1,6 +1,5 @@
 """`reelgrid simulate`: simulate a fleet of a scenario under the service's own policy."""
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from reelgrid.cli import options
 from reelgrid.cli.output import duration, say
 from reelgrid.cli.plan import sources
+from reelgrid.cli.plan.show import check_html, print_report, write_html
 from reelgrid.cli.progress import progress_shown
 from reelgrid.errors import RequestError
 
@@ -70,17 +70,16 @@ class SimulateOptions:
 def simulate(given: SimulateOptions) -> None:
     """Simulate a fleet: waits, GPU use, lost work with and without checkpoints, cost."""
     from reelgrid.plan.scenario import read_scenario
-    from reelgrid.report.page import check_page_path
+    from reelgrid.plan.simulation.report import simulation_report
 
-    if given.html is not None:
-        check_page_path(given.html)
+    check_html(given.html)
     scenario = read_scenario(given.scenario)
     facts = sources.read_facts(given.hardware_file, given.models_file)
     comparison = _compare(given, scenario, facts)
-    gpus_counted = _counted(scenario, facts)
-    _print(scenario, comparison, gpus_counted, as_json=given.as_json)
-    if given.html is not None:
-        _write_page(given, scenario, comparison, gpus_counted)
+    report = simulation_report(scenario, comparison, _counted(scenario, facts))
+    print_report(report, as_json=given.as_json)
+    origin = f"reelgrid simulate {given.scenario}, seed {comparison.experiment.seed}"
+    write_html(given.html, report, origin)
 
 
 def _compare(given: SimulateOptions, scenario: "Scenario", facts: "Facts") -> "Comparison":
@@ -115,36 +114,3 @@ def _counted(scenario: "Scenario", facts: "Facts") -> int | None:
         return held_gpus(scenario, facts)
     except RequestError:  # for example of a GPU without a price, which does not matter here
         return None
-
-
-def _print(
-    scenario: "Scenario", comparison: "Comparison", gpus_counted: int | None, *, as_json: bool
-) -> None:
-    from reelgrid.cli.output import print_json, print_table
-    from reelgrid.plan.simulation import report
-
-    if as_json:
-        print_json(report.as_json(scenario.name, comparison, gpus_counted))
-        return
-    sys.stdout.write(f"{scenario.name}: {report.answer(comparison)}\n\n")
-    for table in report.tables(comparison, gpus_counted):
-        print_table(table)
-        sys.stdout.write("\n")
-
-
-def _write_page(
-    given: SimulateOptions, scenario: "Scenario", comparison: "Comparison", gpus_counted: int | None
-) -> None:
-    from reelgrid.plan.simulation import report
-    from reelgrid.report.page import write_page
-
-    assert given.html is not None
-    write_page(
-        given.html,
-        title=f"{scenario.name}: the fleet, simulated",
-        answer=report.answer(comparison),
-        key_figures=report.key_figures(comparison),
-        sections=report.sections(comparison, scenario.description, gpus_counted),
-        origin=f"reelgrid simulate {given.scenario}, seed {comparison.experiment.seed}",
-    )
-    say(f"wrote {given.html}")

@@ -74,20 +74,20 @@ class Report:
     Attributes:
         title: What it is about.
         answer: One to three sentences, first on the page.
+        sections: Of the page, in the order of reading: uncertainty before arithmetic.
+        key_figures: The numbers of the answer, three to five.
         text: What stands above the tables on a terminal.
         tables: For a terminal; tables without rows are left out.
-        key_figures: The numbers of the answer, three to five.
-        sections: Of the page, in the order of reading.
         data: The same with all digits, as JSON has it.
     """
 
     title: str
     answer: str
-    text: str
-    tables: Sequence[Table]
-    key_figures: Sequence[KeyFigure]
     sections: Sequence[Section]
-    data: Mapping[str, Any]
+    key_figures: Sequence[KeyFigure] = ()
+    text: str = ""
+    tables: Sequence[Table] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def colour(index: int, alpha: float = 1.0) -> str:
@@ -105,55 +105,21 @@ def colour(index: int, alpha: float = 1.0) -> str:
     return f"${index}/{alpha:g}"
 
 
-def write_page(
-    path: Path,
-    *,
-    title: str,
-    answer: str,
-    sections: Sequence[Section],
-    key_figures: Sequence[KeyFigure] = (),
-    origin: str = "",
-) -> None:
-    """Write the page whole.
+def write_page(path: Path, report: Report, origin: str = "") -> None:
+    """Write the page of a report whole.
 
     Args:
         path: The file, overwritten.
-        title: What the page is about.
-        answer: One to three sentences, first on the page.
-        sections: In the order of reading: uncertainty before arithmetic.
-        key_figures: The numbers of the answer, three to five.
-        origin: What it was made from: command, files, date, seed.
+        report: What to show.
+        origin: What it was made from: version, command, files, date, seed.
 
     Raises:
         RequestError: The folder is not there, or Jinja2 or Plotly is not installed.
     """
     check_page_path(path)
-    text = render_page(
-        title=title, answer=answer, sections=sections, key_figures=key_figures, origin=origin
-    )
+    text = render_page(report, origin)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def write_report(path: Path, report: Report, origin: str) -> None:
-    """Write the page of a report.
-
-    Args:
-        path: The file, overwritten.
-        report: What to show.
-        origin: Version, command and files that it was made with.
-
-    Raises:
-        RequestError: The folder is not there, or Jinja2 or Plotly is not installed.
-    """
-    write_page(
-        path,
-        title=report.title,
-        answer=report.answer,
-        sections=report.sections,
-        key_figures=report.key_figures,
-        origin=origin,
-    )
 
 
 def check_page_path(path: Path) -> None:
@@ -168,22 +134,12 @@ def check_page_path(path: Path) -> None:
         raise RequestError(f"{path} is a folder: give a file to write", param="html")
 
 
-def render_page(
-    *,
-    title: str,
-    answer: str,
-    sections: Sequence[Section],
-    key_figures: Sequence[KeyFigure] = (),
-    origin: str = "",
-) -> str:
+def render_page(report: Report, origin: str = "") -> str:
     """Return the page's HTML; the arguments are those of `write_page`."""
-    has_charts = any(isinstance(part, Chart) for each in sections for part in each.parts)
+    has_charts = any(isinstance(part, Chart) for each in report.sections for part in each.parts)
     rendered: str = _template().render(
-        title=title,
+        report=report,
         style=_resource("page.css"),
-        answer=answer,
-        key_figures=key_figures,
-        sections=sections,
         origin=origin,
         library=_library() if has_charts else "",
         script=_resource("page.js"),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.output import say
 from reelgrid.cli.plan import sources
+from reelgrid.cli.plan.show import write_html
 
 if TYPE_CHECKING:
     from reelgrid.plan.facts.known import Facts
@@ -58,15 +58,17 @@ class PredictOptions:
 @options.from_fields(PredictOptions)
 def predict(given: PredictOptions) -> None:
     """Predict seconds, memory, energy and cost of a generation, and name the sources."""
+    import reelgrid
     from reelgrid.plan.prediction.predict import check_fits
+    from reelgrid.plan.prediction.report import prediction_page
 
     facts = sources.read_facts(given.hardware_files, given.model_files, given.measurements)
     workload = _workload(given, facts)
     answers = _predictions(given, facts, workload)
     if len(answers) == 1:
         check_fits(workload, *answers[0])
-    if given.html is not None:
-        _write(given.html, workload, given.num_gpus, answers)
+    origin = f"reelgrid {reelgrid.__version__}: plan predict --model {workload.model.name}"
+    write_html(given.html, prediction_page(workload, given.num_gpus, answers), origin)
     _print(workload, given.num_gpus, answers, as_json=given.as_json)
 
 
@@ -116,15 +118,6 @@ def _predictions(given: PredictOptions, facts: "Facts", workload: "Workload") ->
         )
         for gpu in gpus
     ]
-
-
-def _write(path: Path, workload: "Workload", num_gpus: int, answers: "GpuPredictions") -> None:
-    import reelgrid
-    from reelgrid.plan.prediction.report import write_prediction_page
-
-    origin = f"reelgrid {reelgrid.__version__}: plan predict --model {workload.model.name}"
-    write_prediction_page(path, workload, num_gpus, answers, origin)
-    say(f"wrote {path}")
 
 
 def _print(

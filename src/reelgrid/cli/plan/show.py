@@ -23,11 +23,26 @@ def show_report(report: "Report", command: str, *, as_json: bool, html: Path | N
         RequestError: The page cannot be written.
     """
     import reelgrid
-    from reelgrid.report.page import write_report
 
+    write_html(html, report, f"reelgrid {reelgrid.__version__}: {command}")
+    print_report(report, as_json=as_json)
+
+
+def write_html(html: Path | None, report: "Report", origin: str) -> None:
+    """Write the page of a report, if asked for, and say so.
+
+    Raises:
+        RequestError: The page cannot be written.
+    """
     if html is not None:
-        write_report(html, report, f"reelgrid {reelgrid.__version__}: {command}")
+        from reelgrid.report.page import write_page
+
+        write_page(html, report, origin)
         say(f"wrote {html}")
+
+
+def print_report(report: "Report", *, as_json: bool) -> None:
+    """Print an answer to stdout: its text and tables, or one JSON object on one line."""
     if as_json:
         print_json(report.data)
         return

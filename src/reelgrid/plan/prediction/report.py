@@ -10,7 +10,7 @@ from reelgrid.plan.prediction.calibrate import Recalibration
 from reelgrid.plan.prediction.predict import Prediction
 from reelgrid.plan.prediction.workload import Workload
 from reelgrid.plan.uncertainty import Interval
-from reelgrid.report.page import Chart, Formula, KeyFigure, Section, colour, write_page
+from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
 from reelgrid.report.table import Cell, Column, Table, show
 
 
@@ -159,24 +159,16 @@ F       = 2 P L + 4 L^2 d N  a forward, a multiply-add counted as two"""
 GpuPredictions = Sequence[tuple[Gpu, Prediction]]
 
 
-def write_prediction_page(
-    path: Path, workload: Workload, num_gpus: int, answers: GpuPredictions, origin: str
-) -> None:
-    """Write the page.
+def prediction_page(workload: Workload, num_gpus: int, answers: GpuPredictions) -> Report:
+    """Return the page.
 
     Args:
-        path: The file, overwritten.
         workload: What is generated.
         num_gpus: GPUs that share one generation.
         answers: The kinds of GPU with their predictions, at least one.
-        origin: The command that wrote it.
-
-    Raises:
-        RequestError: The folder is not there, or Plotly is not installed.
     """
     gpu, best = min(answers, key=lambda each: each[1].seconds.likely)
-    write_page(
-        path,
+    return Report(
         title=title_of(workload),
         answer=_sentence(gpu, num_gpus, best),
         key_figures=_key_figures(best),
@@ -192,7 +184,6 @@ def write_prediction_page(
             ),
             Section(title="The arithmetic", parts=(Formula(text=_FORMULA),)),
         ),
-        origin=origin,
     )
 
 

@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reelgrid.plan.scenario import Scenario
 from reelgrid.plan.simulation.experiment import US
 from reelgrid.plan.simulation.result import Gauge, TimeUse
 from reelgrid.plan.simulation.run import Comparison
 from reelgrid.plan.simulation.statistics import IntervalEstimate, RunStatistics
-from reelgrid.report.page import Chart, KeyFigure, Section, colour
+from reelgrid.report.page import Chart, KeyFigure, Report, Section, colour
 from reelgrid.report.table import Cell, Column, Table, number
 
 _ROWS = {
@@ -39,14 +40,35 @@ _TIME_USES = {
 }
 
 
-def as_json(name: str, comparison: Comparison, gpus_counted: int | None) -> dict[str, Any]:
-    """Return the report as JSON; the same seed gives the same text (shape: `docs/simulate.md`).
+def simulation_report(
+    scenario: Scenario, comparison: Comparison, gpus_counted: int | None
+) -> Report:
+    """Return the answer as text, tables, page and JSON.
 
     Args:
-        name: Name of the scenario.
+        scenario: What was simulated.
         comparison: The results.
         gpus_counted: GPUs that `plan demand` holds for the scenario; `None` if it has no answer.
     """
+    answer = _answer(comparison)
+    tables = [
+        _variants(comparison, gpus_counted),
+        _waits(comparison.with_checkpoints),
+        _hours(comparison),
+    ]
+    return Report(
+        title=f"{scenario.name}: the fleet, simulated",
+        answer=answer,
+        text=f"{scenario.name}: {answer}",
+        tables=tables,
+        key_figures=_key_figures(comparison),
+        sections=_sections(comparison.with_checkpoints, scenario.description, tables),
+        data=_as_json(scenario.name, comparison, gpus_counted),
+    )
+
+
+def _as_json(name: str, comparison: Comparison, gpus_counted: int | None) -> dict[str, Any]:
+    """Return the report as JSON; the same seed gives the same text (shape: `docs/simulate.md`)."""
     without = comparison.without_checkpoints
     return {
         "scenario": name,
@@ -88,15 +110,6 @@ def _figures_json(figures: Mapping[str, IntervalEstimate]) -> dict[str, Any]:
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def tables(comparison: Comparison, gpus_counted: int | None) -> list[Table]:
-    """Return three tables: both variants side by side, waits by priority, and use of GPU-hours."""
-    return [
-        _variants(comparison, gpus_counted),
-        _waits(comparison.with_checkpoints),
-        _hours(comparison),
-    ]
 
 
 def _variants(comparison: Comparison, gpus_counted: int | None) -> Table:
@@ -196,7 +209,7 @@ def _leased_h(summary: RunStatistics) -> float:
     return math.fsum(summary.gpu_hours[use.name.lower()] for use in _TIME_USES) or math.nan
 
 
-def answer(comparison: Comparison) -> str:
+def _answer(comparison: Comparison) -> str:
     """Return the answer in two or three sentences: waits, output, cost, lost work."""
     figures = comparison.with_checkpoints.figures
     text = (
@@ -241,8 +254,7 @@ def _span(seconds: float) -> str:
     return f"{number(seconds / 60)} min" if seconds < 7200 else f"{number(seconds / 3600)} h"
 
 
-def key_figures(comparison: Comparison) -> list[KeyFigure]:
-    """Return the key figures of the answer."""
+def _key_figures(comparison: Comparison) -> list[KeyFigure]:
     labels = {
         "wait_p95_s": "95th percentile of the wait [s]",
         "kept_share": "share of leased time whose work is kept",
@@ -265,10 +277,8 @@ def _uncertainty(estimate: IntervalEstimate) -> str:
     return f"{number(max(0.0, estimate.low))} to {number(estimate.high)}"
 
 
-def sections(comparison: Comparison, description: str, gpus_counted: int | None) -> list[Section]:
-    """Return the parts of the page."""
-    variants, waits, hours = tables(comparison, gpus_counted)
-    summary = comparison.with_checkpoints
+def _sections(summary: RunStatistics, description: str, tables: Sequence[Table]) -> list[Section]:
+    variants, waits, hours = tables
     charts = [
         _chart(summary, (Gauge.UP, Gauge.BUSY), "Ready nodes and nodes with a job", 1),
         _chart(summary, (Gauge.WAITING,), "Waiting jobs", 3),
