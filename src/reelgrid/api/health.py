@@ -79,8 +79,10 @@ async def health(service: ServiceHere) -> JSONResponse:
 
 @router.get(
     "/ready",
-    response_model=schemas.Readiness,
-    responses={503: {"model": schemas.Readiness, "description": "It cannot take work now."}},
+    response_model=schemas.ReadinessResponse,
+    responses={
+        503: {"model": schemas.ReadinessResponse, "description": "It cannot take work now."}
+    },
 )
 def ready(request: Request) -> JSONResponse:
     """Say whether the database and the blobs can be reached and a worker is alive."""

@@ -41,7 +41,7 @@ class JobError(ResponseModel):
     message: str
 
 
-class Interval(ResponseModel):
+class IntervalResponse(ResponseModel):
     """An 80 % interval."""
 
     low: float
@@ -57,7 +57,7 @@ class ProgressFields(ResponseModel):
     step: int
     num_steps: int
     queue_position: int | None = Field(description="Of a waiting job; 1 is the next.")
-    eta_seconds: Interval | None = Field(description="Until it is finished.")
+    eta_seconds: IntervalResponse | None = Field(description="Until it is finished.")
     gpu_seconds: float
 
 
@@ -223,13 +223,13 @@ class EstimateResponse(ResponseModel):
     size: str
     num_frames: int
     num_inference_steps: int
-    seconds: Interval = Field(description="Of work on a worker, the model loaded.")
+    seconds: IntervalResponse = Field(description="Of work on a worker, the model loaded.")
     load_seconds: float = Field(description="Before that, where no worker has the model.")
     wait_seconds: float | None = Field(description="In the queue; null without a live worker.")
     queue_position: int
     memory_gib: float
-    gpu_seconds: Interval
-    cost_usd: Interval | None = Field(description="Null where no price is set.")
+    gpu_seconds: IntervalResponse
+    cost_usd: IntervalResponse | None = Field(description="Null where no price is set.")
     basis: str
 
 
@@ -240,7 +240,7 @@ class Health(ResponseModel):
     version: str
 
 
-class Readiness(ResponseModel):
+class ReadinessResponse(ResponseModel):
     """Whether it can take work, and if not why."""
 
     status: Literal["ok", "unavailable"]

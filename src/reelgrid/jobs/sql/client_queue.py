@@ -241,7 +241,7 @@ def _change(connection: Connection, row: RowMapping, **values: Any) -> RowMappin
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class AdmissionRank:
     """When a job is admitted, and the fair start and rank that it gets."""
 
     now_s: float
@@ -274,7 +274,7 @@ def _admit(
     return row, True
 
 
-def _rank(connection: Connection, job: NewJob, now_s: float) -> Admission:
+def _rank(connection: Connection, job: NewJob, now_s: float) -> AdmissionRank:
     last = connection.execute(_LAST_FAIR_START, {"of_owner": job.owner}).first()
     fair_start_s = policy.fair_start_s(now_s, *(last or (None,)))
     rank = policy.rank(
@@ -284,7 +284,7 @@ def _rank(connection: Connection, job: NewJob, now_s: float) -> Admission:
         priority=job.priority,
         deadline_s=None if job.deadline_s is None else now_s + job.deadline_s,
     )
-    return Admission(now_s, fair_start_s, rank)
+    return AdmissionRank(now_s, fair_start_s, rank)
 
 
 def _find_earlier(connection: Connection, job: NewJob) -> RowMapping | None:
@@ -318,7 +318,7 @@ def _check_limits(connection: Connection, job: NewJob, limits: KeyLimits, used_s
         )
 
 
-def new_row(job: NewJob, admission: Admission) -> dict[str, object]:
+def new_row(job: NewJob, admission: AdmissionRank) -> dict[str, object]:
     """Return the row of a job at its admission."""
     now_s = admission.now_s
     return {

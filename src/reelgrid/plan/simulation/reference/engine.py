@@ -12,8 +12,8 @@ from reelgrid.plan.simulation import draws, work_time
 from reelgrid.plan.simulation.experiment import FOREVER_US, Experiment
 from reelgrid.plan.simulation.reference.ledger import Ledger
 from reelgrid.plan.simulation.reference.state import (
-    Admission,
     Execution,
+    FairShareRanker,
     IdleNodes,
     NodePhase,
     SimulatedJob,
@@ -54,7 +54,7 @@ class ReferenceEngine:
             queue: [] for queue in experiment.queues
         }
         self._idle = IdleNodes(experiment)
-        self._admission = Admission(experiment)
+        self._ranker = FairShareRanker(experiment)
         self.ledger.gauges[Gauge.LEASED] = len(self.nodes)
         for node in self.nodes:
             self._schedule(
@@ -84,7 +84,7 @@ class ReferenceEngine:
     def _arrive(self, now_us: int, index: int, _: int) -> None:
         arrivals, first = self._arrivals
         self._schedule_arrival(index + 1)
-        job = self._admission.admit(now_us, first + index, arrivals, index)
+        job = self._ranker.admit(now_us, first + index, arrivals, index)
         self.ledger.record(now_us, EventType.ARRIVE, job=job.number)
         self._dispatch(job, now_us)
 
@@ -188,7 +188,7 @@ class ReferenceEngine:
         self.ledger.record(now_us, EventType.FINISH, number, execution.job.number)
         self._end_execution(node, now_us, execution.total_us, execution.total_us)
         self.ledger.record_finish(execution.job, now_us)
-        self._admission.leave(execution.job)
+        self._ranker.leave(execution.job)
         self._release(node, now_us)
 
     def _checkpointed(self, now_us: int, number: int, epoch: int) -> None:

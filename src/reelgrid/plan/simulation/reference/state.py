@@ -217,7 +217,7 @@ class IdleNodes:
         return None
 
 
-class Admission:
+class FairShareRanker:
     """Ranks arriving jobs, each behind the unfinished jobs of its owner."""
 
     def __init__(self, experiment: Experiment) -> None:
