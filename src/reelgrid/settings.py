@@ -11,6 +11,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 DATABASE_FILE = "jobs.sqlite"
 """Name of the job queue's database file in a data folder."""
 
+_EARLIER_DATABASE_FILE = "desk.sqlite"
+
+RENAMED_VARIABLES = {
+    "REELGRID_DESK": "REELGRID_DATABASE",
+    "REELGRID_SAVE_EVERY_S": "REELGRID_CHECKPOINT_EVERY_S",
+    "REELGRID_EVICTS_WHEN_FULL": "REELGRID_EVICT_WHEN_FULL",
+    "REELGRID_SHOWS_PROMPTS": "REELGRID_PROMPTS_IN_METADATA",
+    "REELGRID_WEBHOOKS_TO_PRIVATE": "REELGRID_ALLOW_PRIVATE_WEBHOOKS",
+}
+"""Earlier names of variables, with the names of today."""
+
 
 def _default_data() -> Path:
     if sys.platform == "darwin":
@@ -69,8 +80,13 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """URL of the job queue's database."""
-        return self.database or f"sqlite:///{self.data / DATABASE_FILE}"
+        """URL of the job queue's database; a file of an earlier version keeps its name.
+
+        An empty database beside it would have no row for any blob, and maintenance removes such blobs.
+        """
+        file, earlier = self.data / DATABASE_FILE, self.data / _EARLIER_DATABASE_FILE
+        is_earlier = earlier.exists() and not file.exists()
+        return self.database or f"sqlite:///{earlier if is_earlier else file}"
 
     @property
     def blobs_url(self) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -123,14 +124,17 @@ def read_settings() -> "Settings":
     """Return the user's settings, with logging configured accordingly.
 
     Raises:
-        RequestError: An environment variable has an invalid value.
+        RequestError: An environment variable has an invalid value or an earlier name.
     """
     from pydantic import ValidationError
 
     from reelgrid import logs
     from reelgrid.errors import RequestError
-    from reelgrid.settings import Settings
+    from reelgrid.settings import RENAMED_VARIABLES, Settings
 
+    for earlier, name in RENAMED_VARIABLES.items():
+        if os.environ.get(earlier):
+            raise RequestError(f"{earlier} is called {name} now: rename the variable")
     try:
         settings = Settings()
     except ValidationError as error:
