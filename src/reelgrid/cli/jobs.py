@@ -17,13 +17,7 @@ RETRY_FOR_S = 60.0
 _FINAL = ("completed", "failed")
 _PROMPT_CHARS = 40
 
-jobs = typer.Typer(
-    name="jobs",
-    help="List, show, cancel, pause, resume and follow jobs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+jobs = options.group("jobs", "List, show, cancel, pause, resume and follow jobs.")
 Ids = Annotated[list[str], typer.Argument(help="Job ids as `jobs list` shows them.")]
 
 

@@ -13,13 +13,7 @@ from reelgrid.cli.output import count_of, local_time, print_json, print_table, p
 if TYPE_CHECKING:
     from reelgrid.jobs.sql.keys import ApiKey
 
-keys = typer.Typer(
-    name="keys",
-    help="Create, list and revoke API keys.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+keys = options.group("keys", "Create, list and revoke API keys.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +99,7 @@ def print_webhook_secret(
 
 def _to_json(key: "ApiKey") -> dict[str, Any]:
     limits = {name: value for name, value in asdict(key.limits).items() if value is not None}
-    return {
-        "id": key.id,
-        "name": key.name,
-        "prefix": key.prefix,
-        "limits": limits,
-        "created_at": key.created_at,
-        "used_at": key.used_at,
-        "revoked_at": key.revoked_at,
-    }
+    return asdict(key) | {"limits": limits}
 
 
 def _print_list(entries: list[dict[str, Any]]) -> None:

@@ -57,6 +57,17 @@ Url = Annotated[
 ]
 
 
+def group(name: str, help_text: str) -> typer.Typer:
+    """Return a group of commands without any yet; alone it prints its help."""
+    return typer.Typer(
+        name=name,
+        help=help_text,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
 def from_fields(
     options: type[Options],
 ) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
