@@ -25,13 +25,13 @@ from reelgrid.units import SECONDS_PER_HOUR
 COMMENT_EVERY_S = 10.0
 
 router = APIRouter(prefix="/v1", tags=["control"])
-
-
-@router.post(
-    "/videos/{video_id}/cancel",
-    dependencies=WRITE_TURN,
+_CHANGE: dict[str, Any] = {
+    "dependencies": WRITE_TURN,
     **openapi.route(schemas.Video, missing=True, conflict=True),
-)
+}
+
+
+@router.post("/videos/{video_id}/cancel", **_CHANGE)
 def cancel_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
     """Stop a video within one step, for good; it is `failed` with the code `cancelled` then."""
     service.own_job(caller, video_id)
@@ -41,22 +41,14 @@ def cancel_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSO
     return service.job_response(job)
 
 
-@router.post(
-    "/videos/{video_id}/pause",
-    dependencies=WRITE_TURN,
-    **openapi.route(schemas.Video, missing=True, conflict=True),
-)
+@router.post("/videos/{video_id}/pause", **_CHANGE)
 def pause_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
     """Pause a video: a running one saves a checkpoint at the next step and frees its worker."""
     service.own_job(caller, video_id)
     return service.job_response(service.job_queue.pause(video_id, owner=caller.owner))
 
 
-@router.post(
-    "/videos/{video_id}/resume",
-    dependencies=WRITE_TURN,
-    **openapi.route(schemas.Video, missing=True, conflict=True),
-)
+@router.post("/videos/{video_id}/resume", **_CHANGE)
 def resume_video(service: ServiceHere, caller: CallerHere, video_id: str) -> JSONResponse:
     """Resume a paused video from its checkpoint."""
     service.own_job(caller, video_id)
