@@ -9,7 +9,7 @@ from reelgrid.plan.demand.throughput import public_price_usd_per_h
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario import Scenario
-from reelgrid.plan.uncertainty import Draws, Input, Quantity, Values
+from reelgrid.plan.uncertainty import Draws, Input, Values
 from reelgrid.units import HOURS_PER_DAY
 from reelgrid.user_files import find_at
 
@@ -42,6 +42,9 @@ class TrainingInputs:
     days: Input | None
     num_gpus: Input | None
     usd_per_h: Input
+
+
+_OPTIONAL_INPUTS = ("flop", "params", "tokens", "gpu_hours", "utilisation", "days", "num_gpus")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,24 +103,10 @@ def _training_run(scenario: Scenario, facts: Facts, index: int) -> TrainingRun:
         raise location.error(
             f"expected the key 'usd_per_h': no public price of {gpu.name} is known"
         )
-
-    def named(key: str, quantity: Quantity | None) -> Input | None:
-        return optional_input(f"training.{run.name}.{key}", quantity)
-
-    return TrainingRun(
-        name=run.name,
-        gpu=gpu,
-        known=TrainingInputs(
-            flop=named("flop", run.flop),
-            params=named("params", run.params),
-            tokens=named("tokens", run.tokens),
-            gpu_hours=named("gpu_hours", run.gpu_hours),
-            utilisation=named("utilisation", run.utilisation),
-            days=named("days", run.days),
-            num_gpus=named("num_gpus", run.num_gpus),
-            usd_per_h=Input(f"training.{run.name}.usd_per_h", price),
-        ),
-    )
+    name = f"training.{run.name}"
+    optional = {key: optional_input(f"{name}.{key}", getattr(run, key)) for key in _OPTIONAL_INPUTS}
+    known = TrainingInputs(**optional, usd_per_h=Input(f"{name}.usd_per_h", price))
+    return TrainingRun(name=run.name, gpu=gpu, known=known)
 
 
 def training_outcome(
