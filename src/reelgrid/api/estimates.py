@@ -23,7 +23,6 @@ from reelgrid.plan.prediction.calibration import Calibration
 from reelgrid.plan.prediction.estimate import (
     UNKNOWN_SPREAD,
     Estimate,
-    ServerJob,
     estimate,
     sigma_of,
 )
@@ -70,14 +69,9 @@ class Estimator:
         """Return time and memory of a job."""
         known = self._current()
         profiles = [each for each in known.profiles if each.model == card.name]
-        job = ServerJob(
-            card=card,
-            request=request.request,
-            workload=request.workload,
-            num_images=request.num_images,
-        )
         found = estimate(
-            job,
+            card,
+            request,
             profiles,
             _gpu_of(known.workers),
             measurements=self._measurements,

@@ -9,10 +9,11 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from reelgrid.catalog import ModelCard
 from reelgrid.errors import RequestError
+from reelgrid.jobs.accounting import TimingProfile
+from reelgrid.jobs.request import JobRequest
 from reelgrid.measurement import BenchRecord
 from reelgrid.plan.facts.architectures import Architecture, find_architecture
 from reelgrid.plan.facts.hardware import Gpu
@@ -31,57 +32,6 @@ _GUESS_FLOPS_PER_S = 5e9  # of an ordinary processor: a rule of thumb, not a mea
 
 UNKNOWN_SPREAD = math.exp(Z_80 * _SCALED_SIGMA)
 """Factor from the likely time to the ends of its 80 % interval where no time was measured."""
-
-
-class MeasuredTime(Protocol):
-    """Measured times of one part of the work on one machine, modelled as log-normal."""
-
-    @property
-    def workload(self) -> str:
-        """Size and frames, such as `832x480x81` or `832x480x81 unguided`."""
-        ...
-
-    @property
-    def part(self) -> str:
-        """One of step, load, encode, decode and write."""
-        ...
-
-    @property
-    def num(self) -> int:
-        """Number of jobs measured."""
-        ...
-
-    @property
-    def mean_log(self) -> float:
-        """Mean of the logarithms of the seconds."""
-        ...
-
-    @property
-    def sigma(self) -> float:
-        """Standard deviation of the logarithms of the seconds."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerJob:
-    """A job to estimate.
-
-    Attributes:
-        card: The model.
-        request: Completed by the card.
-        workload: Size and frames, as in `MeasuredTime.workload`.
-        num_images: Images of the job; 1 for a video.
-    """
-
-    card: ModelCard
-    request: CompleteRequest
-    workload: str
-    num_images: int = 1
-
-    @property
-    def num_steps(self) -> int:
-        """Denoising steps of all images together."""
-        return self.request.num_steps * self.num_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +61,9 @@ class Estimate:
 
 
 def estimate(
-    job: ServerJob,
-    times: Sequence[MeasuredTime] = (),
+    card: ModelCard,
+    job: JobRequest,
+    times: Sequence[TimingProfile] = (),
     gpu: Gpu | None = None,
     *,
     measurements: Sequence[BenchRecord] = (),
@@ -121,29 +72,30 @@ def estimate(
     """Return time and memory of a job.
 
     Args:
-        job: The job.
+        card: The model.
+        job: What it generates, completed by the card.
         times: The server's measured times of the job's model.
         gpu: The GPU of the workers; `None` where it is unknown.
         measurements: The user's own records of `reelgrid bench`.
         calibration: Coefficients of the formula; by default the package's.
     """
-    workload = _workload(job, job.request)
+    workload = _workload(card, job.request, job.num_images)
     known = (
         _measured(job, times)
         or _scaled(job, times)
         or _predicted(workload, gpu, measurements, calibration)
     )
-    seconds, sigma, basis = known or _guessed(job, workload)
+    seconds, sigma, basis = known or _guessed(card, job, workload)
     return Estimate(
         seconds=seconds,
         sigma=sigma,
-        memory_gib=_memory_gib(job),
+        memory_gib=_memory_gib(card, job),
         basis=basis,
         is_guess=known is None,
     )
 
 
-def sigma_of(times: Sequence[MeasuredTime]) -> float:
+def sigma_of(times: Sequence[TimingProfile]) -> float:
     """Return the standard deviation of the logarithm of the next time.
 
     It joins the spread of the measured times and the uncertainty of their mean.
@@ -160,7 +112,7 @@ _Time = tuple[float, float, str]
 """Seconds, standard deviation of their logarithm, and what they rest on."""
 
 
-def _measured(job: ServerJob, times: Sequence[MeasuredTime]) -> _Time | None:
+def _measured(job: JobRequest, times: Sequence[TimingProfile]) -> _Time | None:
     """Return the time by the server's times of the same model, size and frames."""
     alike = [each for each in times if each.workload == job.workload]
     steps = [each for each in alike if each.part == "step"]
@@ -171,7 +123,7 @@ def _measured(job: ServerJob, times: Sequence[MeasuredTime]) -> _Time | None:
     return seconds, sigma_of(steps), f"measured on this server, {num} jobs of the same size"
 
 
-def _scaled(job: ServerJob, times: Sequence[MeasuredTime]) -> _Time | None:
+def _scaled(job: JobRequest, times: Sequence[TimingProfile]) -> _Time | None:
     """Return the time by those of the nearest other size, scaled by pixels and frames."""
     steps = [each for each in times if each.part == "step"]
     if not steps:
@@ -198,18 +150,18 @@ def _predicted(
     return found.seconds.likely, found.sigma, basis
 
 
-def _guessed(job: ServerJob, workload: Workload | None) -> _Time:
+def _guessed(card: ModelCard, job: JobRequest, workload: Workload | None) -> _Time:
     """Return a rule of thumb: the FLOPs at the rate of an ordinary processor."""
     if workload is None:
-        tokens = _volume(job.workload) / 4 / job.card.size_multiple**2
+        tokens = _volume(job.workload) / 4 / card.size_multiple**2
         forwards = 2 if job.request.guidance_scale > 1 else 1
-        flops = 2e9 * job.card.params_b * tokens * job.num_steps * forwards
+        flops = 2e9 * card.params_b * tokens * job.num_steps * forwards
     else:
         flops = workload.flops
     return flops / _GUESS_FLOPS_PER_S, _GUESS_SIGMA, "a guess: nothing was measured here yet"
 
 
-def _seconds_around(job: ServerJob, times: Sequence[MeasuredTime]) -> float:
+def _seconds_around(job: JobRequest, times: Sequence[TimingProfile]) -> float:
     """Return the seconds before and after the steps."""
     seconds = {
         part: _mean_s([each for each in times if each.part == part])
@@ -220,7 +172,7 @@ def _seconds_around(job: ServerJob, times: Sequence[MeasuredTime]) -> float:
     return seconds.get("encode", 0.0) + job.num_images * per_image
 
 
-def _mean_s(times: Sequence[MeasuredTime]) -> float:
+def _mean_s(times: Sequence[TimingProfile]) -> float:
     """Return the geometric mean over machines, each weighted by its jobs."""
     num = sum(each.num for each in times)
     return math.exp(sum(each.num * each.mean_log for each in times) / num)
@@ -233,22 +185,22 @@ def _volume(workload: str) -> float:
     return volume * (0.5 if words == "unguided" else 1.0)
 
 
-def _memory_gib(job: ServerJob) -> float:
+def _memory_gib(card: ModelCard, job: JobRequest) -> float:
     """Return the card's memory, plus what a larger clip needs beyond the card's default size."""
-    default = job.request.with_(size=job.card.default.size, num_frames=job.card.default.num_frames)
-    asked, usual = _workload(job, job.request), _workload(job, default)
+    default = job.request.with_(size=card.default.size, num_frames=card.default.num_frames)
+    asked, usual = (_workload(card, each, job.num_images) for each in (job.request, default))
     if asked is None or usual is None:
-        return job.card.memory_gib
-    return job.card.memory_gib + max(0.0, _working_gib(asked) - _working_gib(usual))
+        return card.memory_gib
+    return card.memory_gib + max(0.0, _working_gib(asked) - _working_gib(usual))
 
 
 def _working_gib(workload: Workload) -> float:
     return activations_gib(workload) + decoder_gib(workload)
 
 
-def _workload(job: ServerJob, request: CompleteRequest) -> Workload | None:
+def _workload(card: ModelCard, request: CompleteRequest, num_images: int) -> Workload | None:
     """Return the workload of a request; `None` where the model's architecture is unknown."""
-    architecture = _architecture(job.card.name)
+    architecture = _architecture(card.name)
     if architecture is None:
         return None
     return Workload(
@@ -258,7 +210,7 @@ def _workload(job: ServerJob, request: CompleteRequest) -> Workload | None:
         num_steps=request.num_steps,
         forwards_per_step=2 if request.guidance_scale > 1 else 1,
         fps=request.fps,
-        num_images=job.num_images,
+        num_images=num_images,
     )
 
 
