@@ -35,14 +35,14 @@ def measured(workload, num=4, **seconds):
     ]
 
 
-def job(card=WAN, **changes):
+def estimated(times=(), gpu=None, card=WAN, **changes):
     request = card.complete(Request(prompt="a red ball", **changes))
-    return card, JobRequest(request=request)
+    return estimate(card, JobRequest(request=request), times, gpu)
 
 
 def test_times_of_the_same_size_are_added_up():
     times = measured("832x480x81", step=2.0, encode=3.0, decode=4.0, write=5.0, load=99.0)
-    found = estimate(*job(num_steps=10), times, L40S)
+    found = estimated(times, L40S, num_steps=10)
     assert found.seconds == pytest.approx(10 * 2 + 3 + 4 + 5)
     assert found.basis.startswith("measured on this server")
     assert not found.is_guess
@@ -50,34 +50,34 @@ def test_times_of_the_same_size_are_added_up():
 
 def test_times_of_two_machines_are_averaged_by_their_jobs():
     times = [*measured("832x480x81", num=1, step=1.0), *measured("832x480x81", num=3, step=16.0)]
-    assert estimate(*job(num_steps=1), times).seconds == pytest.approx(8.0)
+    assert estimated(times, num_steps=1).seconds == pytest.approx(8.0)
 
 
 def test_times_of_another_size_are_scaled_by_pixels_and_frames():
     times = measured("416x240x81", step=2.0)
-    found = estimate(*job(num_steps=10), times, L40S)
+    found = estimated(times, L40S, num_steps=10)
     assert found.seconds == pytest.approx(4 * 10 * 2)
-    assert found.sigma > estimate(*job(), measured("832x480x81", step=2.0)).sigma
+    assert found.sigma > estimated(measured("832x480x81", step=2.0)).sigma
     assert found.basis.startswith("scaled")
 
 
 def test_without_times_the_planner_predicts_for_the_gpu():
-    found = estimate(*job(num_steps=20), gpu=L40S)
+    found = estimated(gpu=L40S, num_steps=20)
     work = workload_of(find_architecture(WAN.name), num_steps=20, forwards_per_step=2)
     assert found.seconds == pytest.approx(predict(work, L40S).seconds.likely)
     assert found.basis.startswith("predicted for L40S: formula")
 
 
 def test_where_nothing_is_known_it_is_a_guess_with_a_wide_interval():
-    for found in (estimate(*job()), estimate(*job(EMBEDDED), gpu=L40S)):
+    for found in (estimated(), estimated(gpu=L40S, card=EMBEDDED)):
         assert found.is_guess
         assert found.spread == pytest.approx(math.exp(Z_80 * 1.5))
 
 
 def test_the_memory_is_the_cards_and_more_for_a_larger_clip():
-    assert estimate(*job()).memory_gib == WAN.memory_gib
-    assert estimate(*job(size=Size(416, 240))).memory_gib == WAN.memory_gib
-    assert estimate(*job(size=Size(1280, 720))).memory_gib > WAN.memory_gib + 1
+    assert estimated().memory_gib == WAN.memory_gib
+    assert estimated(size=Size(416, 240)).memory_gib == WAN.memory_gib
+    assert estimated(size=Size(1280, 720)).memory_gib > WAN.memory_gib + 1
 
 
 def test_one_measured_time_has_a_wide_interval_and_many_have_their_own_spread():
