@@ -2,9 +2,8 @@
 
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,22 +16,8 @@ MAX_PROMPTS = 100_000
 _SAY_EVERY = 50
 
 
-class Trainable(StrEnum):
-    """Models that can be trained."""
-
-    EMBEDDED = "embedded"
-
-
-class Task(StrEnum):
-    """What is generated from the prompts."""
-
-    VIDEO = "video"
-    IMAGE = "image"
-    FIRST_FRAME = "first-frame"
-
-
 def train(
-    what: Annotated[Trainable, typer.Argument(help="Model to train.")],
+    what: Annotated[Literal["embedded"], typer.Argument(help="Model to train.")],
     minutes: Annotated[
         float, typer.Option(help="Time budget, over all runs on the same folder.")
     ] = 120.0,
@@ -60,7 +45,9 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(help="Name in the catalogue, Hugging Face id, or local folder.")
     ] = "embedded",
-    task: Annotated[Task, typer.Option(help="What to generate.")] = Task.VIDEO,
+    task: Annotated[
+        Literal["video", "image", "first-frame"], typer.Option(help="What to generate.")
+    ] = "video",
     prompts: Annotated[int, typer.Option(help="Number of prompts, all of unseen kinds.")] = 500,
     steps: options.Steps = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 is off.")] = None,
@@ -77,7 +64,7 @@ def evaluate(
 
     scores = evaluation.evaluate(
         load_and_report(model, device, dtype),
-        task=task.value,
+        task=task,
         num_prompts=prompts,
         seed=seed,
         num_steps=steps,
