@@ -7,8 +7,9 @@ import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from reelgrid.api.estimates import Estimator
 from reelgrid.errors import ReelgridError
 from reelgrid.jobs.accounting import QueuePosition
 from reelgrid.jobs.job import Job, Phase, Status
@@ -21,15 +22,7 @@ FINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED})
 _POLLS_PER_WAIT = 20
 
 
-class HasSpread(Protocol):
-    """Knows how uncertain the remaining time of a job is; `estimates.Estimator` does."""
-
-    def spread(self, job: Job) -> float:
-        """Return the factor from the likely time to the bounds of its 80 % interval."""
-        ...
-
-
-def current_job_json(job: Job, job_queue: ClientQueue, estimator: HasSpread) -> dict[str, Any]:
+def current_job_json(job: Job, job_queue: ClientQueue, estimator: Estimator) -> dict[str, Any]:
     """Return the JSON of a job with its present position in the queue and its remaining time.
 
     Both are left out where the database cannot be read: a job that was admitted is always shown.
@@ -118,7 +111,7 @@ def _request_of(job: Job) -> Mapping[str, Any]:
     return request if isinstance(request, Mapping) else {}
 
 
-def _spread(job: Job, estimator: HasSpread) -> float:
+def _spread(job: Job, estimator: Estimator) -> float:
     if job.phase.is_final:
         return 1.0
     with contextlib.suppress(ReelgridError, ValueError, TypeError, KeyError):

@@ -23,7 +23,6 @@ class ShowProgress(Protocol):
             total: `None` if it is not known.
             note: Text to show instead of the percentage.
         """
-        ...
 
 
 @contextmanager

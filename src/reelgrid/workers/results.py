@@ -38,7 +38,6 @@ class Sign(Protocol):
 
     def __call__(self, path: Path, provenance: Provenance, *, sources: Sequence[Path]) -> None:
         """Put the provenance and the files that it was made from into `path`, over a signature."""
-        ...
 
 
 def leave_unsigned(path: Path, provenance: Provenance, *, sources: Sequence[Path]) -> None:

@@ -78,7 +78,6 @@ class HasShare(Protocol):
     @property
     def share(self) -> Quantity:
         """Share of the whole."""
-        ...
 
 
 def check_name(name: str) -> None:
