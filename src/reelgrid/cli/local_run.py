@@ -13,6 +13,7 @@ import typer
 
 from reelgrid.cli.output import duration, print_text, rate, say
 from reelgrid.cli.progress import ShowProgress, progress_shown
+from reelgrid.startup import imports_without_collection
 
 if TYPE_CHECKING:
     from reelgrid.engine.generation import Progress
@@ -27,9 +28,10 @@ _LINE_EVERY_S = 1.0
 
 def load_and_report(name: str, device: str, dtype: str) -> "LoadedModel":
     """Return a loaded model, after printing its device, number format and notices to stderr."""
-    from reelgrid.models.loading import load_model
+    with imports_without_collection():
+        from reelgrid.models.loading import load_model
 
-    model = load_model(name, device=device, dtype=dtype)
+        model = load_model(name, device=device, dtype=dtype)
     offload = f", {model.offload}" if model.offload else ""
     precision = str(model.dtype).removeprefix("torch.")
     say(

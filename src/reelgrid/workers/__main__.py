@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reelgrid import logs
 from reelgrid.errors import ReelgridError
-from reelgrid.startup import finish_imports, prepare_process
+from reelgrid.startup import imports_without_collection, prepare_process
 from reelgrid.workers.lease import Watchdog
 from reelgrid.workers.pipes import LivenessPipe, ParentPipe, take_pipes
 from reelgrid.workers.settings import WorkerSettings
@@ -39,7 +39,8 @@ def _run_supervised() -> int:
     watchdog = Watchdog()
     from_parent, to_parent = take_pipes()
     liveness = LivenessPipe(to_parent, lambda: watchdog.is_alive)
-    import reelgrid.workers.main  # noqa: F401  # all that takes time, while there is time
+    with imports_without_collection():
+        import reelgrid.workers.main  # noqa: F401  # all that takes time, while there is time
 
     parent = ParentPipe(from_parent)
     message = parent.read_message()
@@ -58,9 +59,9 @@ def run(
         if parent is not None:
             parent.watch(shutdown.wake.set, shutdown.request)
 
-        from reelgrid.workers.main import serve
+        with imports_without_collection():
+            from reelgrid.workers.main import serve
 
-        finish_imports()
         serve(settings, watchdog, liveness, shutdown, is_supervised=parent is not None)
     except (ReelgridError, OSError) as error:
         sys.stderr.write(f"reelgrid worker: {error}\n")
