@@ -348,9 +348,10 @@ def _syntax_words(file: str, text: str, message: str) -> str:
     rows = text.split("\n")
     number = int(match[1]) if match and match[1] else len(rows)
     row = rows[min(number, len(rows)) - 1].strip()
-    what = message[: match.start()] if match else message
+    what = (message[: match.start()] if match else message).lower()
+    what = what.replace("cannot overwrite a value", "the key comes twice")
     shown = f": {row[:60]!r}" if row else ""
-    return f"{file}:{number}: expected valid TOML, got: {what.lower()}{shown}"
+    return f"{file}:{number}: expected valid TOML, got: {what}{shown}"
 
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}

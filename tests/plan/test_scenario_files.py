@@ -190,7 +190,7 @@ SYNTAX = {
     "an empty file": ("", 1, "expected [[platforms]]"),
     "only a comment": ("# nothing\n", 1, "got an empty file"),
     "no value": ("name = \n", 1, "expected valid TOML"),
-    "a key twice": ('name = "a"\nname = "b"\n', 2, "cannot overwrite a value: 'name = \"b\"'"),
+    "a key twice": ('name = "a"\nname = "b"\n', 2, "the key comes twice: 'name = \"b\"'"),
     "a table twice": ("[growth]\nmonths = 1\n[growth]\n", 3, "cannot declare"),
     "a string without end": ('name = "a\n', 1, "expected valid TOML"),
     "an array without end": ("name = [1,\n2", 2, "expected valid TOML"),

@@ -57,11 +57,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = list(sys.argv[1:] if arguments is None else arguments)
-        return int(app(arguments or ["--help"], standalone_mode=False) or 0)
-    except typer.BadParameter as error:
-        return _say(f"{error.format_message()}; see reelgrid --help", error.exit_code)
+        return int(app(arguments or ["--help"], standalone_mode=False, prog_name="reelgrid") or 0)
     except typer.TyperException as error:
-        return _say(f"{error}; see reelgrid --help", getattr(error, "exit_code", 2))
+        return _say(_usage_message(error), getattr(error, "exit_code", 2))
     except ReelgridError as error:
         return _say(f"{error}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -71,6 +69,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:  # from the system: a full disk, a folder that is read-only
         return _say(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """Return what is wrong with the command line, and the help that shows what is right."""
+    what = error.format_message().replace(": Value error, ", ": ").removesuffix(".")
+    context = getattr(error, "ctx", None)
+    command = "reelgrid" if context is None else context.command_path
+    return f"{what}; see {command} --help"
 
 
 def _say(message: str, exit_code: int) -> int:
