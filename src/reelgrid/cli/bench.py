@@ -76,9 +76,9 @@ class BenchOptions:
 
 @options.from_fields(BenchOptions)
 def bench(chosen: BenchOptions) -> None:
-    """Measure loading, text encoding, steps, decoding and memory of a model on this machine.
+    """Measure the speed and memory of a model on this machine.
 
-    Each run appends a dated record to a file of JSON lines, from which `reelgrid plan` predicts.
+    Loading, text encoding, steps and decoding are timed separately. Each run appends a dated record to a file of JSON lines, from which `reelgrid plan` predicts.
     """
     requests = list(chosen.requests())
     settings = options.read_settings()

@@ -56,7 +56,7 @@ class GenerateOptions:
 
 @options.with_request(GenerateOptions)
 def generate(chosen: GenerateOptions, fields: dict[str, Any]) -> None:
-    """Make a video, or an image, of a prompt."""
+    """Make a video, or an image, from a prompt."""
     is_image = _is_image(fields["num_frames"], chosen.output, is_asked=chosen.image)
     prompts = _prompts(fields["prompt"], chosen.prompts_file)
     settings = read_settings()

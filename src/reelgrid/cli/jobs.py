@@ -34,7 +34,7 @@ def list_jobs(
     url: options.Url = None,
     as_json: options.Json = False,
 ) -> None:
-    """List jobs, newest first: all jobs of a database, or your own jobs at a server."""
+    """List jobs, newest first; a server (--url) lists only yours."""
     if status not in {None, "queued", "in_progress", *_FINAL}:
         raise RequestError(
             f"status {status!r} is not one of queued, in_progress, completed, failed",

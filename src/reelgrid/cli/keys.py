@@ -37,7 +37,10 @@ class NewKey:
 @keys.command("create")
 @options.from_fields(NewKey)
 def create(new: NewKey) -> None:
-    """Create a key and print its secret, which is not stored and cannot be shown again."""
+    """Create a key and print its secret.
+
+    The secret is not stored and cannot be shown again.
+    """
     from reelgrid.jobs.job import KeyLimits
     from reelgrid.jobs.sql.keys import ApiKeys
 
@@ -91,7 +94,10 @@ def print_webhook_secret(
         str, typer.Argument(help="Id of an API key; `local` if the server has no keys.")
     ] = "local",
 ) -> None:
-    """Print the secret that signs the webhooks of a key, for `client.webhooks.unwrap`."""
+    """Print the secret that signs the webhooks of a key.
+
+    `client.webhooks.unwrap` of the openai package verifies them with it.
+    """
     from reelgrid.jobs.webhooks import read_master_key, webhook_secret
 
     print_text(webhook_secret(read_master_key(options.read_settings().data), key))

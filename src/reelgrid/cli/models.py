@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def models(as_json: options.Json = False) -> None:
-    """List the models of the catalogue; other diffusers repositories and folders also run."""
+    """List the models of the catalogue.
+
+    Other diffusers repositories and folders also run.
+    """
     cards = catalog.all_models()
     if as_json:
         for card in cards:

@@ -32,7 +32,7 @@ def resume(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Resume a generation that was stopped or killed from its last checkpoint."""
+    """Resume an unfinished generation from its last checkpoint."""
     settings = options.read_settings()
     if checkpoint is None:
         checkpoint = _only_checkpoint(settings.checkpoints, list_only=list_only, as_json=as_json)

@@ -6,7 +6,7 @@ from reelgrid.cli.serve_config import ServeConfig
 
 @options.from_fields(ServeConfig)
 def serve(config: ServeConfig) -> None:
-    """Serve videos and images over HTTP, compatible with the openai package.
+    """Serve videos and images over an OpenAI-compatible API.
 
     Jobs survive crashes: after a restart the server resumes unfinished jobs from their
     checkpoints. Ctrl-C saves checkpoints of the running jobs and stops the server.

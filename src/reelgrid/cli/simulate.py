@@ -68,7 +68,10 @@ class SimulateOptions:
 
 @options.from_fields(SimulateOptions)
 def simulate(given: SimulateOptions) -> None:
-    """Simulate a fleet: waits, GPU use, lost work with and without checkpoints, cost."""
+    """Simulate a fleet of GPUs over hours or days.
+
+    The report has waits, GPU use, lost work with and without checkpoints, and cost.
+    """
     from reelgrid.plan.scenario import read_scenario
     from reelgrid.plan.simulation.report import simulation_report
 

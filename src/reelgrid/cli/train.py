@@ -28,7 +28,10 @@ def train(
     device: Annotated[str, typer.Option(help="Device to compute on: cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
-    """Train the embedded model from scratch: codec, then transformer with text encoder."""
+    """Train the embedded model from scratch.
+
+    The codec is trained first, then the transformer with its text encoder.
+    """
     del what
     _check(0 < minutes <= MAX_MINUTES, "minutes", minutes, f"above 0, up to {MAX_MINUTES:,}")
     _check(clips >= 1, "clips", clips, "at least 1")
@@ -56,7 +59,10 @@ def evaluate(
     dtype: options.Dtype = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Print how often a model shows the colour, shape, motion and scene of the prompt."""
+    """Print how often a model shows what its prompts say.
+
+    Colour, shape, motion and scene are measured.
+    """
     _check(1 <= prompts <= MAX_PROMPTS, "prompts", prompts, f"1 to {MAX_PROMPTS:,}")
 
     from reelgrid.cli.local_run import load_and_report

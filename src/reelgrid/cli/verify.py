@@ -32,7 +32,7 @@ def verify_file(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check the signature of a file (C2PA) and print what it says about its origin.
+    """Check the signature of a file and print its origin (C2PA).
 
     Works without a network. Exit code 0: signed and unchanged. 1: changed, signer not trusted,
     certificate expired, or another prompt. 2: not an image or video. 3: marked as AI-generated

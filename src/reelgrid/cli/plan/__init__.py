@@ -3,9 +3,7 @@
 from reelgrid.cli import options
 from reelgrid.cli.plan import calibrate, demand, hardware, models, offers, predict, sora_report
 
-plan = options.group(
-    "plan", "Predict time, memory, energy and cost; compute how many GPUs a demand needs."
-)
+plan = options.group("plan", "Predict time and cost, and how many GPUs a demand needs.")
 plan.command("hardware")(hardware.hardware)
 plan.command("models")(models.models)
 plan.command("predict")(predict.predict)

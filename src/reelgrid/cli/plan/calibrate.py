@@ -30,7 +30,10 @@ class CalibrateOptions:
 
 @options.from_fields(CalibrateOptions)
 def calibrate(given: CalibrateOptions) -> None:
-    """Refit the formula with your own measurements; print its errors before and after."""
+    """Refit the formula with your own measurements.
+
+    The errors before and after are printed.
+    """
     from datetime import UTC, datetime
 
     from reelgrid.plan.prediction.calibrate import own_observations, recalibrate

@@ -20,7 +20,10 @@ def demand(
     as_json: options.Json = False,
     html: sources.Html = None,
 ) -> None:
-    """Compute how many GPUs a demand takes, their cost and energy, and the uncertainty of each."""
+    """Compute how many GPUs a demand takes, and their cost.
+
+    Energy is computed too, and the uncertainty of every figure.
+    """
     from reelgrid.plan.demand.model import answer_demand
     from reelgrid.plan.demand.page import demand_report
     from reelgrid.plan.scenario import read_scenario

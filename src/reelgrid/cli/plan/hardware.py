@@ -28,7 +28,10 @@ def hardware(
     hardware_files: HardwareFiles = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the GPUs: dense rates, memory, power, prices; sources with --json."""
+    """List the GPUs with rates, memory, power and prices.
+
+    Rates are dense, without sparsity. `--json` adds the sources.
+    """
     from reelgrid.plan.facts import user_files
     from reelgrid.plan.facts.rental import read_churn, read_prices
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def models(model_files: ModelFiles = None, as_json: options.Json = False) -> None:
-    """List the models: shape, FLOPs and memory of their default clip; sources with --json."""
+    """List the models with shape, FLOPs and memory.
+
+    FLOPs and memory are those of the default clip. `--json` adds the sources.
+    """
     from reelgrid.cli.output import print_json, print_table
 
     known_models = read_facts(None, model_files).architectures.values()

@@ -23,7 +23,10 @@ def offers(
     as_json: options.Json = False,
     html: sources.Html = None,
 ) -> None:
-    """Choose the cheapest offers to lease; print which constraints bind and what would change."""
+    """Choose the cheapest offers to lease.
+
+    The answer also says which constraints bind, and what one lease more or less would change.
+    """
     from reelgrid.plan.offers.choice import choose
     from reelgrid.plan.offers.demand import read_demand
     from reelgrid.plan.offers.milp import SolverOptions

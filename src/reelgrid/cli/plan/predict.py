@@ -57,7 +57,10 @@ class PredictOptions:
 
 @options.from_fields(PredictOptions)
 def predict(given: PredictOptions) -> None:
-    """Predict seconds, memory, energy and cost of a generation, and name the sources."""
+    """Predict time, memory, energy and cost of a generation.
+
+    The answer names its sources.
+    """
     import reelgrid
     from reelgrid.plan.prediction.predict import check_fits
     from reelgrid.plan.prediction.report import prediction_page

@@ -12,7 +12,10 @@ def sora_report(
     as_json: options.Json = False,
     html: sources.Html = None,
 ) -> None:
-    """Recompute the Sora report of March 2024, its contradictions, and the same with today's models."""
+    """Recompute the Sora report of March 2024.
+
+    Its contradictions follow, then the same demand with today's models.
+    """
     from reelgrid.plan.sora_report.page import recompute, sora_report
 
     check_html(html)
