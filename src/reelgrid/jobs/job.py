@@ -171,7 +171,7 @@ class NewJob:
         deadline_s: It has to be finished this many seconds after its admission.
         needs_trust: Whether only trusted workers may run it.
         retain_s: Its files are removed this many seconds after its end; `None` means never.
-        inputs: Names of the blobs it reads (uploads), so that garbage collection keeps them.
+        inputs: Names of the blobs it reads (uploads), so that retention keeps them.
         idempotency_key: The same key of the same owner returns the same job again.
         body_digest: Digest of what the client sent, to tell a repeated request from a different one with
             the same idempotency key. It must not contain values that the server draws or estimates.

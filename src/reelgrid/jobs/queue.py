@@ -214,7 +214,7 @@ class OperatorQueue(Protocol):
         """Forget the files and checkpoints of an ended job; returns it as it was before.
 
         The row is written first, then the caller removes the blobs: an interruption in between leaves
-        blobs without a row, which garbage collection finds by `blob_names`.
+        blobs without a row, which retention finds by `blob_names`.
         """
 
     def purge(self, *, older_than_s: float, limit: int = 1_000) -> int:

@@ -1,11 +1,11 @@
-"""Retention and maintenance: garbage collection of files, blobs, rows and leases; space for new work.
+"""Retention and maintenance: removal of expired files, blobs, rows and leases; space for new work.
 
 Files are removed when their job's retention says so and never before, unless the operator allows evicting
 the oldest ones. Without free space no new job is admitted, admitted jobs continue, and nothing is lost.
 
 The row is always written first and the blobs are removed after it: a crash in between leaves a blob
-without a row, which the next garbage collection finds, and never a row without its blobs. Several servers
-may maintain the same store.
+without a row, which the next round finds, and never a row without its blobs. Several servers may
+maintain the same store.
 """
 
 import logging

@@ -248,8 +248,8 @@ class Attempt:
                 for blob in self._context.blobs.list(prefix):
                     if job.phase is Phase.FAILED or "/partial-" not in blob.name:
                         self._context.blobs.delete(blob.name)
-        except OSError as error:  # garbage collection finds blobs that no row names
-            _log.info("blobs of %s are left to the sweep: %s", job.id, error)
+        except OSError as error:  # retention removes blobs that no row names
+            _log.info("blobs of %s are left to retention: %s", job.id, error)
 
     def _record(self, event: str, **fields: object) -> None:
         claim = self._claim
