@@ -197,3 +197,10 @@ def test_a_worker_by_hand_without_its_file_is_one_line(monkeypatch, capsys, argu
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert reason in line
+
+
+def test_a_worker_with_a_closed_stdin_and_no_file_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("reelgrid.workers.__main__.prepare_process", lambda: None)
+    monkeypatch.setattr("sys.stdin", None)
+    assert main([]) == 2
+    assert "give one file of settings" in capsys.readouterr().err

@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code of a worker process."""
     prepare_process()
     files = sys.argv[1:] if arguments is None else arguments
-    return _run_by_hand(files) if files or sys.stdin.isatty() else _run_supervised()
+    is_by_hand = files or sys.stdin is None or sys.stdin.isatty()  # None: it was closed
+    return _run_by_hand(files) if is_by_hand else _run_supervised()
 
 
 def _run_by_hand(files: Sequence[str]) -> int:
