@@ -83,6 +83,14 @@ def test_a_line_that_is_not_a_record_is_skipped_with_one_warning(tmp_path, caplo
     ]
 
 
+def test_a_file_of_garbage_is_a_few_warnings(tmp_path, caplog):
+    path = tmp_path / "bench.jsonl"
+    path.write_text("[" * 200_000 + "\n" + "no record\n" * 100)
+    assert read_records(path) == ()
+    assert len(caplog.records) == 4
+    assert "101 lines are skipped in all" in caplog.text
+
+
 def test_a_record_after_a_torn_line_begins_a_new_line(tmp_path):
     path = tmp_path / "bench.jsonl"
     path.write_text(RECORD.to_json() + "\n" + RECORD.to_json()[:99], encoding="utf-8")

@@ -14,6 +14,9 @@ from reelgrid.errors import RequestError
 
 _log = logging.getLogger(__name__)
 
+_MAX_WARNINGS = 3
+"""Lines of one file that are reported one by one."""
+
 
 def minutes_per_gpu_hour(clip_s: float, busy_s: float, num_gpus: int = 1) -> float:
     """Return minutes of video that one GPU makes in an hour of work without a pause.
@@ -146,13 +149,18 @@ def read_records(path: Path) -> tuple[BenchRecord, ...]:
 
 
 def _records_in(path: Path, content: str) -> Iterator[BenchRecord]:
+    num_skipped = 0
     for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             yield BenchRecord.from_json(line)
-        except (ValueError, TypeError) as error:
-            _log.warning("%s, line %d is skipped: %s", path, number, error)
+        except (ValueError, TypeError, RecursionError) as error:
+            num_skipped += 1
+            if num_skipped <= _MAX_WARNINGS:
+                _log.warning("%s, line %d is skipped: %s", path, number, error)
+    if num_skipped > _MAX_WARNINGS:
+        _log.warning("%s: %d lines are skipped in all", path, num_skipped)
 
 
 def processor_name() -> str:
