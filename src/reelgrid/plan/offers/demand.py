@@ -104,13 +104,11 @@ class LeaseLimits:
     survive_share: Share = 0.0
     spare_share: Annotated[float, Field(ge=0, le=10)] = 0.0
 
-    def provider_cap(self, provider: str) -> int | None:
-        """Return how many GPUs may be of a provider; `None` is no limit."""
-        return self.providers.get(provider, self.gpus_per_provider)
-
-    def zone_cap(self, provider_zone: str) -> int | None:
-        """Return how many GPUs may be in a zone, named `provider/zone`; `None` is no limit."""
-        return self.zones.get(provider_zone, self.gpus_per_zone)
+    def cap(self, topic: str, name: str) -> int | None:
+        """Return how many GPUs may be of a `provider`, or in a `zone` named `provider/zone`; `None` is no limit."""
+        if topic == "provider":
+            return self.providers.get(name, self.gpus_per_provider)
+        return self.zones.get(name, self.gpus_per_zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,8 +111,7 @@ def _sentence(
     if constraint.topic == "count":
         count = sum(offer.count for offer in problem.offers if offer.gpu == subject)
         return f"{count:,} {subject} are offered{_more(violation, 'lease', 'more of each offer')}"
-    is_provider = constraint.topic == "provider"
-    cap = limits.provider_cap(subject) if is_provider else limits.zone_cap(subject)
+    cap = limits.cap(constraint.topic, subject)
     return (
         f"at most {cap} GPU{'s' * (cap != 1)} of {constraint.topic} {subject} are allowed"
         f"{_more(violation, 'GPU', 'more')}"

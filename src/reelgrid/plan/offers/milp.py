@@ -233,33 +233,20 @@ def _add_capacity(rows: MilpRows, problem: LeaseProblem, lost: FailureGroup | No
 
 
 def _add_caps(rows: MilpRows, problem: LeaseProblem) -> None:
-    limits = problem.demand.limits
-    for provider in dict.fromkeys(offer.provider for offer in problem.offers):
-        cap = limits.provider_cap(provider)
-        own = [i for i, offer in enumerate(problem.offers) if offer.provider == provider]
-        _add_cap(rows, problem.offers, Constraint("provider", provider), own, cap)
-    for provider_zone in dict.fromkeys(offer.provider_zone for offer in problem.offers):
-        own = [i for i, offer in enumerate(problem.offers) if offer.provider_zone == provider_zone]
-        _add_cap(
-            rows,
-            problem.offers,
-            Constraint("zone", provider_zone),
-            own,
-            limits.zone_cap(provider_zone),
-        )
-
-
-def _add_cap(
-    rows: MilpRows,
-    offers: Sequence[Offer],
-    constraint: Constraint,
-    own: Sequence[int],
-    cap: int | None,
-) -> None:
-    if cap is not None:
-        rows.add(
-            constraint, {LeaseColumn(i): float(offers[i].gpus_per_lease) for i in own}, high=cap
-        )
+    owners: tuple[tuple[Topic, list[str]], ...] = (
+        ("provider", [offer.provider for offer in problem.offers]),
+        ("zone", [offer.provider_zone for offer in problem.offers]),
+    )
+    for topic, names in owners:
+        for name in dict.fromkeys(names):
+            cap = problem.demand.limits.cap(topic, name)
+            terms: dict[MilpColumn, float] = {
+                LeaseColumn(i): float(offer.gpus_per_lease)
+                for i, offer in enumerate(problem.offers)
+                if names[i] == name
+            }
+            if cap is not None:
+                rows.add(Constraint(topic, name), terms, high=cap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

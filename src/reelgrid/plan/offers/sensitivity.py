@@ -183,7 +183,7 @@ def _of_shares(problem: LeaseProblem, limits: LeaseLimits) -> Iterator[_Relaxati
 def _of_caps(problem: LeaseProblem, what: str, names: Sequence[str]) -> Iterator[_Relaxation]:
     limits = problem.demand.limits
     for name in dict.fromkeys(names):
-        cap = limits.provider_cap(name) if what == "provider" else limits.zone_cap(name)
+        cap = limits.cap(what, name)
         if cap is None:
             continue
         caps = limits.providers if what == "provider" else limits.zones

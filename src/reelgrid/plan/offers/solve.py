@@ -315,8 +315,8 @@ class _Greedy:
         of_zone = sum(gpus for each, gpus in held if each.provider_zone == offer.provider_zone)
         return (
             self.leases[index] < offer.num_leases
-            and _fits(of_provider + offer.gpus_per_lease, limits.provider_cap(offer.provider))
-            and _fits(of_zone + offer.gpus_per_lease, limits.zone_cap(offer.provider_zone))
+            and _fits(of_provider + offer.gpus_per_lease, limits.cap("provider", offer.provider))
+            and _fits(of_zone + offer.gpus_per_lease, limits.cap("zone", offer.provider_zone))
         )
 
 
