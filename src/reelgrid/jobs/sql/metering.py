@@ -9,7 +9,7 @@ import bisect
 import math
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Connection, Insert, RowMapping, case
+from sqlalchemy import ColumnElement, Connection, Insert, RowMapping, Table, case
 from sqlalchemy.sql.dml import ReturningInsert
 
 from reelgrid.jobs.messages import Timing
@@ -67,15 +67,17 @@ def add_usage(
 
 
 def _add_usage(database: Database) -> ReturningInsert[float, float]:
-    table = schema.usage
+    added = _add(database, schema.usage, "gpu_s", "num_jobs")
+    return added.returning(schema.usage.c.gpu_s, database.now)
+
+
+def _add(database: Database, table: Table, *names: str) -> Insert:
+    """Return the statement that inserts a row, or adds these columns to the row with its key."""
     new = database.insert(table)
     return new.on_conflict_do_update(
-        index_elements=[table.c.owner, table.c.day],
-        set_={
-            "gpu_s": table.c.gpu_s + new.excluded.gpu_s,
-            "num_jobs": table.c.num_jobs + new.excluded.num_jobs,
-        },
-    ).returning(table.c.gpu_s, database.now)
+        index_elements=list(table.primary_key.columns),
+        set_={name: table.c[name] + new.excluded[name] for name in names},
+    )
 
 
 def observe(
@@ -92,15 +94,7 @@ def observe(
 
 
 def _add_tally(database: Database) -> Insert:
-    table = schema.counter
-    new = database.insert(table)
-    return new.on_conflict_do_update(
-        index_elements=[table.c.name, table.c.label, table.c.bound],
-        set_={
-            "num": table.c.num + new.excluded.num,
-            "total": table.c.total + new.excluded.total,
-        },
-    )
+    return _add(database, schema.counter, "num", "total")
 
 
 def update_profiles(

@@ -102,12 +102,7 @@ class SqlOperatorQueue:
         with self._database.read() as connection:
             found = connection.execute(statement).mappings().all()
         return [
-            OwnerUsage(
-                owner=row["owner"],
-                day=date.fromordinal(row["day"] + _EPOCH_DAY),
-                gpu_s=row["gpu_s"],
-                num_jobs=row["num_jobs"],
-            )
+            OwnerUsage(**dict(row) | {"day": date.fromordinal(row["day"] + _EPOCH_DAY)})
             for row in found
         ]
 
