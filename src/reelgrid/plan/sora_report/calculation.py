@@ -225,15 +225,21 @@ def lower_bound_h100s(minutes_per_day: float) -> float:
     )
 
 
-def peak_h100s(minutes_per_day: float, candidates: float | None = None) -> float:
-    """Return H100s at peak with the report's factors, nothing rounded on the way."""
+def peak_gpus(
+    minutes_per_day: float,
+    *,
+    candidates: float | None = None,
+    minutes_per_gpu_hour: float | None = None,
+    utilisation: float | None = None,
+) -> float:
+    """Return GPUs at peak, nothing rounded on the way; what is not given is as in the report."""
     c = constants()
     return gpus_needed(
         minutes_per_day,
-        candidates=c["candidates"] if candidates is None else candidates,
+        candidates=candidates or c["candidates"],
         peak_to_mean=c["peak_to_mean"],
-        minutes_per_gpu_hour=rounded_speed(),
-        utilisation=c["utilisation"],
+        minutes_per_gpu_hour=minutes_per_gpu_hour or rounded_speed(),
+        utilisation=utilisation or c["utilisation"],
     )
 
 

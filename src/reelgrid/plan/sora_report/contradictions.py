@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from reelgrid.plan.demand.pools import gpus_needed
 from reelgrid.plan.sora_report import calculation
 
 OPERATIONS_PER_MULTIPLY_ACCUMULATE = 2
@@ -71,7 +70,7 @@ def _total() -> Contradiction:
         lines=(
             _line("minutes a day, as stated", "17M x 50 % + 43M x 15 %", total, "minutes a day"),
             _line("lower bound", "14.95M / (24 x 5)", calculation.lower_bound_h100s(total)),
-            _line("at peak", "14.95M x 2 x 2 / (24 x 5 x 50 %)", calculation.peak_h100s(total)),
+            _line("at peak", "14.95M x 2 x 2 / (24 x 5 x 50 %)", calculation.peak_gpus(total)),
             _line("share of YouTube that 10.7M implies", "(10.7M - 8.5M) / 43M", needed, ""),
         ),
     )  # fmt: skip
@@ -91,7 +90,7 @@ def _multiply_accumulates() -> Contradiction:
             _line("training for a month, low", "2 x 4,211", each * trained[0]),
             _line("training for a month, high", "2 x 10,528", each * trained[1]),
             _line("at peak", "10.7M x 2 x 2 / (24 x 2.5 x 50 %)",
-                  each * calculation.peak_h100s(calculation.constants()["total_minutes_per_day"])),
+                  each * calculation.peak_gpus(calculation.constants()["total_minutes_per_day"])),
         ),
     )  # fmt: skip
 
@@ -169,7 +168,7 @@ def _tiktok_measured() -> Contradiction:
         lines=(
             _line("TikTok", "117M x 20.5 s / 60", minutes, "minutes a day"),
             _line("both, made by AI", "40.0M x 50 % + 6.45M", total, "minutes a day"),
-            _line("at peak", "26.4M x 2 x 2 / (24 x 5 x 50 %)", calculation.peak_h100s(total)),
+            _line("at peak", "26.4M x 2 x 2 / (24 x 5 x 50 %)", calculation.peak_gpus(total)),
         ),
         source=calculation.read_facts()["world"]["tiktok_videos_per_day"]["source"],
     )
@@ -200,18 +199,13 @@ def _peak_with(what: str, minutes_per_day: float, count: float) -> FigureLine:
     return _line(
         f"at peak as {what}",
         f"10.7M x {count:,.0f} x 2 / (24 x 5 x 50 %)",
-        calculation.peak_h100s(minutes_per_day, count),
+        calculation.peak_gpus(minutes_per_day, candidates=count),
     )
 
 
 def unrounded_peak() -> FigureLine:
     """Return the report's GPUs at peak with nothing rounded on the way."""
     c = calculation.constants()
-    value = gpus_needed(
-        c["total_minutes_per_day"],
-        candidates=c["candidates"],
-        peak_to_mean=c["peak_to_mean"],
-        minutes_per_gpu_hour=calculation.minutes_per_h100_hour(),
-        utilisation=c["utilisation"],
-    )
+    speed = calculation.minutes_per_h100_hour()
+    value = calculation.peak_gpus(c["total_minutes_per_day"], minutes_per_gpu_hour=speed)
     return _line("at peak, nothing rounded", "10.7M x 2 x 2 / (24 x 5.03 x 50 %)", value)

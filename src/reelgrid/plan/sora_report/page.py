@@ -160,7 +160,7 @@ def sentence(found: RecomputedReport) -> str:
     spread = sorted(row.gpus_at_peak.likely for row in (*found.published, *found.predicted))
     return (
         "The report's 720,000 H100s at peak follow from its own figures, step by step. With the "
-        f"rates it states they would be {rough(calculation.peak_h100s(total))}, with operations counted "
+        f"rates it states they would be {rough(calculation.peak_gpus(total))}, with operations counted "
         "alike twice as many. What today's models would take of the same demand lies between "
         f"{rough(spread[0])} and {rough(spread[-1])} GPUs: which model is served matters more than "
         "which GPU serves it."
@@ -182,7 +182,7 @@ def sora_report(found: RecomputedReport) -> Report:
 
 def _key_figures() -> list[KeyFigure]:
     speed = calculation.values()["minutes_per_h100_hour"][0]
-    with_stated_rates = rough(calculation.peak_h100s(stated_total_minutes_per_day()))
+    with_stated_rates = rough(calculation.peak_gpus(stated_total_minutes_per_day()))
     rows = (
         ("H100s at peak, as printed", "720,000", "at 10.7M minutes a day"),
         ("with the stated rates", with_stated_rates, "at 14.95M minutes a day"),
@@ -238,8 +238,8 @@ def bounds_chart(found: RecomputedReport) -> Chart:
     tiktok = found.contradictions[4].lines[-1].value
     bars = [
         ("as printed", calculation.values()["h100s_at_peak"][0]),
-        ("with the stated rates", calculation.peak_h100s(stated_total_minutes_per_day())),
-        ("operations counted alike", 2 * calculation.peak_h100s(total)),
+        ("with the stated rates", calculation.peak_gpus(stated_total_minutes_per_day())),
+        ("operations counted alike", 2 * calculation.peak_gpus(total)),
         ("TikTok as measured", tiktok),
     ]
     return Chart(

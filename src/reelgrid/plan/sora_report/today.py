@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reelgrid.plan.demand.pools import gpus_needed
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
@@ -119,14 +118,8 @@ def _today(
 
 
 def _gpus(minutes_per_gpu_hour: float) -> float:
-    c = calculation.constants()
-    gpus = gpus_needed(
-        c["total_minutes_per_day"],
-        candidates=c["candidates"],
-        peak_to_mean=c["peak_to_mean"],
-        minutes_per_gpu_hour=minutes_per_gpu_hour,
-        utilisation=1.0,
-    )
+    total = calculation.constants()["total_minutes_per_day"]
+    gpus = calculation.peak_gpus(total, minutes_per_gpu_hour=minutes_per_gpu_hour, utilisation=1.0)
     return float(math.ceil(gpus))
 
 
