@@ -10,7 +10,7 @@ from reelgrid.plan.simulation.result import Gauge, TimeUse
 from reelgrid.plan.simulation.run import Comparison
 from reelgrid.plan.simulation.statistics import IntervalEstimate, RunStatistics
 from reelgrid.report.page import Chart, KeyFigure, Report, Section, colour
-from reelgrid.report.table import Cell, Column, Table, number
+from reelgrid.report.table import Cell, Column, Table, number, show
 
 _ROWS = {
     "wait_p50_s": ("wait, median", "s"),
@@ -263,18 +263,11 @@ def _key_figures(comparison: Comparison) -> list[KeyFigure]:
         "usd_per_minute_published": "$ per minute published",
     }
     figures = comparison.with_checkpoints.figures
+    found = [(label, figures[key].value, _interval(figures[key])) for key, label in labels.items()]
     return [
-        KeyFigure(
-            label=label, value=number(figures[key].value), uncertainty=_uncertainty(figures[key])
-        )
-        for key, label in labels.items()
+        KeyFigure(label=label, value=number(value), uncertainty=show(interval) if interval else "")
+        for label, value, interval in found
     ]
-
-
-def _uncertainty(estimate: IntervalEstimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f"{number(max(0.0, estimate.low))} to {number(estimate.high)}"
 
 
 def _sections(summary: RunStatistics, description: str, tables: Sequence[Table]) -> list[Section]:
