@@ -4,14 +4,12 @@ Where both have the same encoding, their packets are copied and no pixel changes
 frames of both are encoded again with the settings of `video_writer`.
 """
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from reelgrid.errors import RequestError
 from reelgrid.media.clip_writer import translate_write_errors
@@ -48,7 +46,9 @@ def concatenate(first: Path, second: Path, path: Path, *, provenance: Provenance
         if streams[0].encoding == streams[1].encoding and streams[0].encoding[0] == "h264":
             _copy_packets((first, second), temporary, provenance)
         else:
-            _encode_again((first, second), temporary, streams[0].fps, provenance)
+            with open_to_write(temporary, provenance) as target:
+                frames = itertools.chain(iterate_frames(first), iterate_frames(second))
+                encode(target, frames, temporary.suffix, streams[0].fps)
         check_num_frames(temporary, num_frames)
     return num_frames
 
@@ -102,13 +102,3 @@ def _copy_packets(clips: Iterable[Path], path: Path, provenance: Provenance) -> 
                     packet.stream = stream
                     target.mux(packet)
                 start += length
-
-
-def _encode_again(clips: Iterable[Path], path: Path, fps: Fraction, provenance: Provenance) -> None:
-    with open_to_write(path, provenance) as target:
-        encode(target, _frames_of(clips), path.suffix, fps)
-
-
-def _frames_of(clips: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
-    for clip in clips:
-        yield from iterate_frames(clip)

@@ -49,38 +49,27 @@ def write_animation(
     frames: NDArray[np.uint8], path: Path, fps: float, provenance: Provenance
 ) -> None:
     """Write frames [T, H, W, 3] as a looping animation, GIF or WebP by the path's suffix."""
-    options = _gif_options if path.suffix.lower() == ".gif" else _webp_options
-    first, *others = _pictures(frames, path)
-    first.save(
+    options: dict[str, Any] = {"quality": 90, "method": 4, **_exif_and_xmp(provenance)}
+    pictures, unit_ms = [Image.fromarray(frame) for frame in frames], 1
+    if path.suffix.lower() == ".gif":
+        options = {"comment": provenance.to_json().encode(), "disposal": 1}
+        palette = Image.fromarray(np.concatenate(list(frames))).quantize(256)
+        pictures, unit_ms = [picture.quantize(palette=palette) for picture in pictures], 10
+    pictures[0].save(
         path,
+        format=path.suffix[1:].upper(),
         save_all=True,
-        append_images=others,
-        duration=_durations_ms(len(frames), fps, 10 if path.suffix.lower() == ".gif" else 1),
+        append_images=pictures[1:],
+        duration=_durations_ms(len(frames), fps, unit_ms),
         loop=0,
-        **options(provenance),
+        **options,
     )
-
-
-def _pictures(frames: NDArray[np.uint8], path: Path) -> list[Image.Image]:
-    pictures = [Image.fromarray(frame) for frame in frames]
-    if path.suffix.lower() != ".gif":
-        return pictures
-    palette = Image.fromarray(np.concatenate(list(frames))).quantize(256)
-    return [picture.quantize(palette=palette) for picture in pictures]
 
 
 def _durations_ms(num_frames: int, fps: float, unit_ms: int) -> list[int]:
     """Return the duration of each frame in whole units, without accumulated rounding."""
     edges = [round(i * 1000 / fps / unit_ms) * unit_ms for i in range(num_frames + 1)]
     return [after - before for before, after in itertools.pairwise(edges)]
-
-
-def _gif_options(provenance: Provenance) -> dict[str, Any]:
-    return {"format": "GIF", "comment": provenance.to_json().encode(), "disposal": 1}
-
-
-def _webp_options(provenance: Provenance) -> dict[str, Any]:
-    return {"format": "WEBP", "quality": 90, "method": 4, **_exif_and_xmp(provenance)}
 
 
 def _exif_and_xmp(provenance: Provenance) -> dict[str, Any]:
