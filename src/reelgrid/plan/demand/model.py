@@ -93,6 +93,7 @@ def answer_demand(
     gpus_depend_on, usd_depends_on = influences(
         model.serving_inputs, model.held, seed=seed, listener=listener
     )
+    percentiles = np.quantile(outcome.totals.gpus_held, np.arange(1, 100) / 100)
     return DemandAnswer(
         scenario=scenario,
         throughputs=model.throughputs,
@@ -101,7 +102,7 @@ def answer_demand(
         gpus_depend_on=gpus_depend_on,
         usd_depends_on=usd_depends_on,
         inputs={each.name: each.quantity for each in model.inputs},
-        held_percentiles=_percentiles(outcome.totals.gpus_held),
+        held_percentiles=tuple(map(float, percentiles)),
         seed=seed,
         num_draws=num_draws,
     )
@@ -329,10 +330,6 @@ def _finite(draws: Draws) -> Draws:
     if not np.all(np.isfinite(draws)):
         raise RequestError("the numbers of the scenario are too large or small to go together")
     return draws
-
-
-def _percentiles(draws: Draws) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.quantile(draws, np.arange(1, 100) / 100))
 
 
 def _sum(parts: Iterable[Draws]) -> Draws:

@@ -157,12 +157,13 @@ def gpu_pool(
 ) -> GpuPool:
     """Return what the demand takes of the GPUs at `index` of the scenario's hardware."""
     part = inputs.hardware[index]
+    part_share = _share([each.share for each in inputs.hardware if each.share], index, values)
     flows = []
     for i, (platform, uncertain) in enumerate(
         zip(scenario.platforms, inputs.platforms, strict=True)
     ):
         each = [throughputs[i, j, index] for j in range(len(platform.clips))]
-        kept = kept_minutes(uncertain, values) * _hardware_share(inputs.hardware, index, values)
+        kept = kept_minutes(uncertain, values) * part_share
         flows.append(_flow(platform, uncertain, part, each, kept, values))
     made, busy, watts, *clips = np.stack(flows, axis=1)
     promises = {scenario.promise_of(platform) for platform in scenario.platforms}
@@ -210,12 +211,6 @@ def _flow(
         squares = work * work / rate * (1 + clip.work_cv**2)
         rows.append([made, busy, watts, rate, work, squares])
     return np.asarray(np.sum(rows, axis=0))
-
-
-def _hardware_share(
-    hardware: Sequence[HardwareInputs], index: int, values: Values
-) -> Draws | float:
-    return _share([part.share for part in hardware if part.share], index, values)
 
 
 def _share(shares: Sequence[Input], index: int, values: Values) -> Draws | float:

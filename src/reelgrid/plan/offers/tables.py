@@ -130,7 +130,7 @@ def changes_table(choice: Choice) -> Table:
         rows=[
             [
                 each.gpu, each.leased, each.offered, " or ".join(map(str, each.gpus_per_lease)),
-                _added(each.one_more_usd_per_h), _less(each.leased, each.one_less_usd_per_h),
+                _added(each.one_more_usd_per_h), _added(each.one_less_usd_per_h) if each.leased else None,
             ]
             for each in choice.changes
         ],
@@ -140,10 +140,6 @@ def changes_table(choice: Choice) -> Table:
 
 def _added(usd_per_h: float | None) -> Cell:
     return "infeasible" if usd_per_h is None else usd_per_h
-
-
-def _less(leased: int, usd_per_h: float | None) -> Cell:
-    return _added(usd_per_h) if leased else None
 
 
 def comparison_table(choice: Choice) -> Table:

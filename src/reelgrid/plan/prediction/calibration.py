@@ -101,9 +101,9 @@ class Calibration:
             num_effects = 1 if case.stack.gpu.generation in self.generations else 2
             variance += num_effects * (self.tau["gpu"] * design.gpu_slope(self.mean)) ** 2
         fused = fused_share(case.stack)
-        variance += fused * (1 - fused) * design.gain_of_fusing(self.mean) ** 2
+        variance += fused * (1 - fused) * design.gain(self.mean, "is_fused") ** 2
         pinned = pinned_share(case.stack)
-        variance += pinned * (1 - pinned) * design.gain_of_pinning(self.mean) ** 2
+        variance += pinned * (1 - pinned) * design.gain(self.mean, "is_pinned") ** 2
         variance += self._setup_variance(case)
         return float(log_s[0]), math.sqrt(variance)
 

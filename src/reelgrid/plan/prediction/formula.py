@@ -173,15 +173,8 @@ class Design:
         shifted = self._seconds(x, offset=_STEP)
         return float((shifted[0] - self._seconds(x)[0]) / _STEP)
 
-    def gain_of_fusing(self, x: Array) -> float:
-        """Return the logarithm of how much longer the first case takes eager than fused."""
-        return self._gain(x, "is_fused")
-
-    def gain_of_pinning(self, x: Array) -> float:
-        """Return the logarithm of how much longer the first case takes without pinned memory."""
-        return self._gain(x, "is_pinned")
-
-    def _gain(self, x: Array, flag: str) -> float:
+    def gain(self, x: Array, flag: str) -> float:
+        """Return the logarithm of how much longer the first case takes without `is_fused` or `is_pinned`."""
         column = self.columns[flag]
         without, with_it = (
             replace(self, columns={**self.columns, flag: np.full_like(column, value)})

@@ -12,7 +12,6 @@ of a model is in the catalogue (`memory_gib`).
 
 from dataclasses import dataclass
 
-from reelgrid.plan.facts.architectures import Architecture
 from reelgrid.plan.facts.hardware import Gpu
 from reelgrid.plan.prediction.observations import Offload
 from reelgrid.plan.prediction.workload import Workload
@@ -114,11 +113,7 @@ def activations_gib(workload: Workload) -> float:
 
 def decoder_gib(workload: Workload) -> float:
     """Return the memory of decoding one clip, a chunk of frames at a time, in GiB."""
-    frames = min(workload.num_frames, frames_at_once(workload.model))
+    chunk = workload.model.vae_time // workload.model.latents_per_chunk
+    frames = min(workload.num_frames, chunk)
     pixels = workload.size.width * workload.size.height * frames
     return pixels * _DECODER_BYTES_PER_PIXEL / GIB
-
-
-def frames_at_once(model: Architecture) -> int:
-    """Return the frames of a chunk of latents, which the codec decodes together."""
-    return model.vae_time // model.latents_per_chunk

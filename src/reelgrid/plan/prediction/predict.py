@@ -179,12 +179,12 @@ def _is_same(row: Observation, case: Case) -> bool:
         and row.workload.num_forwards == work.num_forwards
         and work.num_images == 1
         and (stack.kernel is None or row.stack.kernel == stack.kernel)
-        and _is_software(row.stack.software, stack.software)
+        and (
+            row.stack.software != "compiled"
+            if stack.software is None
+            else row.stack.software == stack.software
+        )
     )
-
-
-def _is_software(published: str | None, asked: str | None) -> bool:
-    return published != "compiled" if asked is None else published == asked
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelgrid.jobs.policy import Priority
-from reelgrid.plan.simulation.experiment import US, Experiment
+from reelgrid.plan.simulation.experiment import US
 from reelgrid.plan.simulation.result import EventType, RunResult, TimeUse
 
 NUM_BATCHES = 20
@@ -158,7 +158,8 @@ def _samples(
 def _estimates(samples: list[NDArray[np.float64]], first: RunResult) -> dict[str, IntervalEstimate]:
     """Return mean, quantiles and maximum of the samples of one run or several."""
     rows = [_statistics(sample) for sample in samples]
-    if len(rows) > 1 or not _is_stationary(first.experiment):
+    is_stationary = all(len(set(each.jobs_per_h)) == 1 for each in first.experiment.streams)
+    if len(rows) > 1 or not is_stationary:
         return {key: over_runs([row[key] for row in rows]) for key in rows[0]}
     if len(samples[0]) < 10 * NUM_BATCHES:
         return {key: IntervalEstimate(value=value) for key, value in rows[0].items()}
@@ -183,10 +184,6 @@ def _around(value: float, batches: IntervalEstimate) -> IntervalEstimate:
         return IntervalEstimate(value=value)
     half = (batches.high - batches.low) / 2
     return IntervalEstimate(value=value, low=value - half, high=value + half)
-
-
-def _is_stationary(experiment: Experiment) -> bool:
-    return all(len(set(stream.jobs_per_h)) == 1 for stream in experiment.streams)
 
 
 def _gpu_hours(result: RunResult) -> NDArray[np.float64]:
