@@ -192,8 +192,9 @@ class ModelCard:
                 f"{self.name} continues an image: give it a first frame", param="first_frame"
             )
         if is_given and not self.can_first_frame:
+            others = _listed(card.name for card in all_models() if card.can_first_frame)
             raise RequestError(
-                f"{self.name} takes no first frame; these do: {_listed(_first_frame_names())}",
+                f"{self.name} takes no first frame; these do: {others}",
                 param="first_frame",
             )
 
@@ -239,10 +240,6 @@ def _card(name: str, entry: dict[str, Any]) -> ModelCard:
         default=ModelDefaults(size=size, **defaults),
         **entry,
     )
-
-
-def _first_frame_names() -> list[str]:
-    return [card.name for card in all_models() if card.can_first_frame]
 
 
 def _nearest_sizes(size: Size, multiple: int) -> list[Size]:

@@ -64,15 +64,6 @@ def job_json(
         "extended_from_video_id": job.extended_from,
         "priority": job.priority.name.lower(),
         "deadline": job.deadline_at,
-        **progress_json(job, position, spread),
-    }
-
-
-def progress_json(
-    job: Job, position: QueuePosition | None = None, spread: float = 1.0
-) -> dict[str, Any]:
-    """Return the fields of a job that change while it is generated."""
-    return {
         "detail": None if job.detail is None else str(job.detail),
         "stage": job.stage,
         "step": job.step,

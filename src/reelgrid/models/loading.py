@@ -215,7 +215,8 @@ def _load_components(
         subfolder = folder / (spec.subfolder or "")
         if not subfolder.is_dir():
             continue
-        if issubclass(spec.type_hint, nn.Module) and not _has_weights(subfolder):
+        has_weights = any(file.suffix in {".safetensors", ".bin"} for file in subfolder.iterdir())
+        if issubclass(spec.type_hint, nn.Module) and not has_weights:
             raise ModelError(f"the {name} in {folder} has no weights: download it again")
         try:
             components[name] = spec.load(dtype=dtype, local_files_only=True)
@@ -224,10 +225,6 @@ def _load_components(
                 f"the {name} in {folder} cannot be loaded: {_first_line(error)}"
             ) from None
     return components
-
-
-def _has_weights(folder: Path) -> bool:
-    return any(file.suffix in {".safetensors", ".bin"} for file in folder.iterdir())
 
 
 def _own_blocks(folder: Path) -> ModularPipelineBlocks | None:

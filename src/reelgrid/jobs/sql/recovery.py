@@ -85,12 +85,13 @@ def _requeue_or_fail(
     transition, values = _decide(row, losses, losses_at[where], max_losses)
     now = database.now
     phase = next_phase(Phase(row["phase"]), transition)
+    step = max((step for _, step in row["checkpoints"][:1]), default=0)  # the next one begins there
     changed = connection.execute(
         update(schema.job)
         .where(schema.IS_HELD)
         .values(
             WITHOUT_WORKER
-            | {"phase": str(phase), "step": _checkpoint_step(row)}
+            | {"phase": str(phase), "step": step}
             | {"losses": losses, "losses_at": losses_at}
             | {"updated_at": now, "waiting_since": now}
             | ({"ended_at": now} if phase.is_final else {})
@@ -113,11 +114,6 @@ def _mark_idle(connection: Connection, row: RowMapping) -> None:
         .where(worker.id == row["worker"], worker.job == row["id"])
         .values(job=None)
     )
-
-
-def _checkpoint_step(row: RowMapping) -> int:
-    """Return the step that the next worker continues from."""
-    return max((step for _, step in row["checkpoints"][:1]), default=0)
 
 
 def _decide(
