@@ -6,7 +6,7 @@ pue: AtLeastOne                          a quantity: a number, or a distribution
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Tag
 from pydantic_core import CoreSchema, core_schema
@@ -72,14 +72,6 @@ StepCount: TypeAlias = Annotated[AnyQuantity, QuantityRange(ge=1, le=1000)]
 Growing: TypeAlias = Annotated[AnyQuantity, QuantityRange(gt=-1, le=10)]
 
 
-class HasShare(Protocol):
-    """One of several parts whose shares add up to 1."""
-
-    @property
-    def share(self) -> Quantity:
-        """Share of the whole."""
-
-
 def check_name(name: str) -> None:
     """Refuse a name that is empty or longer than 200 characters.
 
@@ -90,15 +82,15 @@ def check_name(name: str) -> None:
         raise FieldError("expected a name of 1 to 200 characters", param="name")
 
 
-def check_sum(key: str, parts: Sequence[HasShare]) -> None:
-    """Refuse an empty or a long list of parts, and shares that do not add up to 1.
+def check_sum(key: str, shares: Sequence[Quantity]) -> None:
+    """Refuse an empty or a long list of shares, and those that do not add up to 1.
 
     Raises:
         FieldError: It is one of these.
     """
-    if not 1 <= len(parts) <= MAX_PARTS:
-        raise FieldError(f"expected 1 to {MAX_PARTS} [[{key}]], got {len(parts)}", param=key)
-    total = math.fsum(part.share.likely for part in parts)
+    if not 1 <= len(shares) <= MAX_PARTS:
+        raise FieldError(f"expected 1 to {MAX_PARTS} [[{key}]], got {len(shares)}", param=key)
+    total = math.fsum(share.likely for share in shares)
     if abs(total - 1) > _SUM_TOLERANCE:
         raise FieldError(f"expected shares that add up to 1, got {total:g}", param=key)
 

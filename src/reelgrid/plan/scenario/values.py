@@ -1,8 +1,6 @@
 """Values of a scenario file: who wants which clips, on which GPUs, how sure.
 
 The names of the fields are the keys of the file, units included; `docs/demand.md` explains each.
-`read_scenario` reads a file strictly; what follows from it is computed by `plan.demand` and
-`plan.simulation`.
 """
 
 import math
@@ -98,7 +96,7 @@ class Platform:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        check_sum("clips", self.clips)
+        check_sum("clips", [clip.share for clip in self.clips])
         if self.profile_by_hour is not None:
             self._check_profile(self.profile_by_hour)
 
@@ -291,7 +289,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        check_sum("hardware", self.hardware)
+        check_sum("hardware", [part.share for part in self.hardware])
         for key in ("platforms", "training", "speeds"):
             num_parts, least = len(getattr(self, key)), int(key == "platforms")
             if not least <= num_parts <= MAX_PARTS:
