@@ -2,7 +2,6 @@
 
 uvicorn waits for a head forever, and a few thousand such connections would take all descriptors. Its
 parser in Python (h11) is chosen on purpose: it bounds the length of a head, the parser in C does not.
-`middleware` bounds the time of a body.
 """
 
 import asyncio

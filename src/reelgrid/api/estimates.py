@@ -1,7 +1,4 @@
-"""Estimates for the server: what its job queue and workers know, read at most every few seconds.
-
-The arithmetic is `plan.prediction.estimate`; the wait in the queue is the queue's own.
-"""
+"""Estimates for the server: what its job queue and workers know, read at most every few seconds."""
 
 import math
 import statistics

@@ -85,11 +85,7 @@ class JobBroadcaster:
 
     @contextlib.asynccontextmanager
     async def listen(self, job: Job) -> AsyncIterator[Listener]:
-        """Yield a listener that already knows the job as it is given.
-
-        Yields:
-            The listener; it hears of changes until the block ends.
-        """
+        """Yield a listener that knows the job as it is given and hears of changes until the block ends."""
         listener = Listener()
         listener.tell(job)
         self._listeners[job.id].add(listener)

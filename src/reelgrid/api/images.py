@@ -235,11 +235,7 @@ class _ImageStream:
         ]
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield the events; when the client disconnects, cancel the job.
-
-        Yields:
-            Bytes to send.
-        """
+        """Yield the events as bytes to send; when the client disconnects, cancel the job."""
         is_over = False
         try:
             async with self._service.broadcaster.listen(self._job) as listener:

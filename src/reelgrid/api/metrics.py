@@ -94,11 +94,7 @@ class _QueueMetrics:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics.
-
-        Yields:
-            One metric family after the other.
-        """
+        """Yield one metric family after the other."""
         yield from self._queue()
         yield from self._workers()
         counters = self._job_queue.counters()

@@ -186,11 +186,7 @@ class HttpJobs:
 
 @contextmanager
 def job_access(database: str | None, url: str | None) -> Iterator[DatabaseJobs | HttpJobs]:
-    """Open the jobs of the server at `url`, or of the database if there is no `url`.
-
-    Yields:
-        The jobs.
-    """
+    """Yield the jobs of the server at `url`, or of the database if there is no `url`."""
     if url is not None:
         yield HttpJobs(url)
         return

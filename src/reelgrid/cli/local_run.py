@@ -90,11 +90,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Yield a request to stop that SIGINT and SIGTERM make while the block runs.
-
-    Yields:
-        The request.
-    """
+    """Yield a request to stop that SIGINT and SIGTERM make while the block runs."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

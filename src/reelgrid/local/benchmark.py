@@ -13,11 +13,7 @@ _PACKAGES = ("reelgrid", "torch", "diffusers", "transformers")
 
 
 def measure(model: LoadedModel, request: Request, num_runs: int) -> Iterator[BenchRecord]:
-    """Yield a record of each of `num_runs` generations; the first runs with cold caches.
-
-    Yields:
-        The record, as soon as it is measured.
-    """
+    """Yield a record of each of `num_runs` generations when it is measured; the first has cold caches."""
     for run in range(1, num_runs + 1):
         with Generation(model, request) as generation:
             for _ in generation:

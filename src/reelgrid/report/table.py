@@ -1,7 +1,4 @@
-"""A table of results as a value, and how numbers are written for people: `9.63 million`.
-
-One table is shown on a terminal (`cli/output`) and in HTML (`page`).
-"""
+"""A table of results as a value, and how numbers are written for people: `9.63 million`."""
 
 import math
 from collections.abc import Sequence

@@ -41,11 +41,7 @@ def atomic_write(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; its files become `path`, replacing what was there.
-
-    Yields:
-        The folder to write into.
-    """
+    """Yield a temporary folder beside `path`; its files become `path`, replacing what was there."""
     temporary = _temporary_name(path.parent)
     temporary.mkdir()
     try:

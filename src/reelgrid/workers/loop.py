@@ -48,11 +48,7 @@ class StageTimer:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Add the time of the block to `stage`: load or write.
-
-        Yields:
-            Nothing.
-        """
+        """Add the time of the block to `stage`: load or write."""
         start = time.perf_counter()
         yield
         self.add(stage, time.perf_counter() - start)

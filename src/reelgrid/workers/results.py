@@ -184,11 +184,7 @@ class ResultStore:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Yield a new folder in `parent` that is removed at the end of the block.
-
-    Yields:
-        The folder.
-    """
+    """Yield a new folder in `parent` that is removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="work-", dir=parent) as name:
         yield Path(name)
 

@@ -90,21 +90,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads.
-
-        Yields:
-            The connection.
-        """
+        """Yield the connection of a transaction that only reads."""
         with self._translated(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction: committed at the end of the block, rolled back if the block raises.
-
-        Yields:
-            The connection.
-        """
+        """Yield a transaction's connection: committed at the end of the block, rolled back if it raises."""
         with self._translated(), self._writer(), self._engine.connect() as connection:
             connection = connection.execution_options(**{_IMMEDIATE: True})
             with connection.begin():

@@ -87,11 +87,7 @@ class RunResult:
         return int(self.events[: EventType.ARRIVE + 1].sum())
 
     def conservation_errors(self) -> Iterator[str]:
-        """Yield violations of the conservation laws of time and jobs; any is an engine bug.
-
-        Yields:
-            One line per violation.
-        """
+        """Yield a line for each violation of the conservation laws of time and jobs: a bug of the engine."""
         experiment = self.experiment
         for pool, time_use_us in zip(experiment.pools, self.time_use_us, strict=True):
             if int(time_use_us.sum()) != pool.count * experiment.horizon_us:
