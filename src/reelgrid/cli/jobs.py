@@ -10,6 +10,7 @@ from reelgrid.cli import options
 from reelgrid.cli.job_access import DatabaseJobs, HttpJobs, JobJson, job_access
 from reelgrid.cli.output import count_of, local_time, print_json, print_table, print_text, say
 from reelgrid.errors import ReelgridError, RequestError
+from reelgrid.report.table import Table
 
 POLL_EVERY_S = 0.5
 RETRY_FOR_S = 60.0
@@ -168,8 +169,6 @@ def _print_all(found: list[JobJson]) -> None:
 
 
 def _print_list(found: list[JobJson]) -> None:
-    from reelgrid.report.table import Table
-
     columns = ("id", "status", "progress", "model", "created", "prompt")
     rows = [
         (

@@ -9,6 +9,7 @@ import typer
 from reelgrid.cli import options
 from reelgrid.cli.job_access import open_queue
 from reelgrid.cli.output import count_of, local_time, print_json, print_table, print_text, say
+from reelgrid.report.table import Column, Table
 
 if TYPE_CHECKING:
     from reelgrid.jobs.sql.keys import ApiKey
@@ -109,8 +110,6 @@ def _to_json(key: "ApiKey") -> dict[str, Any]:
 
 
 def _print_list(entries: list[dict[str, Any]]) -> None:
-    from reelgrid.report.table import Column, Table
-
     columns = (
         "name",
         "id",

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from reelgrid import catalog
 from reelgrid.catalog import ModelCard
 from reelgrid.cli import options
 from reelgrid.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    from reelgrid.report.table import Table
+from reelgrid.report.table import Table
 
 
 def models(as_json: options.Json = False) -> None:
@@ -26,9 +23,7 @@ def models(as_json: options.Json = False) -> None:
         print_table(_table(cards))
 
 
-def _table(cards: Iterable[ModelCard]) -> "Table":
-    from reelgrid.report.table import Table
-
+def _table(cards: Iterable[ModelCard]) -> Table:
     columns = (
         "name", "makes", "memory", "default", "steps", "guidance", "sizes", "frames",
         "first frame", "licence", "repository",

@@ -3,10 +3,9 @@
 import json
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from reelgrid.report.table import Table
+from reelgrid.report.table import Table
 
 
 def say(message: str) -> None:
@@ -21,7 +20,7 @@ def print_text(text: str) -> None:
     sys.stdout.flush()
 
 
-def print_table(table: "Table", file: TextIO | None = None) -> None:
+def print_table(table: Table, file: TextIO | None = None) -> None:
     """Write the table to `file`, stdout by default."""
     target = file or sys.stdout
     if target.isatty():
@@ -35,7 +34,7 @@ def print_json(value: Any) -> None:
     print_text(json.dumps(value, allow_nan=False))
 
 
-def plain_text(table: "Table") -> str:
+def plain_text(table: Table) -> str:
     """Return the table as columns two spaces apart, with no lines, colours or escapes."""
     rows = [list(table.headings), *table.text_rows()]
     widths = [max(len(row[index]) for row in rows) for index in range(len(table.columns))]
@@ -44,14 +43,14 @@ def plain_text(table: "Table") -> str:
     return f"{table.title}\n" + "\n".join(lines) + f"\n{note}"
 
 
-def _line(row: list[str], widths: list[int], table: "Table") -> str:
+def _line(row: list[str], widths: list[int], table: Table) -> str:
     return "  ".join(
         cell.rjust(width) if table.is_number(index) else cell.ljust(width)
         for index, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
 
 
-def _print_drawn(table: "Table", file: TextIO) -> None:
+def _print_drawn(table: Table, file: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table as Drawn

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelgrid.cli import options
-from reelgrid.cli.output import say
+from reelgrid.cli.output import print_json, print_table, say
 from reelgrid.cli.plan import sources
 from reelgrid.cli.progress import progress_shown
 
@@ -64,7 +64,6 @@ def _save(path: Path, found: "Recalibration") -> None:
 
 
 def _print(found: "Recalibration", path: Path | None, *, as_json: bool) -> None:
-    from reelgrid.cli.output import print_json, print_table
     from reelgrid.plan.prediction import report
 
     if as_json:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from reelgrid.cli import options
+from reelgrid.cli.output import print_json, print_table
 from reelgrid.cli.plan.sources import HardwareFiles, read_facts
+from reelgrid.report.table import Column, Table
 
 if TYPE_CHECKING:
     from reelgrid.plan.facts.hardware import Gpu
     from reelgrid.plan.facts.rental import Churn, Price
-    from reelgrid.report.table import Table
 
 
 T = TypeVar("T")
@@ -44,18 +45,14 @@ def hardware(
         _show(read_facts(hardware_files, None).hardware.values(), _table, as_json)
 
 
-def _show(rows: "Iterable[T]", table: "Callable[[Iterable[T]], Table]", as_json: bool) -> None:
-    from reelgrid.cli.output import print_json, print_table
-
+def _show(rows: Iterable[T], table: Callable[[Iterable[T]], Table], as_json: bool) -> None:
     if not as_json:
         print_table(table(rows))
     for row in rows if as_json else ():
         print_json(asdict(row))  # type: ignore[call-overload]  # every row is a dataclass
 
 
-def _price_table(prices: "Iterable[Price]") -> "Table":
-    from reelgrid.report.table import Column, Table
-
+def _price_table(prices: "Iterable[Price]") -> Table:
     columns = ("GPU", "provider", "terms", Column(title="price", unit="$/h"), "source", "date")
     rows = [
         (each.gpu, each.provider, each.terms, each.usd_per_h, each.source, each.date)
@@ -64,9 +61,7 @@ def _price_table(prices: "Iterable[Price]") -> "Table":
     return Table(title="Prices of one GPU", columns=columns, rows=rows)
 
 
-def _churn_table(churn: "Iterable[Churn]") -> "Table":
-    from reelgrid.report.table import Column, Table
-
+def _churn_table(churn: "Iterable[Churn]") -> Table:
     columns = (
         "supply", Column(title="losses", unit="1/h"), "Weibull shape",
         Column(title="Weibull scale", unit="h"), Column(title="notice", unit="s"),
@@ -82,9 +77,7 @@ def _churn_table(churn: "Iterable[Churn]") -> "Table":
     return Table(title="Losses and start-up of rented GPUs", columns=columns, rows=rows)
 
 
-def _table(gpus: "Iterable[Gpu]") -> "Table":
-    from reelgrid.report.table import Column, Table
-
+def _table(gpus: "Iterable[Gpu]") -> Table:
     columns = (
         "GPU", "class", "generation",
         Column(title="bf16", unit="TFLOP/s", digits=4), Column(title="fp8", unit="TFLOP/s", digits=4),

@@ -5,11 +5,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from reelgrid.cli import options
+from reelgrid.cli.output import print_json, print_table
 from reelgrid.cli.plan.sources import ModelFiles, read_facts
+from reelgrid.report.table import Cell, Column, Table
 
 if TYPE_CHECKING:
     from reelgrid.plan.facts.architectures import Architecture
-    from reelgrid.report.table import Cell, Table
 
 
 def models(model_files: ModelFiles = None, as_json: options.Json = False) -> None:
@@ -17,8 +18,6 @@ def models(model_files: ModelFiles = None, as_json: options.Json = False) -> Non
 
     FLOPs and memory are those of the default clip. `--json` adds the sources.
     """
-    from reelgrid.cli.output import print_json, print_table
-
     known_models = read_facts(None, model_files).architectures.values()
     if as_json:
         for model in known_models:
@@ -27,9 +26,7 @@ def models(model_files: ModelFiles = None, as_json: options.Json = False) -> Non
     print_table(_table(known_models))
 
 
-def _table(models: "Iterable[Architecture]") -> "Table":
-    from reelgrid.report.table import Column, Table
-
+def _table(models: "Iterable[Architecture]") -> Table:
     columns = (
         "model", "makes", Column(title="network", unit="B"), "layers", "width", "attention",
         "default", "steps", "forwards per step", "tokens", Column(title="FLOPs", unit="PFLOP"),
@@ -42,7 +39,7 @@ def _table(models: "Iterable[Architecture]") -> "Table":
     return Table(title="Models", columns=columns, rows=[_row(each) for each in models], note=note)
 
 
-def _row(model: "Architecture") -> "tuple[Cell, ...]":
+def _row(model: "Architecture") -> tuple[Cell, ...]:
     from reelgrid.plan.prediction.memory import activations_gib
     from reelgrid.plan.prediction.workload import workload_of
     from reelgrid.units import GIB

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelgrid.cli import options
+from reelgrid.cli.output import print_json, print_table
 from reelgrid.cli.plan import sources
 from reelgrid.cli.plan.show import write_html
 
@@ -126,7 +127,6 @@ def _predictions(given: PredictOptions, facts: "Facts", workload: "Workload") ->
 def _print(
     workload: "Workload", num_gpus: int, answers: "GpuPredictions", *, as_json: bool
 ) -> None:
-    from reelgrid.cli.output import print_json, print_table
     from reelgrid.plan.prediction import report
 
     if as_json:
