@@ -1,5 +1,6 @@
 """The ASGI application: routes, errors, middleware, OpenAPI document."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,7 +43,7 @@ def create_app(service: Service) -> FastAPI:
     for routes in (videos, control, content, images, models, health):
         app.include_router(routes.router)
     errors.register(app)
-    middleware.install_write_turns(app)
+    app.state.write_turns = asyncio.Semaphore(middleware.NUM_WRITERS)
     openapi.install(app, service.version)
     app.add_middleware(
         RequestMiddleware,

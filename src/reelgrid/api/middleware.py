@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -179,11 +179,6 @@ class _Response:
 
 NUM_WRITERS = 4
 """Requests that write to the database at a time."""
-
-
-def install_write_turns(app: FastAPI) -> None:
-    """Give the application its write turns."""
-    app.state.write_turns = asyncio.Semaphore(NUM_WRITERS)
 
 
 async def _write_turns(request: Request) -> asyncio.Semaphore:

@@ -5,7 +5,6 @@ For few tokens, one pass over a batch of both costs little more than one of eith
 of another shape round differently, so the result is equal up to rounding.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -93,7 +92,10 @@ class PairedNetwork:
         if self.paired is None:
             return self._network(*args, **inputs)
         others = [*args, *(value for name, value in inputs.items() if name not in self.paired)]
-        if _is_simple(others) and _largest(others) <= MAX_LATENT_NUMBERS:
+        sizes = [each.numel() for each in others if isinstance(each, Tensor)]
+        # Lists of tensors, and settings that may hold some, cannot be doubled.
+        is_simple = all(isinstance(each, Tensor | bool | int | float | None) for each in others)
+        if is_simple and max(sizes, default=0) <= MAX_LATENT_NUMBERS:
             single = inputs[self.paired[0]].shape[0] // 2
             doubled = {
                 name: value if name in self.paired else _doubled(value, single)
@@ -115,15 +117,6 @@ def _can_stack(one: Any, other: Any) -> bool:
         and one.shape == other.shape
         and one.dtype == other.dtype
     )
-
-
-def _is_simple(values: Iterable[Any]) -> bool:
-    """Whether all values can be doubled: no lists of tensors, no settings that may hold some."""
-    return all(value is None or isinstance(value, Tensor | bool | int | float) for value in values)
-
-
-def _largest(values: Iterable[Any]) -> int:
-    return max((value.numel() for value in values if isinstance(value, Tensor)), default=0)
 
 
 def _doubled(value: Any, single: int) -> Any:

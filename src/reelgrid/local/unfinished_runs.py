@@ -46,9 +46,6 @@ class UnfinishedRun:
     def lock(self) -> Iterator[None]:
         """Lock the run for this process while the block runs.
 
-        Yields:
-            Nothing.
-
         Raises:
             BusyError: Another process works on it.
         """

@@ -167,9 +167,6 @@ def write_image(
 def translate_write_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` from writing `path` into a `GenerationError` of one line.
 
-    Yields:
-        Nothing.
-
     Raises:
         GenerationError: The disk is full or refuses; nothing is left behind.
     """

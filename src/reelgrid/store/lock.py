@@ -19,9 +19,6 @@ _WHOLE_FILE: Final = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 def lock_file(path: Path) -> Iterator[None]:
     """Lock `path` (made if missing) until the block ends or the process dies.
 
-    Yields:
-        Nothing.
-
     Raises:
         BusyError: Another process, or another block of this one, has locked it.
     """

@@ -29,6 +29,7 @@ PROPERTIES: dict[Task, tuple[str, ...]] = {
     "image": ("colour", "shape", "scene"),
     "first-frame": ("colour", "shape", "motion", "scene"),
 }
+_DESCRIBED = ("colour", "shape", "motion", "scene", "size")
 _SIDE = 128  # pixels at which clips are detected
 
 
@@ -70,7 +71,7 @@ def evaluate(
     rows = []
     for number, clip in enumerate(held_out_clips(num_prompts, seed)):
         request = Request(
-            prompt=_prompt_of(clip, words),
+            prompt=describe(**{name: getattr(clip, name) for name in _DESCRIBED}, rng=words),
             num_frames=1 if task == "image" else None,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -94,17 +95,6 @@ def held_out_clips(num: int, seed: int) -> list[synthetic.SyntheticClip]:
         if synthetic.is_held_out(clip.combination):
             clips.append(clip)
     return clips
-
-
-def _prompt_of(clip: synthetic.SyntheticClip, words: random.Random) -> str:
-    return describe(
-        colour=clip.colour,
-        shape=clip.shape,
-        motion=clip.motion,
-        scene=clip.scene,
-        size=clip.size,
-        rng=words,
-    )
 
 
 def _make(model: LoadedModel, request: Request) -> Tensor:

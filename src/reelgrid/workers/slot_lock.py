@@ -37,9 +37,6 @@ def hold_slot(
         patience_s: How long to wait for a worker that is still stopping.
         sleep: Waits so many seconds.
 
-    Yields:
-        Nothing.
-
     Raises:
         BusyError: Another worker holds the slot and does not stop.
     """

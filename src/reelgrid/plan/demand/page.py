@@ -8,7 +8,7 @@ from reelgrid.plan.demand.model import DemandAnswer
 from reelgrid.plan.demand.outcome import KindOutcome
 from reelgrid.plan.uncertainty import Influence, Interval, with_interval
 from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
-from reelgrid.report.table import Table, percent, rough
+from reelgrid.report.table import percent, rough
 
 _NUM_BARS = 8
 
@@ -76,7 +76,17 @@ def demand_report(answer: DemandAnswer) -> Report:
         title=answer.scenario.name,
         answer=sentence(answer),
         text=f"{answer.scenario.name}: {sentence(answer)}",
-        tables=_terminal_tables(answer),
+        tables=[
+            tables.totals_table(answer),
+            tables.kinds_table(answer),
+            tables.influence_table("What the number of GPUs depends on", answer.gpus_depend_on),
+            tables.influence_table(
+                "What the cost of a published minute depends on", answer.usd_depends_on
+            ),
+            tables.training_table(answer),
+            *([tables.growth_table(answer)] if answer.scenario.is_growing else []),
+            tables.throughputs_table(answer),
+        ],
         key_figures=(
             _key("GPUs held", totals.gpus_held),
             _key("GPUs at the mean", totals.gpus_at_mean),
@@ -87,20 +97,6 @@ def demand_report(answer: DemandAnswer) -> Report:
         sections=_sections(answer),
         data=tables.as_json(answer),
     )
-
-
-def _terminal_tables(answer: DemandAnswer) -> list[Table]:
-    return [
-        tables.totals_table(answer),
-        tables.kinds_table(answer),
-        tables.influence_table("What the number of GPUs depends on", answer.gpus_depend_on),
-        tables.influence_table(
-            "What the cost of a published minute depends on", answer.usd_depends_on
-        ),
-        tables.training_table(answer),
-        *([tables.growth_table(answer)] if answer.scenario.is_growing else []),
-        tables.throughputs_table(answer),
-    ]
 
 
 def _key(label: str, interval: Interval, unit: str = "") -> KeyFigure:

@@ -57,14 +57,11 @@ class Grid:
         """Return the rates of draws: linear between the nodes in logarithms, the ends held."""
         if self.rates.size == 1:
             return np.full(np.broadcast(clip_s, steps).shape, self.rates[0, 0])
-        rows = [_interpolate(clip_s, self.clip_s, self.rates[:, j]) for j in range(len(self.steps))]
+        at, nodes, rates = np.log(clip_s), np.log(self.clip_s), np.log(self.rates)
+        rows = [np.interp(at, nodes, rates[:, j]) for j in range(len(self.steps))]
         if len(rows) == 1:
             return np.exp(rows[0])
         return np.exp(_between(np.log(steps), np.log(self.steps), np.stack(rows)))
-
-
-def _interpolate(at: Draws, nodes: Draws, rates: Draws) -> Draws:
-    return np.asarray(np.interp(np.log(at), np.log(nodes), np.log(rates)))
 
 
 def _between(at: Draws, nodes: Draws, rows: Draws) -> Draws:

@@ -16,11 +16,10 @@ Count = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1)]
 
 
-def _split(cell: object) -> object:
-    return tuple(cell.split("|")) if isinstance(cell, str) else cell
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda cell: tuple(cell.split("|")) if isinstance(cell, str) else cell),
+]
 """Names in one cell, with `|` between them."""
 
 

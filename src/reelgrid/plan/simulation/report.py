@@ -114,22 +114,28 @@ def _known(value: float) -> float | None:
 
 def _variants(comparison: Comparison, gpus_counted: int | None) -> Table:
     """Return the figures of both variants with their intervals."""
-    summaries = [comparison.with_checkpoints, comparison.without_checkpoints]
-    given = [summary for summary in summaries if summary is not None]
-    titles = ("with checkpoints", "without")
+    given = _given(comparison)
     rows = []
     for key, (label, unit) in _ROWS.items():
         if key not in comparison.with_checkpoints.figures:
             continue
         cells: list[Cell] = [label, unit]
-        for summary in given:
+        for summary in given.values():
             cells += [_known(summary.figures[key].value), _interval(summary.figures[key])]
         rows.append(cells)
     columns: list[Column | str] = ["figure", "unit"]
-    for title in titles[: len(given)]:
+    for title in given:
         columns += [title, "95 % interval"]
     note = _note(comparison, gpus_counted)
     return Table(title=_title(comparison), columns=columns, rows=rows, note=note)
+
+
+def _given(comparison: Comparison) -> dict[str, RunStatistics]:
+    """Return the variants that were simulated, by their titles."""
+    without = comparison.without_checkpoints
+    return {"with checkpoints": comparison.with_checkpoints} | (
+        {} if without is None else {"without": without}
+    )
 
 
 def _title(comparison: Comparison) -> str:
@@ -185,20 +191,18 @@ def _waits(summary: RunStatistics) -> Table:
 
 def _hours(comparison: Comparison) -> Table:
     """Return the use of leased GPU-hours; the rows add up to the last."""
-    given = [
-        s for s in (comparison.with_checkpoints, comparison.without_checkpoints) if s is not None
-    ]
+    given = _given(comparison)
     rows: list[list[Cell]] = []
     for use, label in _TIME_USES.items():
         rows.append([label])
-        for summary in given:
+        for summary in given.values():
             hours = summary.gpu_hours[use.name.lower()]
             rows[-1] += [hours, hours / _leased_h(summary) * 100]
     rows.append(["leased"])
-    for summary in given:
+    for summary in given.values():
         rows[-1] += [_leased_h(summary), 100.0]
     columns: list[Column | str] = ["use"]
-    for title in ("with checkpoints", "without")[: len(given)]:
+    for title in given:
         columns += [Column(title=title, unit="GPU-h"), Column(title="of leased", unit="%")]
     return Table(
         title="Use of the leased GPU-hours", columns=columns, rows=rows, is_total_last=True

@@ -52,7 +52,7 @@ def published(facts: Facts) -> tuple[ModelToday, ...]:
         _today(
             row["model"],
             find_gpu(row["gpu"], facts.hardware),
-            _exact(float(row["minutes_per_gpu_hour"])),
+            Interval(*[float(row["minutes_per_gpu_hour"])] * 3),
             basis=f"published: {row['source']}",
         )
         for row in calculation.read_facts()["measured"]
@@ -121,7 +121,3 @@ def _gpus(minutes_per_gpu_hour: float) -> float:
     total = calculation.constants()["total_minutes_per_day"]
     gpus = calculation.peak_gpus(total, minutes_per_gpu_hour=minutes_per_gpu_hour, utilisation=1.0)
     return float(math.ceil(gpus))
-
-
-def _exact(value: float) -> Interval:
-    return Interval(value, value, value)
