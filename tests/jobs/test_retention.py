@@ -25,7 +25,7 @@ from reelgrid.jobs.retention import (
     why_no_space,
 )
 from reelgrid.settings import Settings
-from reelgrid.store import Blob, Blobs
+from reelgrid.store.blobs import Blob, Blobs
 from tests.jobs.builders import new_job, new_worker
 
 BYTES = st.integers(0, 10**12)

@@ -21,7 +21,7 @@ from reelgrid.local.run import RunHooks
 from reelgrid.media import read_image, read_provenance, write_clip
 from reelgrid.media.provenance import provenance_of
 from reelgrid.spec import Request
-from reelgrid.store import lock_file
+from reelgrid.store.lock import lock_file
 from tests.families.tiny import tiny_model
 from tests.files import names
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reelgrid.plan.scenario import Scenario, read_scenario
+from reelgrid.plan.scenario.values import Scenario, read_scenario
 
 PLAIN = """\
 name = "plain"

@@ -8,7 +8,7 @@ import pytest
 
 from reelgrid.plan.demand.model import answer_demand
 from reelgrid.plan.facts.known import shipped_facts
-from reelgrid.plan.scenario import (
+from reelgrid.plan.scenario.values import (
     ClipKind,
     Energy,
     Growth,

@@ -7,7 +7,7 @@ import pytest
 
 from reelgrid.plan.demand.model import DemandAnswer, answer_demand
 from reelgrid.plan.facts.known import shipped_facts
-from reelgrid.plan.scenario import read_scenario
+from reelgrid.plan.scenario.values import read_scenario
 from reelgrid.plan.simulation.build import experiment_of, read_simulation
 from reelgrid.plan.simulation.run import compare
 

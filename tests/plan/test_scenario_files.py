@@ -10,7 +10,7 @@ from reelgrid.plan.demand.model import DemandModel, answer_demand
 from reelgrid.plan.demand.tables import as_json
 from reelgrid.plan.demand.throughput import throughputs
 from reelgrid.plan.facts.known import shipped_facts
-from reelgrid.plan.scenario import read_scenario
+from reelgrid.plan.scenario.values import read_scenario
 from reelgrid.plan.uncertainty import Exact, LogNormal, Triangular
 from reelgrid.spec import Size
 from tests.plan.scenarios import PLAIN, changed, scenario_of

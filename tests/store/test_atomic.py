@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from reelgrid.store import atomic, atomic_write, atomic_write_folder
+from reelgrid.store import atomic
+from reelgrid.store.atomic import atomic_write, atomic_write_folder
 from tests.files import names
 
 

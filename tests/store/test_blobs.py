@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reelgrid.errors import RequestError, StorageFullError
-from reelgrid.store import DISK_FULL, Blobs, is_transient
+from reelgrid.store.blobs import DISK_FULL, Blobs, is_transient
 
 KINDS = ["folder", "memory", "dir::memory"]
 if extra := os.environ.get("REELGRID_TEST_BLOBS"):
@@ -248,7 +248,7 @@ def test_a_missing_package_is_one_line(monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from reelgrid.store import Blobs, is_transient
+from reelgrid.store.blobs import Blobs, is_transient
 blobs = Blobs(sys.argv[1])
 blobs.put("video_1/a", b"before")
 try:

@@ -5,12 +5,12 @@ import sys
 import pytest
 
 from reelgrid.errors import BusyError
-from reelgrid.store import is_locked, lock_file
+from reelgrid.store.lock import is_locked, lock_file
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from reelgrid.store import lock_file
+from reelgrid.store.lock import lock_file
 with lock_file(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

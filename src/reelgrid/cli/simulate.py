@@ -16,7 +16,7 @@ from reelgrid.errors import RequestError
 
 if TYPE_CHECKING:
     from reelgrid.plan.facts.known import Facts
-    from reelgrid.plan.scenario import Scenario
+    from reelgrid.plan.scenario.values import Scenario
     from reelgrid.plan.simulation.config import SimulationConfig
     from reelgrid.plan.simulation.run import Comparison
 
@@ -72,7 +72,7 @@ def simulate(given: SimulateOptions) -> None:
 
     The report has waits, GPU use, lost work with and without checkpoints, and cost.
     """
-    from reelgrid.plan.scenario import read_scenario
+    from reelgrid.plan.scenario.values import read_scenario
     from reelgrid.plan.simulation.report import simulation_report
 
     check_html(given.html)

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from reelgrid.engine.snapshot import Tensors
 from reelgrid.errors import CheckpointError
 from reelgrid.spec import CompleteRequest
-from reelgrid.store import atomic_write
+from reelgrid.store.atomic import atomic_write
 from reelgrid.version import __version__
 
 FORMAT = "reelgrid-checkpoint-2"

@@ -22,7 +22,7 @@ from reelgrid.errors import BusyError, ConflictError, JobQueueError, NotFoundErr
 from reelgrid.jobs.job import Job
 from reelgrid.jobs.queue import JobQueue
 from reelgrid.settings import Settings
-from reelgrid.store import Blob, Blobs
+from reelgrid.store.blobs import Blob, Blobs
 
 _log = logging.getLogger(__name__)
 

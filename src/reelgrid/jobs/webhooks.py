@@ -27,7 +27,7 @@ from reelgrid.errors import BusyError, JobQueueError
 from reelgrid.jobs import safe_post
 from reelgrid.jobs.accounting import OutboxEntry
 from reelgrid.jobs.queue import OperatorQueue
-from reelgrid.store import atomic_write
+from reelgrid.store.atomic import atomic_write
 
 RETRY_IN_S: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds before each further attempt, as the specification recommends; given up after 28 hours."""

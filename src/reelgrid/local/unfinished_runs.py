@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reelgrid.store import is_locked, lock_file
+from reelgrid.store.lock import is_locked, lock_file
 
 _SIDECAR_FIELDS = ("model", "prompt", "output", "device", "dtype")
 

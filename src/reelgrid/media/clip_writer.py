@@ -15,7 +15,7 @@ from reelgrid.errors import GenerationError, RequestError
 from reelgrid.media.image_writer import write_animation, write_folder, write_lossy, write_png
 from reelgrid.media.provenance import Provenance
 from reelgrid.media.video_writer import write_video
-from reelgrid.store import atomic_write, atomic_write_folder
+from reelgrid.store.atomic import atomic_write, atomic_write_folder
 
 _FRAME_FILE = re.compile(r"frame_\d+\.png")
 

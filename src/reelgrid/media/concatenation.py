@@ -16,7 +16,7 @@ from reelgrid.media.clip_writer import translate_write_errors
 from reelgrid.media.provenance import Provenance
 from reelgrid.media.video_reader import iterate_frames
 from reelgrid.media.video_writer import check_num_frames, encode, open_to_write
-from reelgrid.store import atomic_write
+from reelgrid.store.atomic import atomic_write
 
 
 def concatenate(first: Path, second: Path, path: Path, *, provenance: Provenance) -> int:

@@ -19,7 +19,7 @@ from reelgrid.media.clip_writer import translate_write_errors
 from reelgrid.media.media_type import MediaType, media_type_of
 from reelgrid.media.provenance import DIGITAL_SOURCE_TYPE, Provenance, read_provenance
 from reelgrid.media.signer import Signer
-from reelgrid.store import atomic_write
+from reelgrid.store.atomic import atomic_write
 
 SIGNABLE: Final = frozenset(
     {MediaType.MP4, MediaType.PNG, MediaType.JPEG, MediaType.WEBP, MediaType.GIF}

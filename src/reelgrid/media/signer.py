@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reelgrid.errors import BusyError, RequestError
 from reelgrid.settings import Settings
-from reelgrid.store import atomic_write, lock_file
+from reelgrid.store.atomic import atomic_write
+from reelgrid.store.lock import lock_file
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -25,7 +25,7 @@ from reelgrid.media import (
     write_clip,
     write_image,
 )
-from reelgrid.store import DISK_FULL, Blobs, is_transient
+from reelgrid.store.blobs import DISK_FULL, Blobs, is_transient
 
 Frames = NDArray[np.uint8]
 

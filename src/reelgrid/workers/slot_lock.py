@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from reelgrid.errors import BusyError
-from reelgrid.store import lock_file
+from reelgrid.store.lock import lock_file
 
 PATIENCE_S = 30.0
 """A worker that was asked to stop has ended by then."""

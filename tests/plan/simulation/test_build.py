@@ -7,7 +7,7 @@ import pytest
 from reelgrid.errors import RequestError
 from reelgrid.jobs.policy import Priority
 from reelgrid.plan.facts.known import shipped_facts
-from reelgrid.plan.scenario import read_scenario
+from reelgrid.plan.scenario.values import read_scenario
 from reelgrid.plan.simulation import build
 from reelgrid.plan.simulation.config import NodePool, SimulationConfig
 from reelgrid.plan.simulation.experiment import FOREVER_US, US

@@ -26,7 +26,7 @@ def demand(
     """
     from reelgrid.plan.demand.model import answer_demand
     from reelgrid.plan.demand.page import demand_report
-    from reelgrid.plan.scenario import read_scenario
+    from reelgrid.plan.scenario.values import read_scenario
     from reelgrid.plan.simulation.build import read_simulation
 
     check_html(html)

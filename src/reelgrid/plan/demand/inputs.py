@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 from reelgrid.plan.demand.throughput import price_usd_per_h
 from reelgrid.plan.facts.hardware import Gpu
-from reelgrid.plan.scenario import Hardware, Platform, Scenario
+from reelgrid.plan.scenario.values import Hardware, Platform, Scenario
 from reelgrid.plan.uncertainty import Input, Quantity
 
 

@@ -18,7 +18,7 @@ from reelgrid.plan.demand.throughput import Throughput, ThroughputKey, throughpu
 from reelgrid.plan.demand.training import TrainingRun, training_outcome, training_runs
 from reelgrid.plan.facts.hardware import Gpu
 from reelgrid.plan.facts.known import Facts
-from reelgrid.plan.scenario import Scenario
+from reelgrid.plan.scenario.values import Scenario
 from reelgrid.plan.uncertainty import (
     Draws,
     Influence,

@@ -12,7 +12,7 @@ import numpy as np
 from reelgrid.plan.demand.inputs import DemandInputs, HardwareInputs, PlatformInputs
 from reelgrid.plan.demand.queueing import servers_for_promise
 from reelgrid.plan.demand.throughput import Throughput, ThroughputKey
-from reelgrid.plan.scenario import Platform, Promise, Scenario
+from reelgrid.plan.scenario.values import Platform, Promise, Scenario
 from reelgrid.plan.uncertainty import Draws, Input, Values
 from reelgrid.units import HOURS_PER_DAY, SECONDS_PER_DAY
 

@@ -18,7 +18,7 @@ from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.prediction.calibration import read_calibration
 from reelgrid.plan.prediction.predict import Prediction, predict
 from reelgrid.plan.prediction.workload import workload_of
-from reelgrid.plan.scenario import ClipKind, Hardware, Platform, Scenario, Speed
+from reelgrid.plan.scenario.values import ClipKind, Hardware, Platform, Scenario, Speed
 from reelgrid.plan.uncertainty import (
     Draws,
     Exact,
@@ -57,8 +57,8 @@ class Grid:
         """Return the rates of draws: linear between the nodes in logarithms, the ends held."""
         if self.rates.size == 1:
             return np.full(np.broadcast(clip_s, steps).shape, self.rates[0, 0])
-        at, nodes, rates = np.log(clip_s), np.log(self.clip_s), np.log(self.rates)
-        rows = [np.interp(at, nodes, rates[:, j]) for j in range(len(self.steps))]
+        at, nodes = np.log(clip_s), np.log(self.clip_s)
+        rows = [np.interp(at, nodes, np.log(self.rates[:, j])) for j in range(len(self.steps))]
         if len(rows) == 1:
             return np.exp(rows[0])
         return np.exp(_between(np.log(steps), np.log(self.steps), np.stack(rows)))

@@ -8,7 +8,7 @@ from reelgrid.plan.demand.outcome import Totals, TrainingOutcome
 from reelgrid.plan.demand.throughput import public_price_usd_per_h
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
-from reelgrid.plan.scenario import Scenario
+from reelgrid.plan.scenario.values import Scenario
 from reelgrid.plan.uncertainty import Draws, Input, Values
 from reelgrid.units import HOURS_PER_DAY
 from reelgrid.user_files import find_at

@@ -15,7 +15,7 @@ from reelgrid.plan.demand.throughput import GivenSpeed, Throughput, ThroughputKe
 from reelgrid.plan.facts.architectures import find_architecture
 from reelgrid.plan.facts.hardware import find_gpu
 from reelgrid.plan.facts.known import Facts
-from reelgrid.plan.scenario import Platform, Scenario, read_scenario
+from reelgrid.plan.scenario.values import Platform, Scenario, read_scenario
 from reelgrid.spec import Size
 from reelgrid.units import HOURS_PER_DAY
 from reelgrid.user_files import FieldError, Location, find_at, parse, read_json, read_toml

@@ -12,7 +12,7 @@ from reelgrid.jobs.policy import Priority
 from reelgrid.plan.demand.throughput import Throughput, ThroughputKey, price_usd_per_h, throughputs
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
 from reelgrid.plan.facts.known import Facts
-from reelgrid.plan.scenario import Platform, Scenario
+from reelgrid.plan.scenario.values import Platform, Scenario
 from reelgrid.plan.simulation.config import JobMix, NodePool, SimulationConfig
 from reelgrid.plan.simulation.experiment import Experiment, JobStream, NodeKind, ZonePool, in_us
 from reelgrid.plan.uncertainty import Values, likely

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reelgrid.plan.scenario import Scenario
+from reelgrid.plan.scenario.values import Scenario
 from reelgrid.plan.simulation.experiment import US
 from reelgrid.plan.simulation.result import Gauge, TimeUse
 from reelgrid.plan.simulation.run import Comparison
