@@ -58,27 +58,25 @@ class JobBroadcaster:
 
     Args:
         get_many: Reads jobs by id; deleted ones are missing in the result.
+
+    Attributes:
+        is_closed: Whether the server stops and listeners have to end.
     """
 
     def __init__(self, get_many: GetJobs) -> None:
         self._get_many = get_many
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self.is_closed = False
 
     @property
     def num_listeners(self) -> int:
         """Number of present listeners."""
         return sum(len(listeners) for listeners in self._listeners.values())
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the server stops and listeners have to end."""
-        return self._is_closed
-
     def close(self) -> None:
         """Wake all listeners for the last time."""
-        self._is_closed = True
+        self.is_closed = True
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.tell(None)
@@ -89,7 +87,7 @@ class JobBroadcaster:
         listener = Listener()
         listener.tell(job)
         self._listeners[job.id].add(listener)
-        if self._is_closed:
+        if self.is_closed:
             listener.tell(None)
         elif self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read())
@@ -102,7 +100,7 @@ class JobBroadcaster:
 
     async def _read(self) -> None:
         """Read until there is no listener."""
-        while self._listeners and not self._is_closed:
+        while self._listeners and not self.is_closed:
             began_s = time.perf_counter()
             ids = list(self._listeners)
             found = await run_in_threadpool(self._read_all, ids)

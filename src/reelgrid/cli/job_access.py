@@ -95,12 +95,7 @@ class DatabaseJobs:
 
     def act(self, action: str, job_id: str) -> JobJson:
         """Cancel, pause or resume a job."""
-        acts = {
-            "cancel": self._job_queue.cancel,
-            "pause": self._job_queue.pause,
-            "resume": self._job_queue.resume,
-        }
-        return self._json(acts[action](job_id))
+        return self._json(getattr(self._job_queue, action)(job_id))
 
     def operator_fields(self, job_id: str) -> JobJson:
         """Return what only an operator sees of a job."""

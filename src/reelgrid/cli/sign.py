@@ -49,11 +49,8 @@ def _provenance(file: Path) -> "Provenance":
     fields = read_provenance(file)
     try:
         return Provenance(
-            prompt=fields["prompt"],
+            **{name: fields[name] for name in ("prompt", "seed", "model", "software")},
             negative_prompt=fields.get("negative_prompt"),
-            seed=fields["seed"],
-            model=fields["model"],
-            software=fields["software"],
             extra=fields.get("extra", {}),
         )
     except KeyError as error:

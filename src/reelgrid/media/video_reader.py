@@ -1,7 +1,9 @@
 """Read frames of a video file that Reelgrid wrote; uploads are read in `upload`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +20,11 @@ def iterate_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     Raises:
         RequestError: It is not a video that can be read.
     """
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise RequestError(f"{path.name} has no video stream", param="video")
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, OSError) as error:
-        raise RequestError(f"{path.name} is not a video that can be read: {error}") from None
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise RequestError(f"{path.name} has no video stream", param="video")
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
 
 
 def read_frames_at(path: Path, choose: Callable[[int], Sequence[int]]) -> list[NDArray[np.uint8]]:
@@ -36,7 +33,8 @@ def read_frames_at(path: Path, choose: Callable[[int], Sequence[int]]) -> list[N
     Raises:
         RequestError: It is not a video that can be read, or it has no frame.
     """
-    num_frames = sum(1 for _ in _packets(path))
+    with _opened(path) as container:
+        num_frames = sum(packet.size > 0 for packet in container.demux(video=0))
     if num_frames == 0:
         raise RequestError(f"{path.name} has no frame", param="video")
     indices = set(choose(num_frames))
@@ -57,13 +55,13 @@ def last_frame(path: Path) -> NDArray[np.uint8]:
     return last
 
 
-def _packets(path: Path) -> Iterator[int]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Yield the open container; what cannot be read of it is refused."""
     import av
 
     try:
         with av.open(str(path)) as container:
-            for packet in container.demux(video=0):
-                if packet.size > 0:
-                    yield packet.size
+            yield container
     except (av.FFmpegError, OSError, IndexError) as error:
         raise RequestError(f"{path.name} is not a video that can be read: {error}") from None

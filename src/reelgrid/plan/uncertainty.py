@@ -17,6 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from reelgrid.report.page import KeyFigure
 from reelgrid.report.table import rough, significant
 from reelgrid.user_files import FieldError
 
@@ -55,6 +56,16 @@ def with_interval(interval: Interval, unit: str = "") -> str:
     if significant(interval.low) == significant(interval.high):
         return middle
     return f"{middle} ({unit}{rough(interval.low)} to {unit}{rough(interval.high)})"
+
+
+def key_figure(
+    label: str, interval: Interval, unit: str = "", shown: Callable[[float], str] = rough
+) -> KeyFigure:
+    """Return an interval as one of the numbers of an answer."""
+    low, likely, high = (
+        unit + shown(end) for end in (interval.low, interval.likely, interval.high)
+    )
+    return KeyFigure(label=label, value=likely, uncertainty=f"{low} to {high}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 from reelgrid.plan.demand import tables
 from reelgrid.plan.demand.model import DemandAnswer
 from reelgrid.plan.demand.outcome import KindOutcome
-from reelgrid.plan.uncertainty import Influence, Interval, with_interval
-from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
+from reelgrid.plan.uncertainty import Influence, Interval, key_figure, with_interval
+from reelgrid.report.page import Chart, Formula, Report, Section, colour
 from reelgrid.report.table import percent, rough
 
 _NUM_BARS = 8
@@ -88,22 +88,14 @@ def demand_report(answer: DemandAnswer) -> Report:
             tables.throughputs_table(answer),
         ],
         key_figures=(
-            _key("GPUs held", totals.gpus_held),
-            _key("GPUs at the mean", totals.gpus_at_mean),
-            _key("a month, held", totals.usd_per_month_held, "$"),
-            _key("a published minute, held", totals.usd_per_minute_held, "$"),
-            _key("Wh a published minute", totals.wh_per_minute),
+            key_figure("GPUs held", totals.gpus_held),
+            key_figure("GPUs at the mean", totals.gpus_at_mean),
+            key_figure("a month, held", totals.usd_per_month_held, "$"),
+            key_figure("a published minute, held", totals.usd_per_minute_held, "$"),
+            key_figure("Wh a published minute", totals.wh_per_minute),
         ),
         sections=_sections(answer),
         data=tables.as_json(answer),
-    )
-
-
-def _key(label: str, interval: Interval, unit: str = "") -> KeyFigure:
-    return KeyFigure(
-        label=label,
-        value=unit + rough(interval.likely),
-        uncertainty=f"{unit}{rough(interval.low)} to {unit}{rough(interval.high)}",
     )
 
 
@@ -191,7 +183,8 @@ def swing_chart(
         leader = f"No uncertain input changes {subject}"
     else:
         leader = f"{percent(top[0].total)} of the uncertainty of {subject} is {top[0].name}"
-    middle = _middle(answer, unit)
+    totals = answer.likely.totals
+    middle = totals.gpus_held if unit == "GPUs held" else totals.usd_per_minute_held
     return Chart(
         title=leader,
         description="A bar for each input, the most important on top: the result with the input "
@@ -210,11 +203,6 @@ def swing_chart(
         table=tables.influence_table(leader, ranked),
         height_px=120 + 40 * len(top),
     )
-
-
-def _middle(answer: DemandAnswer, unit: str) -> float:
-    totals = answer.likely.totals
-    return totals.gpus_held if unit == "GPUs held" else totals.usd_per_minute_held
 
 
 def _bars(

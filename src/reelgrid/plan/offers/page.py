@@ -91,16 +91,13 @@ def _cost_chart(choice: Choice) -> Chart:
         if leases
     ]
     taken.sort()
+    listed = "; ".join(f"{name}: ${number(usd)}" for usd, name in reversed(taken))
     return Chart(
         title="Where the money goes",
-        description=f"Bars of dollars an hour, dearest first: {_listed(reversed(taken))}.",
+        description=f"Bars of dollars an hour, dearest first: {listed}.",
         figure=_bars([name for _, name in taken], [usd for usd, _ in taken], "$ an hour"),
         height_px=80 + 34 * len(taken),
     )
-
-
-def _listed(pairs: Any) -> str:
-    return "; ".join(f"{name}: ${number(usd)}" for usd, name in pairs)
 
 
 def _bars(names: Sequence[str], values: Sequence[float], unit: str, series: int = 1) -> Any:

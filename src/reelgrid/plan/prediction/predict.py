@@ -30,6 +30,7 @@ from reelgrid.plan.prediction.workload import Workload
 from reelgrid.plan.uncertainty import Z_80, Interval
 from reelgrid.spec import Size
 
+_latencies = functools.cache(read_latencies)
 _REPEAT_SIGMA = 0.03  # of one measurement repeated on the same machine
 _SCALED_SIGMA = 0.1  # for each factor of e in FLOPs between a measurement and the case
 _OTHER_GPUS_SIGMA = 0.1  # from one GPU to several
@@ -185,11 +186,6 @@ def _is_same(row: Observation, case: Case) -> bool:
             else row.stack.software == stack.software
         )
     )
-
-
-@functools.cache
-def _latencies() -> tuple[Observation, ...]:
-    return read_latencies()
 
 
 _LOW_BIT_OVER_PEAK = 2.0  # 8-bit matrix rates are twice the 16-bit ones

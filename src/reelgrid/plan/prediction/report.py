@@ -9,7 +9,7 @@ from reelgrid.plan.facts.hardware import Gpu
 from reelgrid.plan.prediction.calibrate import Recalibration
 from reelgrid.plan.prediction.predict import Prediction
 from reelgrid.plan.prediction.workload import Workload
-from reelgrid.plan.uncertainty import Interval
+from reelgrid.plan.uncertainty import Interval, key_figure
 from reelgrid.report.page import Chart, Formula, KeyFigure, Report, Section, colour
 from reelgrid.report.table import Cell, Column, Table, show
 
@@ -168,12 +168,13 @@ def prediction_page(workload: Workload, num_gpus: int, answers: GpuPredictions) 
         answers: The kinds of GPU with their predictions, at least one.
     """
     gpu, best = min(answers, key=lambda each: each[1].seconds.likely)
+    sources = [f"{each.name}: {'; '.join(answer.basis)}." for each, answer in answers]
     return Report(
         title=title_of(workload),
         answer=_sentence(gpu, num_gpus, best),
         key_figures=_key_figures(best),
         sections=(
-            Section(title="Uncertainty", parts=(_chart(answers), *_sources(answers))),
+            Section(title="Uncertainty", parts=(_chart(answers), *sources)),
             Section(
                 title="The figures",
                 parts=(
@@ -196,21 +197,14 @@ def _sentence(gpu: Gpu, num_gpus: int, best: Prediction) -> str:
     return f"{first} Source: {best.basis[0]}."
 
 
-def _key_figures(best: Prediction) -> tuple[KeyFigure, ...]:
-    figures = [_key("seconds", best.seconds), _key("Wh", best.wh)]
-    if best.minutes_per_gpu_hour is not None:
-        figures.append(_key("minutes of video per GPU-hour", best.minutes_per_gpu_hour))
-    if best.usd is not None:
-        figures.append(_key("$", best.usd))
-    return tuple(figures)
-
-
-def _key(label: str, interval: Interval) -> KeyFigure:
-    return KeyFigure(
-        label=label,
-        value=show(interval.likely),
-        uncertainty=f"{show(interval.low)} to {show(interval.high)}",
-    )
+def _key_figures(best: Prediction) -> list[KeyFigure]:
+    figures = {
+        "seconds": best.seconds,
+        "Wh": best.wh,
+        "minutes of video per GPU-hour": best.minutes_per_gpu_hour,
+        "$": best.usd,
+    }
+    return [key_figure(label, each, shown=show) for label, each in figures.items() if each]
 
 
 def _chart(answers: GpuPredictions) -> Chart:
@@ -242,8 +236,3 @@ def _chart(answers: GpuPredictions) -> Chart:
         },
         height_px=160 + 26 * len(ordered),
     )
-
-
-def _sources(answers: GpuPredictions) -> tuple[str, ...]:
-    """Return the sources of each prediction in words."""
-    return tuple(f"{gpu.name}: {'; '.join(answer.basis)}." for gpu, answer in answers)
