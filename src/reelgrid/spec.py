@@ -149,7 +149,7 @@ class RequestField:
             raise RequestError(f"the {words} is empty", param=self.name)
 
     def _check_number(self, value: Any, low: float, high: float) -> None:
-        words = self.name.replace("_", " ")
+        words = self.option.removeprefix("--").replace("-", " ")
         is_number = isinstance(value, Integral if self.type is int else Real)
         if not is_number:
             kind = "whole number" if self.type is int else "number"
