@@ -54,3 +54,10 @@ def test_the_length_of_a_clip_is_frames_over_rate():
     embedded = find("embedded")
     assert embedded is not None
     assert embedded.complete(Request("x", num_frames=17, fps=8.0)).clip_s == 17 / 8
+
+
+@pytest.mark.parametrize("text", ["3", "many", ""])
+@pytest.mark.parametrize("name", ["num_steps", "fps", "seed"])
+def test_a_number_as_text_is_refused(name, text):
+    with pytest.raises(RequestError, match="number"):
+        Request.from_json({"prompt": "a ball", name: text})

@@ -116,9 +116,9 @@ class RequestField:
         Raises:
             RequestError: A text is not a size.
         """
-        if not isinstance(value, str):
+        if not isinstance(value, str) or self.type not in (Size, Path):
             return value
-        return Size.parse(value) if self.type is Size else self.type(value)
+        return Size.parse(value) if self.type is Size else Path(value)
 
     def check(self, value: object) -> None:
         """Check the value that a request has in this field.
