@@ -61,3 +61,15 @@ def test_the_length_of_a_clip_is_frames_over_rate():
 def test_a_number_as_text_is_refused(name, text):
     with pytest.raises(RequestError, match="number"):
         Request.from_json({"prompt": "a ball", name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [("size", (128, 128), "Size"), ("size", 5, "Size"), ("first_frame", 5, "Path")],
+)
+def test_a_value_of_another_type_is_refused_by_the_name_of_its_field(name, value, kind):
+    with pytest.raises(
+        RequestError, match=f"{name.replace('_', ' ')} .* is not a {kind}"
+    ) as refused:
+        Request("a red ball", **{name: value})
+    assert refused.value.param == name

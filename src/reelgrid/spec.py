@@ -132,6 +132,11 @@ class RequestField:
             self._check_text(value)
         elif self.low is not None and self.high is not None:
             self._check_number(value, self.low, self.high)
+        elif not isinstance(value, self.type):
+            raise RequestError(
+                f"the {self.name.replace('_', ' ')} {value!r} is not a {self.type.__name__}",
+                param=self.name,
+            )
 
     def _check_text(self, text: object) -> None:
         words = self.name.replace("_", " ")

@@ -6,9 +6,7 @@ Both return a job as the JSON object of the videos API (`reelgrid.api.responses`
 import functools
 import json
 import os
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +21,8 @@ from reelgrid.errors import (
 )
 
 if TYPE_CHECKING:
+    from urllib.error import HTTPError
+
     from reelgrid.api.estimates import Estimator
     from reelgrid.jobs.job import Job
     from reelgrid.jobs.sql.sql_queue import SqlJobQueue
@@ -166,6 +166,9 @@ class HttpJobs:
         headers = {"Accept": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
+        import urllib.error  # late: of all commands only those over HTTP need it
+        import urllib.request
+
         request = urllib.request.Request(  # noqa: S310  # http and https only, see above
             self._root + path, method=method, headers=headers
         )
@@ -208,7 +211,7 @@ def _read(body: bytes) -> JobJson:
     return value
 
 
-def _explain(error: urllib.error.HTTPError) -> ReelgridError:
+def _explain(error: "HTTPError") -> ReelgridError:
     """Return the server's error as the exception that the same error raises locally."""
     error_type = _ERRORS.get(error.code, RequestError if error.code < 500 else ReelgridError)
     with error:
