@@ -1,18 +1,7 @@
 import json
 import logging
 
-import pytest
-
 from reelgrid import logs
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(capture=False)
 
 
 def test_text_goes_to_stderr(capsys):
@@ -32,3 +21,10 @@ def test_records_below_the_level_are_dropped(capsys):
     logs.configure("WARNING")
     logging.getLogger("reelgrid.test").info("chatter")
     assert capsys.readouterr().err == ""
+
+
+def test_a_command_in_a_test_leaves_no_handler_behind():
+    """The fixture of all tests removes what the tests above have configured."""
+    assert not [
+        each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler
+    ]
