@@ -57,7 +57,11 @@ def pictures(draw):
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
-    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    options = {
+        "JPEG": {"quality": 95, "subsampling": 0},  # else small pictures lose their colours
+        "WEBP": {"lossless": True},
+        "PNG": {},
+    }[kind]
     profile = SRGB if draw(st.booleans()) and mode in {"RGB", "RGBA"} else None
     image = in_mode(stored, mode)
     image.save(file, format=kind, exif=exif, icc_profile=profile, **options)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from reelgrid.workers.pipes import ParentPipe
-from tests.workers.test_supervisor import LIVES, is_gone, supervise, until
+from tests.workers.test_supervisor import LIVES, is_gone, supervise, until, until_said
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def test_what_follows_the_message_is_for_the_worker(capfd):
         made.slots[0].process.kill()
         until(lambda: made.slots[0].num_starts == 2)
         made.wake()
-        until(lambda: "woken b'w'" in capfd.readouterr().err)
+        until_said(capfd, "woken b'w'")
 
 
 def test_one_standby_is_enough_for_several_workers():

@@ -67,6 +67,7 @@ def command(program, *arguments):
 
 def supervise(program, *arguments, num_workers=1, worker_died=lambda name: None, **options):
     workers = [SETTINGS] * num_workers
+    options.setdefault("frozen_after_s", 600.0)  # a program of these tests shows life once
     return Supervisor(workers, worker_died, program=command(program, *arguments), **options)
 
 
@@ -75,6 +76,17 @@ def until(condition, at_most_s=60.0):
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen"
         time.sleep(0.005)
+
+
+def until_said(capfd, text):
+    """Wait for a text on stderr, which may come in pieces; what is read once does not come again."""
+    said = []
+
+    def is_said():
+        said.append(capfd.readouterr().err)
+        return text in "".join(said)
+
+    until(is_said)
 
 
 @contextmanager
@@ -243,7 +255,7 @@ def test_waking_reaches_the_worker(capfd):
     with supervised(LIVES) as (made, _):
         until(lambda: made.is_ready)
         made.wake()
-        until(lambda: "woken b'w'" in capfd.readouterr().err)
+        until_said(capfd, "woken b'w'")
 
 
 def test_waking_nobody_is_no_error():
