@@ -57,11 +57,9 @@ def pictures(draw):
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
-    options = {
-        "JPEG": {"quality": 95, "subsampling": 0},  # else small pictures lose their colours
-        "WEBP": {"lossless": True},
-        "PNG": {},
-    }[kind]
+    # Subsampled colours of small pictures would be far from those that were stored.
+    jpeg = {"quality": 95, "subsampling": 0}
+    options = {"lossless": True} if kind == "WEBP" else jpeg if kind == "JPEG" else {}
     profile = SRGB if draw(st.booleans()) and mode in {"RGB", "RGBA"} else None
     image = in_mode(stored, mode)
     image.save(file, format=kind, exif=exif, icc_profile=profile, **options)

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from reelgrid.workers.pipes import ParentPipe
-from tests.workers.test_supervisor import LIVES, is_gone, supervise, until, until_said
+from tests.workers.test_supervisor import LIVES, is_gone, supervise, until
 
 
 @contextmanager
-def supervised(num_workers=1):
-    made = supervise(LIVES, num_workers=num_workers, has_standby=True)
+def supervised(*arguments, num_workers=1):
+    made = supervise(LIVES, *arguments, num_workers=num_workers, has_standby=True)
     made.start()
     try:
         until(lambda: all(slot.is_ready for slot in made.slots))
@@ -39,12 +39,13 @@ def test_the_standby_replaces_a_dead_worker_and_another_is_prepared(capfd):
         until(lambda: standby_pid(made) not in (None, waiting))
 
 
-def test_what_follows_the_message_is_for_the_worker(capfd):
-    with supervised() as made:
+def test_what_follows_the_message_is_for_the_worker(tmp_path):
+    received = tmp_path / "received"
+    with supervised(str(received)) as made:
         made.slots[0].process.kill()
         until(lambda: made.slots[0].num_starts == 2)
         made.wake()
-        until_said(capfd, "woken b'w'")
+        until(lambda: received.exists() and received.read_bytes() == b"w")
 
 
 def test_one_standby_is_enough_for_several_workers():

@@ -31,7 +31,8 @@ LIVES = (
     + """
 print("told", read_message()["name"], file=sys.stderr, flush=True)
 say(b"r")
-while byte := os.read(0, 1): print("woken", byte, file=sys.stderr, flush=True)
+while byte := os.read(0, 1):
+    for path in sys.argv[1:]: open(path, "ab").write(byte)
 """
 )
 STOPS_WHEN_ASKED = (
@@ -76,17 +77,6 @@ def until(condition, at_most_s=60.0):
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen"
         time.sleep(0.005)
-
-
-def until_said(capfd, text):
-    """Wait for a text on stderr, which may come in pieces; what is read once does not come again."""
-    said = []
-
-    def is_said():
-        said.append(capfd.readouterr().err)
-        return text in "".join(said)
-
-    until(is_said)
 
 
 @contextmanager
@@ -251,11 +241,12 @@ def test_a_worker_that_shows_life_is_left_alone(monkeypatch):
     assert kills(monkeypatch, heard, frozen_after_s=20.0) == []
 
 
-def test_waking_reaches_the_worker(capfd):
-    with supervised(LIVES) as (made, _):
+def test_waking_reaches_the_worker(tmp_path):
+    received = tmp_path / "received"
+    with supervised(LIVES, str(received)) as (made, _):
         until(lambda: made.is_ready)
         made.wake()
-        until_said(capfd, "woken b'w'")
+        until(lambda: received.exists() and received.read_bytes() == b"w")
 
 
 def test_waking_nobody_is_no_error():
