@@ -77,6 +77,12 @@ def test_an_empty_scene_has_no_object():
     assert detected == detection.Detection(None, None, None, "meadow")
 
 
+def test_pixels_that_are_not_numbers_have_no_object():
+    broken = torch.full((3, 17, 128, 128), torch.nan)
+    detected = detection.detect(broken)
+    assert (detected.colour, detected.shape, detected.motion) == (None, None, None)
+
+
 def test_a_motion_is_detected_by_its_path_and_shuffled_frames_have_none():
     clip = SyntheticClip("red", "ball", "right", "studio", "medium")
     video, _ = synthetic.render([clip], side=128, num_frames=17)

@@ -50,7 +50,7 @@ def detect(video: Tensor) -> Detection:
     foreign = _chroma(video) - _chroma(ground)[:, None]
     strength = foreign.square().sum(0).sqrt()
     peak = strength.flatten().kthvalue(int(0.998 * strength.numel())).values
-    if peak < 0.12:
+    if not peak >= 0.12:  # nor if it is not a number
         return Detection(None, None, None, scene)
     coverage = ((strength / peak - EDGE) * 8 + 0.5).clamp(0, 1)
     seen = coverage.sum((1, 2)) > 0.0008 * coverage[0].numel()
