@@ -46,11 +46,12 @@ def detect(video: Tensor) -> Detection:
     Returns:
         The detected properties.
     """
+    video = video.contiguous()  # torch 2.13: the median of an expanded view is uninitialised memory
     scene, ground = _find_scene(video)
     foreign = _chroma(video) - _chroma(ground)[:, None]
     strength = foreign.square().sum(0).sqrt()
     peak = strength.flatten().kthvalue(int(0.998 * strength.numel())).values
-    if not peak >= 0.12:  # nor if it is not a number
+    if peak < 0.12:
         return Detection(None, None, None, scene)
     coverage = ((strength / peak - EDGE) * 8 + 0.5).clamp(0, 1)
     seen = coverage.sum((1, 2)) > 0.0008 * coverage[0].numel()
