@@ -81,9 +81,12 @@ def test_a_view_of_one_frame_is_detected_like_the_same_frames_in_memory(monkeypa
     """The median of torch 2.13 reads uninitialised memory if a dimension is expanded."""
     looked_at = []
     find = detection._find_scene
-    monkeypatch.setattr(
-        detection, "_find_scene", lambda video: looked_at.append(video) or find(video)
-    )
+
+    def find_and_note(video):
+        looked_at.append(video)
+        return find(video)
+
+    monkeypatch.setattr(detection, "_find_scene", find_and_note)
     frame = synthetic.background("meadow", 128)
     detection.detect(frame[:, None].expand(3, 17, 128, 128))
     assert torch.equal(looked_at[0].median(1).values, frame)
