@@ -1,8 +1,11 @@
+import inspect
 import subprocess
 import sys
 
+import typer
+
 import reelgrid as package
-from reelgrid.cli.app import run
+from reelgrid.cli.app import app, run
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "rich", "av", "PIL")
 IMPORTED = """
@@ -44,3 +47,20 @@ def test_a_closed_stdout_is_no_traceback():
     command = f"{sys.executable} -m reelgrid plan models >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def functions_of(group, prefix=""):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from functions_of(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", inspect.unwrap(command.callback)
+
+
+def test_a_command_parses_calls_and_prints_in_under_25_lines():
+    lines = {
+        name: len(inspect.getsource(function).splitlines())
+        for name, function in functions_of(typer.main.get_command(app))
+    }
+    assert len(lines) > 20
+    assert {name: number for name, number in lines.items() if number >= 25} == {}

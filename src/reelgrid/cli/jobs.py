@@ -43,10 +43,7 @@ def list_jobs(
         )
     with job_access(database, url) as access:
         found = access.list(limit, status)
-    if as_json:
-        _print_all(found)
-    else:
-        _print_list(found)
+    (_print_all if as_json else _print_list)(found)
 
 
 @jobs.command("show")

@@ -28,6 +28,7 @@ Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda
 Dtype = Annotated[str, typer.Option(help="Number format: auto, float32, bfloat16 or float16.")]
 FirstFrame = Annotated[Path | None, typer.Option(help=_HELP["first_frame"])]
 Frames = Annotated[int | None, typer.Option(help=_HELP["num_frames"])]
+GuidanceScale = Annotated[float | None, typer.Option(help=_HELP["guidance_scale"])]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
 MaxFrames = Annotated[int | None, typer.Option(min=1, help="Most frames of one clip.")]
 MaxPixels = Annotated[
