@@ -44,7 +44,7 @@ def test_the_page_names_every_option_of_serve_and_no_other():
 def test_limits_are_those_of_the_code():
     usual = ServerLimits()
     assert (usual.max_pixels, usual.max_frames, usual.max_steps) == (1920 * 1088, 1_000, 1_000)
-    assert (usual.max_seconds, usual.max_queue_s) == (86_400, 86_400)
+    assert (usual.max_work_s, usual.max_queue_s) == (86_400, 86_400)
     assert usual.max_body_bytes == 32 * 2**20
     for words in ("1920 x 1088, 1,000, 1,000", "| 86,400 |", "| 32 |"):
         assert words in PAGE

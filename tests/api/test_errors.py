@@ -286,16 +286,16 @@ def test_a_refused_request_leaves_no_job_and_no_blob(client: TestClient, api: Ap
 
 
 def test_a_job_that_takes_too_long_is_refused_once_its_time_was_measured(build: Build) -> None:
-    api = build(limits=ServerLimits(max_seconds=10.0))
+    api = build(limits=ServerLimits(max_work_s=10.0))
     with api.client() as client:
         long = {"prompt": "x", "num_inference_steps": 500}
         assert client.post("/v1/estimates", json=long).status_code == 200  # a guess refuses nothing
         client.post("/v1/videos", json={"prompt": "x"})
         api.worker.work_off()
-    api = build(limits=ServerLimits(max_seconds=10.0))
+    api = build(limits=ServerLimits(max_work_s=10.0))
     with api.client() as client:
         error = error_of(client.post("/v1/videos", json=long))
-        assert error["code"] == "max_seconds"
+        assert error["code"] == "max_work_s"
         late = {"prompt": "x", "deadline": time.time() + 0.1}
         assert error_of(client.post("/v1/videos", json=late))["code"] == "deadline_unreachable"
         soon = {"prompt": "x", "deadline": time.time() + 60}

@@ -297,12 +297,12 @@ def _check_space(service: Service) -> None:
 def _check_estimate(service: Service, estimate: Estimate, deadline_s: float | None) -> None:
     """Refuse what takes too long, cannot be finished in time, or fits no worker."""
     low_s = 0.0 if estimate.is_guess else estimate.seconds / estimate.spread
-    if low_s > service.limits.max_seconds:
+    if low_s > service.limits.max_work_s:
         raise ApiError(
             400,
-            f"it would take {estimate.seconds:,.0f} s: this server allows max_seconds "
-            f"{service.limits.max_seconds:,.0f}",
-            code="max_seconds",
+            f"it would take {estimate.seconds:,.0f} s: this server allows max_work_s "
+            f"{service.limits.max_work_s:,.0f}",
+            code="max_work_s",
         )
     if deadline_s is not None and low_s > deadline_s:
         raise ApiError(

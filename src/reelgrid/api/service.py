@@ -34,7 +34,7 @@ class ServerLimits:
         max_pixels: Width times height of one frame.
         max_frames: Frames of one clip.
         max_steps: Denoising steps of one request, all its images together.
-        max_seconds: Seconds of work that one request may be estimated to take.
+        max_work_s: Seconds of work that one request may be estimated to take.
         max_queue_s: Seconds that a request may be estimated to wait.
         max_image_wait_s: Likewise for images, whose client holds a connection open.
         max_body_bytes: Of one request.
@@ -44,7 +44,7 @@ class ServerLimits:
     max_pixels: int = 1920 * 1088
     max_frames: int = 1_000
     max_steps: int = 1_000
-    max_seconds: float = 86_400.0
+    max_work_s: float = 86_400.0
     max_queue_s: float = 86_400.0
     max_image_wait_s: float = 300.0
     max_body_bytes: int = 32 * 2**20

@@ -63,7 +63,7 @@ class ServeConfig:
     max_pixels: options.MaxPixels = None
     max_frames: options.MaxFrames = None
     max_steps: options.MaxSteps = None
-    max_seconds: Annotated[
+    max_work_s: Annotated[
         float | None, typer.Option(min=1, help="Most estimated seconds of work of one request.")
     ] = None
     max_queue_s: Annotated[
@@ -106,7 +106,7 @@ class ServeConfig:
     @property
     def limits(self) -> dict[str, object]:
         """Values that override fields of `ServerLimits`."""
-        names = ("max_pixels", "max_frames", "max_steps", "max_seconds", "max_queue_s")
+        names = ("max_pixels", "max_frames", "max_steps", "max_work_s", "max_queue_s")
         max_body_bytes = self.max_body_mib and int(self.max_body_mib * 2**20)
         return _given(
             {name: getattr(self, name) for name in names} | {"max_body_bytes": max_body_bytes}

@@ -57,8 +57,11 @@ def _row(model: "Architecture") -> tuple[Cell, ...]:
 def _to_json(model: "Architecture") -> dict[str, Any]:
     from reelgrid.plan.prediction.workload import workload_of
 
+    values = asdict(model)
+    counts = {f"num_{name}": values.pop(name) for name in ("frames", "steps")}
     return {
-        **asdict(model),
+        **values,
+        **counts,
         "size": str(model.size),
         "weights_per_token": model.weights_per_token,
         "flops": workload_of(model).flops,
