@@ -11,17 +11,8 @@ from pydantic import Field
 
 from reelgrid.errors import RequestError
 from reelgrid.spec import Size
-from reelgrid.user_files import (
-    MAX_BYTES,
-    FieldError,
-    Location,
-    parse,
-    parse_cells,
-    read_csv,
-    read_json,
-    read_toml,
-    replace_checked,
-)
+from reelgrid.user_files.checking import FieldError, parse, parse_cells, replace_checked
+from reelgrid.user_files.reading import MAX_BYTES, Location, read_csv, read_json, read_toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

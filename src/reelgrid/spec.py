@@ -62,7 +62,7 @@ class Size:
 
     @classmethod
     def _from_text(cls, value: object) -> Self:
-        from reelgrid.user_files import FieldError
+        from reelgrid.user_files.checking import FieldError
 
         if not isinstance(value, str):
             raise FieldError(f'expected WIDTHxHEIGHT as text, such as "832x480", got {value!r:.60}')

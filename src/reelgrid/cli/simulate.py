@@ -56,7 +56,7 @@ class SimulateOptions:
         Raises:
             RequestError: An option is out of range; the message names it.
         """
-        from reelgrid.user_files import replace_checked
+        from reelgrid.user_files.checking import replace_checked
 
         given = {"seed": self.seed, "runs": self.runs, "hours": self.hours}
         changes = {key: value for key, value in given.items() if value is not None}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from reelgrid.report.page import KeyFigure
 from reelgrid.report.table import rough, significant
-from reelgrid.user_files import FieldError
+from reelgrid.user_files.checking import FieldError
 
 Draws = NDArray[np.float64]
 

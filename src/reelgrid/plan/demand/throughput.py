@@ -29,7 +29,8 @@ from reelgrid.plan.uncertainty import (
     Values,
     likely,
 )
-from reelgrid.user_files import Location, find_at
+from reelgrid.user_files.checking import find_at
+from reelgrid.user_files.reading import Location
 
 ThroughputKey: TypeAlias = tuple[int, int, int]
 """Platform, clip and hardware, by their positions in the scenario."""

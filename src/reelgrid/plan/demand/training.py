@@ -11,7 +11,7 @@ from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario.values import Scenario
 from reelgrid.plan.uncertainty import Draws, Input, Values
 from reelgrid.units import HOURS_PER_DAY
-from reelgrid.user_files import find_at
+from reelgrid.user_files.checking import find_at
 
 N = TypeVar("N", float, Draws)
 

@@ -7,7 +7,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from reelgrid.user_files import parse_cells, parse_csv, read_csv
+from reelgrid.user_files.checking import parse_cells
+from reelgrid.user_files.reading import parse_csv, read_csv
 
 T = TypeVar("T")
 

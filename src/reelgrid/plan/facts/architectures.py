@@ -20,7 +20,8 @@ from reelgrid import catalog
 from reelgrid.errors import RequestError
 from reelgrid.plan.facts import Count, Positive, read_text
 from reelgrid.spec import Size
-from reelgrid.user_files import Location, parse, parse_toml, read_toml
+from reelgrid.user_files.checking import parse
+from reelgrid.user_files.reading import Location, parse_toml, read_toml
 
 _BYTES = 2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reelgrid.errors import RequestError
 from reelgrid.plan.facts import Name, Names, Positive, read_table
-from reelgrid.user_files import FieldError
+from reelgrid.user_files.checking import FieldError
 
 _FILLERS = re.compile(r"nvidia|geforce|amd|instinct|radeon|tesla|generation|oam|[^a-z0-9]")
 _MEMORY = re.compile(r"[\s_-](\d+)\s?gb(\s*hbm\de?)?$", re.IGNORECASE)

@@ -18,7 +18,8 @@ from reelgrid.plan.facts.known import Facts
 from reelgrid.plan.scenario.values import Platform, Scenario, read_scenario
 from reelgrid.spec import Size
 from reelgrid.units import HOURS_PER_DAY
-from reelgrid.user_files import FieldError, Location, find_at, parse, read_json, read_toml
+from reelgrid.user_files.checking import FieldError, find_at, parse
+from reelgrid.user_files.reading import Location, read_json, read_toml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]

@@ -9,15 +9,8 @@ from pydantic import Field
 
 from reelgrid.errors import RequestError
 from reelgrid.plan.facts.hardware import Gpu, find_gpu
-from reelgrid.user_files import (
-    FieldError,
-    Location,
-    find_at,
-    parse,
-    parse_cells,
-    read_csv,
-    read_json,
-)
+from reelgrid.user_files.checking import FieldError, find_at, parse, parse_cells
+from reelgrid.user_files.reading import Location, read_csv, read_json
 
 MAX_OFFERS = 10_000
 

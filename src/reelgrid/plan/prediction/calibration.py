@@ -25,7 +25,8 @@ from reelgrid.plan.prediction.formula import (
     pinned_share,
 )
 from reelgrid.plan.prediction.observations import KernelClass
-from reelgrid.user_files import FieldError, parse, parse_json, read_json
+from reelgrid.user_files.checking import FieldError, parse
+from reelgrid.user_files.reading import parse_json, read_json
 
 OWN_SOURCE = "own"
 """Source of the user's own measurements; a calibration that knows it was refitted with them."""

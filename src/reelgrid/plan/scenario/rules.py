@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Tag
 from pydantic_core import CoreSchema, core_schema
 
 from reelgrid.plan.uncertainty import Exact, LogNormal, Quantity, Triangular
-from reelgrid.user_files import VALUE_ALONE, FieldError, Range
+from reelgrid.user_files.checking import VALUE_ALONE, FieldError, Range
 
 MAX_PARTS = 50
 """Most entries of one array of tables: an answer with more cannot be read."""

@@ -27,7 +27,8 @@ from reelgrid.plan.scenario.rules import (
 from reelgrid.plan.uncertainty import Exact, Quantity
 from reelgrid.spec import Size
 from reelgrid.units import HOURS_PER_DAY
-from reelgrid.user_files import FieldError, Location, parse, read_toml
+from reelgrid.user_files.checking import FieldError, parse
+from reelgrid.user_files.reading import Location, read_toml
 
 T = TypeVar("T")
 

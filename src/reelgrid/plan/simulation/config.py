@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from reelgrid.user_files import FieldError
+from reelgrid.user_files.checking import FieldError
 
 Estimates = Literal["exact", "mean"]
 

@@ -1,0 +1,1 @@
+"""Strict reading of files that users write: TOML, JSON and CSV become typed values."""
